@@ -1,0 +1,21 @@
+//! Neural networks in the clear: tensors, the graph every system plans over, and its evaluators.
+//!
+//! A [`Graph`] is structure alone: operators, shapes and declared bounds. Weights live beside it in a
+//! [`Model`], because a client may know the graph and must not know the weights; what it does get is a
+//! [`PublicModel`]. This crate knows no cryptography.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod graph;
+mod infer;
+pub mod model;
+pub mod op;
+mod shape;
+mod tensor;
+
+pub use error::NnError;
+pub use graph::{Fact, Graph, Node, WireId};
+pub use model::{ImageInput, InputSpec, Model, OutputPolicy, PublicModel, Weights};
+pub use op::{Conv, Op, Pool, WeightId};
+pub use shape::Shape;
+pub use tensor::Tensor;
