@@ -123,7 +123,7 @@ impl Ctx<'_> {
     fn conv(&self, conv: &Conv, x: &Shape) -> Result<Shape, NnError> {
         let (c, h, w) = self.image(x)?;
         let g = conv.groups;
-        if g == 0 || c % g != 0 || conv.out_channels % g != 0 {
+        if g == 0 || !c.is_multiple_of(g) || !conv.out_channels.is_multiple_of(g) {
             let why = format!("{g} groups do not divide {c} input and {} output channels", conv.out_channels);
             return Err(self.bad(why));
         }

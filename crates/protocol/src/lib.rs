@@ -5,10 +5,25 @@
 //! here knows no sockets, no clocks and no global randomness.
 #![forbid(unsafe_code)]
 
+mod channel;
+mod cost;
 pub mod error;
+mod leak;
+mod permit;
+mod plan;
+mod receipt;
 mod role;
+pub mod session;
+mod system;
 pub mod wire;
 
+pub use channel::{Channel, Direction, LoggedMessage, Meter};
+pub use cost::{Cost, OpCounts, Phase, PhaseTraffic, Traffic};
 pub use error::{Error, Notice};
+pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
+pub use permit::{Permit, Permits};
+pub use plan::{Choices, Digest32, ErrorBound, Plan, Wish};
+pub use receipt::{Receipt, Seconds};
 pub use role::Role;
-pub use wire::{BoxFuture, Expect, Kind, LinkError, Wire};
+pub use system::{Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};
+pub use wire::{BoxFuture, Expect, HEADER_BYTES, Kind, LinkError, Wire};

@@ -1,0 +1,171 @@
+//! Plans: every choice a planner may make, and what follows from it.
+
+use crate::Role;
+use crate::cost::Cost;
+use crate::error::Error;
+use crate::leak::{Leak, LeakStatement, TrustRow};
+use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_base::{Digest, Transcript};
+use serde::Serialize;
+
+/// What a user wants; a planner searches, a client's check compares.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// A mode of the system; `None` is its default.
+    pub mode: Option<String>,
+    /// A plan by name; `None` is the system's best.
+    pub plan: Option<String>,
+    /// Leaks accepted by name.
+    pub accepted_leaks: Vec<Leak>,
+    /// The most bytes a session may move, both ways, before TLS.
+    pub max_bytes: Option<u64>,
+}
+
+impl Wish {
+    /// Refuses a plan whose leaks were not accepted or whose traffic for `samples` samples is over the
+    /// limit.
+    pub fn admit(&self, plan: &Plan, samples: u64) -> Result<(), Error> {
+        for s in &plan.leaks {
+            if s.leak.needs_acceptance() && !self.accepted_leaks.contains(&s.leak) {
+                return Err(Error::Refused {
+                    why: format!(
+                        "with system `{}` the {} learns: {}. If that is what you want, add --accept-leak {}",
+                        plan.choices.system, s.to, s.detail, s.leak
+                    ),
+                });
+            }
+        }
+        let bytes = plan.cost.traffic(samples).total_bytes();
+        match self.max_bytes {
+            Some(max) if bytes > max => Err(Error::Refused {
+                why: format!("the plan moves {bytes} bytes for {samples} samples, more than --max-bytes {max}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything a planner may choose, in canonical bytes. The client receives these and derives the rest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Choices {
+    /// Id of the system.
+    pub system: String,
+    /// Mode of the system.
+    pub mode: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// The system's own encoding of its choices.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+impl Choices {
+    /// The largest encoding of a system's choices.
+    pub const MAX_BYTES: usize = 1 << 20;
+    const MAX_NAME: usize = 64;
+}
+
+impl Encode for Choices {
+    fn encode(&self, w: &mut Writer) {
+        w.str(&self.system);
+        w.str(&self.mode);
+        w.str(&self.plan);
+        w.bytes(&self.bytes);
+    }
+}
+
+impl Decode for Choices {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            system: r.str(Self::MAX_NAME, "system id")?.to_owned(),
+            mode: r.str(Self::MAX_NAME, "mode")?.to_owned(),
+            plan: r.str(Self::MAX_NAME, "plan name")?.to_owned(),
+            bytes: r.bytes(Self::MAX_BYTES, "choices")?.to_owned(),
+        })
+    }
+}
+
+/// A bound on the error of every output, as a system can prove or argue it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ErrorBound {
+    /// Largest absolute difference to the clear network's outputs, in 2^-32.
+    pub units_2_32: u64,
+    /// Under which assumption, e.g. "except with probability 2^-64, assuming sub-Gaussian slot errors".
+    pub assumption: String,
+}
+
+impl ErrorBound {
+    /// No error at all.
+    pub fn exact() -> Self {
+        Self { units_2_32: 0, assumption: "exact".into() }
+    }
+
+    /// The bound as a number.
+    pub fn value(&self) -> f64 {
+        self.units_2_32 as f64 / 4_294_967_296.0
+    }
+}
+
+/// Choices with everything that follows from them. Both sides derive it and hash it into the session.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Plan {
+    /// What was chosen.
+    pub choices: Choices,
+    /// Digest of the public model it is for.
+    pub model: Digest32,
+    /// Bytes, rounds and operations.
+    pub cost: Cost,
+    /// Bytes of evaluation keys the client makes and sends once per session.
+    pub key_bytes: u64,
+    /// Classical security in bits; 0 where nothing is encrypted by the system.
+    pub security_bits: u32,
+    /// Parameters in words.
+    pub parameters: String,
+    /// Bound on the error of the outputs.
+    pub error: ErrorBound,
+    /// Who learns what.
+    pub leaks: Vec<LeakStatement>,
+    /// What breaks if someone misbehaves.
+    pub trust: Vec<TrustRow>,
+    /// The layers as planned, for people.
+    pub steps: Vec<String>,
+}
+
+/// A digest that serialises as hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Digest32(pub Digest);
+
+impl Serialize for Digest32 {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.0)
+    }
+}
+
+impl Plan {
+    /// Identifies the plan; equal on both sides or the session ends.
+    pub fn digest(&self) -> Digest {
+        let mut w = Writer::new();
+        self.choices.encode(&mut w);
+        self.model.0.encode(&mut w);
+        self.cost.encode(&mut w);
+        w.u64(self.key_bytes);
+        w.u32(self.security_bits);
+        w.str(&self.parameters);
+        w.u64(self.error.units_2_32);
+        w.str(&self.error.assumption);
+        w.seq(&self.leaks);
+        w.seq(&self.trust);
+        w.count(self.steps.len());
+        for s in &self.steps {
+            w.str(s);
+        }
+        let mut t = Transcript::new("plan v1");
+        t.absorb("plan", &w.into_bytes());
+        t.digest()
+    }
+
+    /// What `role` learns.
+    pub fn learned_by(&self, role: Role) -> impl Iterator<Item = &LeakStatement> {
+        self.leaks.iter().filter(move |s| s.to == role)
+    }
+}

@@ -1,0 +1,320 @@
+//! How two parties agree on what they are about to do, before any secret moves.
+//!
+//! ```text
+//! client → server   Hello   versions, model, system, samples, nonce
+//! server → client   Offer   version, nonce, public model, choices
+//! client → server   Accept  digest of the plan the client derived from the choices
+//! ```
+//!
+//! The server compares the digest with its own. Both then hash hello, offer, plan and the TLS exporter into
+//! the session digest. Key material of the system follows.
+
+use crate::channel::Channel;
+use crate::cost::{Phase, Traffic};
+use crate::error::Error;
+use crate::plan::{Choices, Digest32, Plan};
+use crate::system::{Loaded, System};
+use crate::wire::{Expect, HEADER_BYTES, Kind};
+use crate::{Role, plan::Wish};
+use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Transcript};
+use oblivia_nn::PublicModel;
+use rand_core::Rng as _;
+use std::sync::Arc;
+
+/// The protocol version this build speaks.
+pub const VERSION: u16 = 1;
+
+/// The most samples one session may predict.
+pub const MAX_SAMPLES: u32 = 1 << 20;
+
+const MAX_NAME: usize = 128;
+const MAX_HELLO_BYTES: usize = 1024;
+const MAX_MODEL_BYTES: usize = 4 << 20;
+const MAX_OFFER_BYTES: usize = MAX_MODEL_BYTES + Choices::MAX_BYTES + 1024;
+
+/// First message of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Lowest protocol version the client speaks.
+    pub min_version: u16,
+    /// Highest protocol version the client speaks.
+    pub max_version: u16,
+    /// The model asked for.
+    pub model: String,
+    /// The system asked for.
+    pub system: String,
+    /// The mode asked for; empty is the default.
+    pub mode: String,
+    /// The plan asked for by name; empty is the best.
+    pub plan: String,
+    /// How many samples the session predicts.
+    pub samples: u32,
+    /// Fresh random bytes of the client.
+    pub nonce: [u8; 32],
+}
+
+impl Encode for Hello {
+    fn encode(&self, w: &mut Writer) {
+        w.u16(self.min_version);
+        w.u16(self.max_version);
+        for s in [&self.model, &self.system, &self.mode, &self.plan] {
+            w.str(s);
+        }
+        w.u32(self.samples);
+        w.raw(&self.nonce);
+    }
+}
+
+impl Decode for Hello {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (min_version, max_version) = (r.u16("lowest version")?, r.u16("highest version")?);
+        r.require(min_version <= max_version, "version range")?;
+        let mut name = |what| r.str(MAX_NAME, what).map(str::to_owned);
+        let (model, system, mode, plan) = (name("model")?, name("system")?, name("mode")?, name("plan")?);
+        let samples = r.u32("samples")?;
+        r.require((1..=MAX_SAMPLES).contains(&samples), "samples")?;
+        let nonce = r.array("nonce")?;
+        Ok(Self { min_version, max_version, model, system, mode, plan, samples, nonce })
+    }
+}
+
+/// The server's answer to a hello.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Offer {
+    /// The version spoken from here on.
+    pub version: u16,
+    /// Fresh random bytes of the server.
+    pub nonce: [u8; 32],
+    /// What a client may know of the model.
+    pub model: PublicModel,
+    /// What the server chose.
+    pub choices: Choices,
+}
+
+impl Encode for Offer {
+    fn encode(&self, w: &mut Writer) {
+        w.u16(self.version);
+        w.raw(&self.nonce);
+        w.bytes(&self.model.to_bytes());
+        self.choices.encode(w);
+    }
+}
+
+impl Decode for Offer {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (version, nonce) = (r.u16("version")?, r.array("nonce")?);
+        let model = PublicModel::from_bytes(r.bytes(MAX_MODEL_BYTES, "public model")?)?;
+        Ok(Self { version, nonce, model, choices: Choices::decode(r)? })
+    }
+}
+
+/// Digest of what a client may know of a model.
+pub fn model_digest(model: &PublicModel) -> Digest32 {
+    Digest32(Digest::of("public model v1", &model.to_bytes()))
+}
+
+/// What both sides hold after agreeing.
+pub struct Agreed {
+    /// The public model.
+    pub model: Arc<PublicModel>,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The system that runs it.
+    pub system: &'static dyn System,
+    /// How many samples.
+    pub samples: u32,
+    /// Digest of the session.
+    pub session: Digest,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The model's name.
+    pub model: String,
+    /// The system's id.
+    pub system: String,
+    /// Mode, plan, limits.
+    pub wish: Wish,
+    /// How many samples.
+    pub samples: u32,
+}
+
+/// What a server has to offer for a hello.
+pub struct Offered {
+    /// The public model.
+    pub model: Arc<PublicModel>,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The system.
+    pub system: &'static dyn System,
+    /// The model as the system prepared it for this plan.
+    pub loaded: Loaded,
+}
+
+/// A server's models and plans.
+pub trait Catalog: Send + Sync {
+    /// The offer for a hello, or why there is none.
+    fn offer(&self, hello: &Hello) -> Result<Offered, Error>;
+}
+
+/// The client's side. `confirm` sees model and plan before anything is promised and may refuse.
+pub async fn agree_as_client(
+    channel: &mut Channel,
+    rng: &mut dyn EntropySource,
+    systems: &[&'static dyn System],
+    request: &Request,
+    confirm: &mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
+) -> Result<Agreed, Error> {
+    channel.enter(Phase::Setup);
+    let hello = Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        model: request.model.clone(),
+        system: request.system.clone(),
+        mode: request.wish.mode.clone().unwrap_or_default(),
+        plan: request.wish.plan.clone().unwrap_or_default(),
+        samples: request.samples,
+        nonce: nonce(rng),
+    };
+    check_request(&hello)?;
+    let system = systems.iter().find(|s| s.id() == request.system).ok_or_else(|| no_system(systems, &hello))?;
+    channel.send(Role::Server, Kind::Hello, hello.to_bytes()).await?;
+    let offer_bytes = channel.recv(Role::Server, Expect::at_most(Kind::Offer, MAX_OFFER_BYTES)).await?;
+    let offer = Offer::from_bytes(&offer_bytes).map_err(Error::invalid("Offer"))?;
+    if offer.version != VERSION {
+        return Err(Error::Incompatible {
+            what: "protocol version",
+            ours: VERSION.to_string(),
+            theirs: offer.version.to_string(),
+            hint: "update the older side",
+        });
+    }
+    let asked = |asked: &str, got: &str| asked.is_empty() || asked == got;
+    if offer.choices.system != hello.system
+        || !asked(&hello.mode, &offer.choices.mode)
+        || !asked(&hello.plan, &offer.choices.plan)
+        || offer.model.name != hello.model
+    {
+        return Err(Error::InvalidMessage { message: "Offer", why: "it answers another question".into() });
+    }
+    let plan = system.check(&offer.model, &offer.choices)?;
+    request.wish.admit(&plan, u64::from(request.samples))?;
+    confirm(&offer.model, &plan)?;
+    channel.send(Role::Server, Kind::Accept, plan.digest().to_bytes()).await?;
+    let session = session_digest(channel, Role::Server, &hello, &offer_bytes, &plan);
+    Ok(Agreed {
+        model: Arc::new(offer.model),
+        plan: Arc::new(plan),
+        system: *system,
+        samples: request.samples,
+        session,
+    })
+}
+
+/// The server's side.
+pub async fn agree_as_server(
+    channel: &mut Channel,
+    rng: &mut dyn EntropySource,
+    catalog: &dyn Catalog,
+) -> Result<(Agreed, Loaded), Error> {
+    channel.enter(Phase::Setup);
+    let hello = channel.recv(Role::Client, Expect::at_most(Kind::Hello, MAX_HELLO_BYTES)).await?;
+    let hello = Hello::from_bytes(&hello).map_err(Error::invalid("Hello"))?;
+    if !(hello.min_version..=hello.max_version).contains(&VERSION) {
+        return Err(Error::Incompatible {
+            what: "protocol version",
+            ours: VERSION.to_string(),
+            theirs: format!("{}..={}", hello.min_version, hello.max_version),
+            hint: "update the older side",
+        });
+    }
+    let offered = catalog.offer(&hello)?;
+    let offer = Offer {
+        version: VERSION,
+        nonce: nonce(rng),
+        model: (*offered.model).clone(),
+        choices: offered.plan.choices.clone(),
+    };
+    let offer_bytes = offer.to_bytes();
+    channel.send(Role::Client, Kind::Offer, offer_bytes.clone()).await?;
+    let accept = channel.recv(Role::Client, Expect::exactly(Kind::Accept, 32)).await?;
+    let theirs = Digest::from_bytes(&accept).map_err(Error::invalid("Accept"))?;
+    let ours = offered.plan.digest();
+    if theirs != ours {
+        return Err(Error::Incompatible {
+            what: "plan",
+            ours: ours.short(),
+            theirs: theirs.short(),
+            hint: "both sides must derive the same plan from the same choices; update the older side",
+        });
+    }
+    let session = session_digest(channel, Role::Client, &hello, &offer_bytes, &offered.plan);
+    let Offered { model, plan, system, loaded } = offered;
+    Ok((Agreed { model, plan, system, samples: hello.samples, session }, loaded))
+}
+
+/// The traffic of agreeing, in the client's view: three messages, three rounds.
+pub fn agreement_traffic(request: &Request, model: &PublicModel, plan: &Plan) -> Traffic {
+    let hello = Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        model: request.model.clone(),
+        system: request.system.clone(),
+        mode: request.wish.mode.clone().unwrap_or_default(),
+        plan: request.wish.plan.clone().unwrap_or_default(),
+        samples: request.samples,
+        nonce: [0; 32],
+    };
+    let offer =
+        Offer { version: VERSION, nonce: [0; 32], model: model.clone(), choices: plan.choices.clone() };
+    Traffic {
+        up_bytes: 2 * HEADER_BYTES + hello.to_bytes().len() as u64 + 32,
+        down_bytes: HEADER_BYTES + offer.to_bytes().len() as u64,
+        rounds: 3,
+    }
+}
+
+fn session_digest(channel: &Channel, peer: Role, hello: &Hello, offer: &[u8], plan: &Plan) -> Digest {
+    let mut t = Transcript::new("session v1");
+    t.absorb("hello", &hello.to_bytes());
+    t.absorb("offer", offer);
+    t.absorb("plan", &plan.digest().0);
+    t.absorb("roles", b"client,server");
+    match channel.binding(peer) {
+        Some(exporter) => t.absorb("channel", &exporter),
+        None => t.absorb("no channel", b""),
+    }
+    t.digest()
+}
+
+fn nonce(rng: &mut dyn EntropySource) -> [u8; 32] {
+    let mut nonce = [0; 32];
+    rng.fill_bytes(&mut nonce);
+    nonce
+}
+
+/// What a user may ask for, checked before it goes on the wire.
+fn check_request(hello: &Hello) -> Result<(), Error> {
+    for (what, name) in
+        [("model", &hello.model), ("system", &hello.system), ("mode", &hello.mode), ("plan", &hello.plan)]
+    {
+        if name.len() > MAX_NAME {
+            return Err(Error::Input(format!("the {what} name is longer than {MAX_NAME} bytes")));
+        }
+    }
+    if !(1..=MAX_SAMPLES).contains(&hello.samples) {
+        return Err(Error::Input(format!(
+            "{} samples asked for; one session predicts 1 to {MAX_SAMPLES}",
+            hello.samples
+        )));
+    }
+    Ok(())
+}
+
+fn no_system(systems: &[&'static dyn System], hello: &Hello) -> Error {
+    let known: Vec<&str> = systems.iter().map(|s| s.id()).collect();
+    Error::Input(format!("there is no system `{}`; this build has: {}", hello.system, known.join(", ")))
+}

@@ -1,0 +1,135 @@
+//! The contract a system fulfils.
+
+use crate::channel::Channel;
+use crate::cost::{OpCounts, Traffic};
+use crate::error::Error;
+use crate::permit::Permits;
+use crate::plan::{Choices, Plan, Wish};
+use crate::{BoxFuture, Role};
+use oblivia_base::{Digest, SessionRng};
+use oblivia_nn::{Graph, Model, Node, PublicModel, Tensor};
+use rayon::ThreadPool;
+use std::any::Any;
+use std::sync::Arc;
+
+/// Whether a system can run a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Support {
+    /// As it is.
+    Yes,
+    /// After a change of the model, which is described.
+    Rewrite(String),
+    /// Not at all, because.
+    No(String),
+}
+
+/// A model prepared by a system for serving under one plan: encoded weights, tables.
+pub type Loaded = Arc<dyn Any + Send + Sync>;
+
+/// What one role brings to a run.
+pub enum Seat {
+    /// The client's inputs, one tensor per sample.
+    Client {
+        /// The samples.
+        inputs: Vec<Tensor>,
+    },
+    /// The server's prepared model, and how many samples were agreed.
+    Server {
+        /// From [`System::load`] under the same plan.
+        loaded: Loaded,
+        /// How many samples the session predicts.
+        samples: u32,
+    },
+}
+
+/// What a role has when a run is over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The client's outputs, one tensor per sample.
+    Outputs(Vec<Tensor>),
+    /// Nothing: the role served.
+    Served,
+}
+
+/// What a run tells whoever watches; the watcher has the clock.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step of the setup begins.
+    Setup(&'static str),
+    /// Everything that happens once per session is done.
+    Ready,
+    /// Work on a sample begins.
+    SampleStarted(usize),
+    /// A sample is done.
+    SampleDone {
+        /// Which.
+        index: usize,
+        /// Its output, on the client.
+        output: Option<&'a Tensor>,
+        /// Its online traffic.
+        traffic: Traffic,
+    },
+}
+
+/// Watches a run.
+pub trait Observer: Send {
+    /// Called as things happen.
+    fn on(&mut self, event: Event<'_>);
+}
+
+/// Watches nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn on(&mut self, _: Event<'_>) {}
+}
+
+/// What a run is given by its surroundings.
+pub struct Context<'a> {
+    /// The links.
+    pub channel: Channel,
+    /// Randomness of this session.
+    pub rng: SessionRng,
+    /// Where heavy computation runs.
+    pub pool: Arc<ThreadPool>,
+    /// Turns at computing, first come first served among sessions.
+    pub permits: Arc<Permits>,
+    /// Digest of plan, roles, session and channel; enters every label derived in this session.
+    pub session: Digest,
+    /// Operations done so far by this role.
+    pub ops: OpCounts,
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// One way of predicting on data that the computing machine may not see.
+///
+/// `plan` and `check` look at public facts alone; `run` is direct-style role code.
+pub trait System: Send + Sync {
+    /// Short name, e.g. `leveled`.
+    fn id(&self) -> &'static str;
+    /// What it is, in one line.
+    fn summary(&self) -> &'static str;
+    /// Names of its modes; the first is the default.
+    fn modes(&self) -> &'static [&'static str];
+    /// The roles that take part.
+    fn roles(&self) -> &'static [Role] {
+        &[Role::Client, Role::Server]
+    }
+    /// Whether it can run a node.
+    fn supports(&self, graph: &Graph, node: &Node) -> Support;
+    /// Searches for the best plan.
+    fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error>;
+    /// Derives the plan that follows from `choices`, or says why they are not acceptable.
+    fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error>;
+    /// Prepares a model for serving under a plan of `plan` or `check`.
+    fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error>;
+    /// Plays the role of `seat` to the end.
+    fn run<'a>(
+        &'a self,
+        plan: &'a Plan,
+        seat: Seat,
+        cx: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Outcome, Error>>;
+}
