@@ -256,10 +256,10 @@ def cosines(order):
 
 
 def rounded(num, bits):
-    """(nearest integer to num/2^bits, is the fraction within 2^-20 of one half)."""
+    """(nearest integer to num/2^bits, distance of the fraction from one half)."""
     floor, frac = num >> bits, num & ((1 << bits) - 1)
     half = 1 << (bits - 1)
-    return floor + (frac >= half), abs(frac - half) < 1 << (bits - 20)
+    return floor + (frac >= half), abs(frac - half) / (1 << bits)
 
 
 def encoding_cases():
@@ -278,7 +278,7 @@ def encoding_cases():
                 zr = [int(x * (1 << 52)) for x in re]
                 zi = [int(x * (1 << 52)) for x in im]
                 quarter = order // 4
-                coefficients, ties = [], []
+                coefficients, from_half = [], []
                 for i in range(n):
                     # CI: (1/n) sum z_j cos(2 pi e_j i / 4n); standard: (2/n) Re sum z_j zeta^(-e_j i).
                     total = 0
@@ -289,10 +289,9 @@ def encoding_cases():
                             total += zi[j] * cos[(k - quarter) % order]  # sin
                     total <<= log_scale
                     down = FRAC + 52 + (n.bit_length() - 1) - (1 if ring == STANDARD else 0)
-                    value, tie = rounded(total, down)
+                    value, distance = rounded(total, down)
                     coefficients.append(value)
-                    if tie:
-                        ties.append(i)
+                    from_half.append(distance)
                 check_encoding(ring, n, five, re, im, log_scale, coefficients)
                 # Decode: what the rounded integers stand for, correctly rounded to f64.
                 out_re, out_im = [], []
@@ -309,7 +308,9 @@ def encoding_cases():
                 case = dict(ring=ring, n=n, log_scale=log_scale, seed=seed, re=re)
                 if ring == STANDARD:
                     case["im"] = im
-                case.update(coefficients=coefficients, near_ties=ties, decoded_re=out_re)
+                case.update(coefficients=coefficients,
+                            near_ties=[i for i, d in enumerate(from_half) if d < 2.0 ** -20],
+                            closest_to_half=min(from_half), decoded_re=out_re)
                 if ring == STANDARD:
                     case["decoded_im"] = out_im
                 if n == 1024:  # the generator gives them; keep the file small
