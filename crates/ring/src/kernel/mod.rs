@@ -1,0 +1,215 @@
+//! Operations on single rows of residues, for callers that schedule rows themselves.
+//!
+//! Operands and results are canonical, in [0, q), unless a function says otherwise; slices of one call have
+//! equal length (n for the transforms), else the call panics. No function allocates, and none branches on or
+//! indexes by the values in a row.
+
+pub(crate) mod portable;
+
+use crate::{Modulus, NttTable, Permutation, Shoup};
+
+macro_rules! same_length {
+    ($first:expr $(, $other:expr)+) => { $(assert_eq!($first.len(), $other.len(), "rows of different length");)+ };
+}
+
+/// Coefficients to values, in place: output i is f(ψ^e(i)). `row` has n entries.
+pub fn forward(table: &NttTable, row: &mut [u64]) {
+    assert_eq!(row.len(), table.n(), "row length is not the ring degree");
+    portable::forward(table, row);
+}
+
+/// Values to coefficients, in place; undoes [`forward`]. `row` has n entries.
+pub fn inverse(table: &NttTable, row: &mut [u64]) {
+    assert_eq!(row.len(), table.n(), "row length is not the ring degree");
+    portable::inverse(table, row);
+}
+
+/// a ← a + b.
+pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    same_length!(a, b);
+    portable::zip_assign(a, b, |a, b| m.add(a, b));
+}
+
+/// out ← a + b.
+pub fn add_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    same_length!(out, a, b);
+    portable::zip_into(a, b, out, |a, b| m.add(a, b));
+}
+
+/// a ← a − b.
+pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    same_length!(a, b);
+    portable::zip_assign(a, b, |a, b| m.sub(a, b));
+}
+
+/// out ← a − b.
+pub fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    same_length!(out, a, b);
+    portable::zip_into(a, b, out, |a, b| m.sub(a, b));
+}
+
+/// a ← −a.
+pub fn neg_assign(m: &Modulus, a: &mut [u64]) {
+    for x in a {
+        *x = m.neg(*x);
+    }
+}
+
+/// a ← a·b, entry by entry.
+pub fn mul_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    same_length!(a, b);
+    portable::zip_assign(a, b, |a, b| m.mul(a, b));
+}
+
+/// out ← a·b, entry by entry.
+pub fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    same_length!(out, a, b);
+    portable::zip_into(a, b, out, |a, b| m.mul(a, b));
+}
+
+/// acc ← acc + a·b, entry by entry, reduced at once. For longer sums see [`dot_into`] and [`mac`].
+pub fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
+    same_length!(acc, a, b);
+    for ((c, &a), &b) in acc.iter_mut().zip(a).zip(b) {
+        *c = m.add(*c, m.mul(a, b));
+    }
+}
+
+/// a ← a·c for a constant c.
+pub fn scale_assign(m: &Modulus, a: &mut [u64], c: Shoup) {
+    for x in a {
+        *x = m.mul_shoup(*x, c);
+    }
+}
+
+/// out ← a·c for a constant c.
+pub fn scale_into(m: &Modulus, a: &[u64], c: Shoup, out: &mut [u64]) {
+    same_length!(out, a);
+    for (o, &a) in out.iter_mut().zip(a) {
+        *o = m.mul_shoup(a, c);
+    }
+}
+
+/// acc ← acc + a·c for a constant c.
+pub fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup) {
+    same_length!(acc, a);
+    portable::zip_assign(acc, a, |s, a| m.add(s, m.mul_shoup(a, c)));
+}
+
+/// a ← (a − t)·c for a constant c: the last step of a rescale or of a division by P.
+pub fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
+    same_length!(a, t);
+    // a + q − t lies in (0, 2q), a valid lazy operand.
+    portable::zip_assign(a, t, |a, t| m.mul_shoup(a + m.value() - t, c));
+}
+
+/// out ← centred(src) mod `to`, where src is canonical modulo `from` and centred means in
+/// [−(p−1)/2, (p−1)/2]. A true reduction: `from` may be larger or smaller than `to`.
+pub fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out: &mut [u64]) {
+    same_length!(out, src);
+    let half = from.value() >> 1;
+    let less = to.neg(to.reduce_u64(from.value()));
+    for (o, &x) in out.iter_mut().zip(src) {
+        let above = u64::from(x > half).wrapping_neg();
+        // Below 2q + q.
+        *o = to.canonical4(to.reduce52_lazy(x) + (less & above));
+    }
+}
+
+/// One source row of [`convert_centred_into`].
+#[derive(Clone, Copy, Debug)]
+pub struct CentredTerm<'a> {
+    /// Residues canonical modulo `modulus`.
+    pub row: &'a [u64],
+    /// The source modulus p.
+    pub modulus: &'a Modulus,
+    /// The factor, a constant of the *target* modulus.
+    pub factor: Shoup,
+}
+
+/// out ← Σ factor_i · centred(row_i) mod `to`: the sum of a base conversion, Σ y_i·(D/q_i), with the y_i
+/// centred. At most 1024 terms.
+pub fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
+    assert!(terms.len() <= 1024, "too many terms for one word");
+    out.fill(0);
+    for term in terms {
+        same_length!(out, term.row);
+        let p = term.modulus.value();
+        let less = to.neg(to.mul_shoup(to.reduce_u64(p), term.factor));
+        for (o, &x) in out.iter_mut().zip(term.row) {
+            let above = u64::from(x > p >> 1).wrapping_neg();
+            // Each term adds less than 3q < 2^52: 1024 of them stay below 2^62.
+            *o = o.wrapping_add(to.mul_lazy(x, term.factor) + (less & above));
+        }
+    }
+    for o in out {
+        *o = to.reduce_u64(*o);
+    }
+}
+
+/// out ← src mod q, for signed integers of any size.
+pub fn reduce_i64_into(m: &Modulus, src: &[i64], out: &mut [u64]) {
+    same_length!(out, src);
+    for (o, &x) in out.iter_mut().zip(src) {
+        *o = m.reduce_i64(x);
+    }
+}
+
+/// out ← src mod q, for signed integers of any size.
+pub fn reduce_i128_into(m: &Modulus, src: &[i128], out: &mut [u64]) {
+    same_length!(out, src);
+    for (o, &x) in out.iter_mut().zip(src) {
+        *o = m.reduce_i128(x);
+    }
+}
+
+/// out\[i\] ← src\[π(i)\]. Panics if the permutation is of another degree.
+pub fn gather_into(perm: &Permutation, src: &[u64], out: &mut [u64]) {
+    same_length!(perm.source(), src, out);
+    for (o, &p) in out.iter_mut().zip(perm.source()) {
+        *o = src[p as usize];
+    }
+}
+
+/// acc\[i\] ← acc\[i\] + src\[π(i)\]. Panics if the permutation is of another degree.
+pub fn gather_add_assign(m: &Modulus, perm: &Permutation, acc: &mut [u64], src: &[u64]) {
+    same_length!(perm.source(), src, acc);
+    for (o, &p) in acc.iter_mut().zip(perm.source()) {
+        *o = m.add(*o, src[p as usize]);
+    }
+}
+
+/// First term of a deferred sum: lo ← low 52 bits of a·b, hi ← the bits above.
+pub fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    same_length!(lo, hi, a, b);
+    portable::mac_first(lo, hi, a, b);
+}
+
+/// One more term of a deferred sum: lo ← lo + low 52 bits of a·b, hi ← hi + the bits above.
+///
+/// After [`Modulus::mac_terms`] terms, and no later, call [`mac_fold`] or [`mac_reduce_into`];
+/// [`crate::Accumulator`] counts for you.
+pub fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    same_length!(lo, hi, a, b);
+    portable::mac(lo, hi, a, b);
+}
+
+/// Reduces a deferred sum in place, which then counts as one term.
+pub fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
+    same_length!(lo, hi);
+    portable::mac_fold(m, lo, hi);
+}
+
+/// out ← the value of a deferred sum.
+pub fn mac_reduce_into(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
+    same_length!(out, lo, hi);
+    portable::mac_reduce(m, lo, hi, out);
+}
+
+/// out ← Σ a_i·b_i, entry by entry, over any number of pairs; intermediate sums stay in registers.
+pub fn dot_into(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
+    for (a, b) in pairs {
+        same_length!(out, a, b);
+    }
+    portable::dot(m, pairs, out);
+}

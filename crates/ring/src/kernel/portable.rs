@@ -1,0 +1,169 @@
+//! Portable kernels: the reference every other path must equal bit for bit.
+
+use crate::modulus::{hi52, lo52, sub_once};
+use crate::ntt::InverseScale;
+use crate::{Modulus, NttTable, Shoup};
+
+#[inline(always)]
+pub(crate) fn zip_assign(a: &mut [u64], b: &[u64], f: impl Fn(u64, u64) -> u64) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a = f(*a, b);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn zip_into(a: &[u64], b: &[u64], out: &mut [u64], f: impl Fn(u64, u64) -> u64) {
+    for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        *o = f(a, b);
+    }
+}
+
+/// Values stay below 4q between stages: x < 4q is brought below 2q, t = w·y is below 2q for any y < 2^52, so
+/// x + t and x − t + 2q are in [0, 4q), and 4q < 2^52.
+pub(crate) fn forward(table: &NttTable, a: &mut [u64]) {
+    let m = *table.modulus();
+    let two_q = 2 * m.value();
+    if let InverseScale::ConjugateInvariant { fold, .. } = table.scale {
+        fold_conjugate(&m, fold, a);
+    }
+    let (w, ws) = table.forward_twiddles();
+    let n = a.len();
+    let mut nodes = 1;
+    while nodes < n {
+        let t = n / (2 * nodes);
+        let level = w[nodes..2 * nodes].iter().zip(&ws[nodes..2 * nodes]);
+        for (block, (&value, &quotient)) in a.chunks_exact_mut(2 * t).zip(level) {
+            let w = Shoup { value, quotient };
+            let (x, y) = block.split_at_mut(t);
+            for (x, y) in x.iter_mut().zip(y) {
+                let u = sub_once(*x, two_q);
+                let v = m.mul_lazy(*y, w);
+                *x = u.wrapping_add(v);
+                *y = u.wrapping_add(two_q).wrapping_sub(v);
+            }
+        }
+        nodes *= 2;
+    }
+    for x in a {
+        *x = m.canonical4(*x);
+    }
+}
+
+/// B_0 = a_0, B_i = a_i − I·a_{n−i}; from canonical values to values below 3q.
+fn fold_conjugate(m: &Modulus, fold: Shoup, a: &mut [u64]) {
+    let two_q = 2 * m.value();
+    let minus = |x: u64, y: u64| x.wrapping_add(two_q).wrapping_sub(m.mul_lazy(y, fold));
+    let half = a.len() / 2;
+    let (low, high) = a.split_at_mut(half);
+    high[0] = minus(high[0], high[0]);
+    for (x, y) in low[1..].iter_mut().zip(high[1..].iter_mut().rev()) {
+        (*x, *y) = (minus(*x, *y), minus(*y, *x));
+    }
+}
+
+/// Values stay below 2q between stages: x + y < 4q is brought below 2q, x − y + 2q < 4q < 2^52 is a valid
+/// operand of the multiplication, whose result is below 2q.
+pub(crate) fn inverse(table: &NttTable, a: &mut [u64]) {
+    let m = *table.modulus();
+    let two_q = 2 * m.value();
+    let (w, ws) = table.inverse_twiddles();
+    let n = a.len();
+    let mut nodes = n / 2;
+    // The last stage, nodes = 1, carries the scaling in the standard ring.
+    let stop = match table.scale {
+        InverseScale::Standard { .. } => 1,
+        InverseScale::ConjugateInvariant { .. } => 0,
+    };
+    while nodes > stop {
+        let t = n / (2 * nodes);
+        let level = w[nodes..2 * nodes].iter().zip(&ws[nodes..2 * nodes]);
+        for (block, (&value, &quotient)) in a.chunks_exact_mut(2 * t).zip(level) {
+            let w = Shoup { value, quotient };
+            let (x, y) = block.split_at_mut(t);
+            for (x, y) in x.iter_mut().zip(y) {
+                let (u, v) = (*x, *y);
+                *x = sub_once(u.wrapping_add(v), two_q);
+                *y = m.mul_lazy(u.wrapping_add(two_q).wrapping_sub(v), w);
+            }
+        }
+        nodes /= 2;
+    }
+    match table.scale {
+        InverseScale::Standard { n_inv, n_inv_w } => {
+            let (x, y) = a.split_at_mut(n / 2);
+            for (x, y) in x.iter_mut().zip(y) {
+                let (u, v) = (*x, *y);
+                *x = m.mul_shoup(u.wrapping_add(v), n_inv);
+                *y = m.mul_shoup(u.wrapping_add(two_q).wrapping_sub(v), n_inv_w);
+            }
+        }
+        InverseScale::ConjugateInvariant { n_inv, half, half_fold, .. } => {
+            unfold_conjugate(&m, n_inv, half, half_fold, a);
+        }
+    }
+}
+
+/// a_0 = B_0/n, a_i = (B_i + I·B_{n−i})/2n; from values below 2q to canonical ones.
+fn unfold_conjugate(m: &Modulus, n_inv: Shoup, half: Shoup, half_fold: Shoup, a: &mut [u64]) {
+    // Two products below 2q each.
+    let join = |x: u64, y: u64| m.canonical4(m.mul_lazy(x, half).wrapping_add(m.mul_lazy(y, half_fold)));
+    let middle = a.len() / 2;
+    let (low, high) = a.split_at_mut(middle);
+    low[0] = m.mul_shoup(low[0], n_inv);
+    high[0] = join(high[0], high[0]);
+    for (x, y) in low[1..].iter_mut().zip(high[1..].iter_mut().rev()) {
+        (*x, *y) = (join(*x, *y), join(*y, *x));
+    }
+}
+
+pub(crate) fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    for (((l, h), &a), &b) in lo.iter_mut().zip(hi).zip(a).zip(b) {
+        *l = lo52(a, b);
+        *h = hi52(a, b);
+    }
+}
+
+pub(crate) fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    for (((l, h), &a), &b) in lo.iter_mut().zip(hi).zip(a).zip(b) {
+        *l = l.wrapping_add(lo52(a, b));
+        *h = h.wrapping_add(hi52(a, b));
+    }
+}
+
+/// hi + (lo ≫ 52) is below 2^52 by the choice of [`Modulus::mac_terms`].
+#[inline(always)]
+fn reduce_sum(m: &Modulus, lo: u64, hi: u64) -> u64 {
+    m.reduce_pair(hi.wrapping_add(lo >> 52), lo & ((1 << 52) - 1))
+}
+
+pub(crate) fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
+    for (l, h) in lo.iter_mut().zip(hi) {
+        *l = reduce_sum(m, *l, *h);
+        *h = 0;
+    }
+}
+
+pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
+    zip_into(lo, hi, out, |l, h| reduce_sum(m, l, h));
+}
+
+const BLOCK: usize = 64;
+
+pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
+    let terms = m.mac_terms();
+    for (k, out) in out.chunks_mut(BLOCK).enumerate() {
+        let (start, len) = (k * BLOCK, out.len());
+        let (mut lo, mut hi) = ([0u64; BLOCK], [0u64; BLOCK]);
+        let (lo, hi) = (&mut lo[..len], &mut hi[..len]);
+        let mut used = 0;
+        for (a, b) in pairs {
+            if used == terms {
+                mac_fold(m, lo, hi);
+                used = 1;
+            }
+            mac(lo, hi, &a[start..start + len], &b[start..start + len]);
+            used += 1;
+        }
+        mac_reduce(m, lo, hi, out);
+    }
+}

@@ -1,0 +1,153 @@
+use crate::rows::Rows;
+use crate::{Modulus, RingError, RingKind, RingShape, Shoup, kernel};
+use std::fmt;
+
+/// One ring and one prime: the constants of the number-theoretic transform.
+///
+/// Output i of the transform is f(ψ^e(i)) with e from [`RingShape::exponent`] and ψ fixed by rule: x the least
+/// quadratic non-residue, ψ = x^((q−1)/order).
+pub struct NttTable {
+    shape: RingShape,
+    modulus: Modulus,
+    psi: u64,
+    /// Four rows of n: w, ⌊w·2^52/q⌋, w⁻¹, ⌊w⁻¹·2^52/q⌋. Node i of the level with m nodes is entry m + i.
+    twiddles: Rows,
+    pub(crate) scale: InverseScale,
+}
+
+/// What the inverse transform multiplies by at its end.
+#[derive(Clone, Copy)]
+pub(crate) enum InverseScale {
+    /// Merged into the last stage.
+    Standard {
+        /// n⁻¹.
+        n_inv: Shoup,
+        /// n⁻¹ times the inverse twiddle of the last stage.
+        n_inv_w: Shoup,
+    },
+    /// Merged into the unfolding; `fold` is used by the forward transform.
+    ConjugateInvariant {
+        /// I = ψ^n, a square root of −1.
+        fold: Shoup,
+        /// n⁻¹.
+        n_inv: Shoup,
+        /// n⁻¹/2.
+        half: Shoup,
+        /// I·n⁻¹/2.
+        half_fold: Shoup,
+    },
+}
+
+impl NttTable {
+    /// The tables of `shape` modulo `modulus`.
+    ///
+    /// # Errors
+    /// [`RingError::NoRoot`] unless q ≡ 1 modulo [`RingShape::order`].
+    pub fn new(shape: RingShape, modulus: Modulus) -> Result<Self, RingError> {
+        let (q, order, n) = (modulus.value(), shape.order(), shape.n());
+        let no_root = RingError::NoRoot { q, order };
+        if q % order != 1 {
+            return Err(no_root);
+        }
+        // A prime has a non-residue, and the least one is small.
+        let x = (2..q).find(|&x| modulus.pow(x, (q - 1) / 2) == q - 1).ok_or(no_root.clone())?;
+        let psi = modulus.pow(x, (q - 1) / order);
+        let psi_inv = modulus.inv(psi).ok_or(no_root.clone())?;
+        let inv = |a: u64| modulus.inv(a).ok_or(no_root.clone());
+
+        // Powers of ψ in bit-reversed order over the tree of the standard ring of dimension `leaves`; the
+        // conjugate-invariant tree is the left half of the one twice as large: its node (m, i) is (2m, i).
+        let (leaves_log, doubled) = match shape.kind() {
+            RingKind::Standard => (shape.log_n(), 0),
+            RingKind::ConjugateInvariant => (shape.log_n() + 1, 1),
+        };
+        let mut twiddles = Rows::zero(4, n);
+        let powers = |base: u64| {
+            let mut p = Vec::with_capacity(1 << leaves_log);
+            let mut v = 1;
+            for _ in 0..1usize << leaves_log {
+                p.push(v);
+                v = modulus.mul(v, base);
+            }
+            p
+        };
+        for (row, base) in [(0, psi), (2, psi_inv)] {
+            let powers = powers(base);
+            for at in 1..n {
+                let level = at.ilog2() as usize; // m = 2^level, at = m + i
+                let node = at + (doubled << level);
+                let w = modulus.shoup(powers[node.reverse_bits() >> (usize::BITS - leaves_log)]);
+                twiddles.row_mut(row)[at] = w.value;
+                twiddles.row_mut(row + 1)[at] = w.quotient;
+            }
+        }
+        let n_inv = inv(n as u64 % q)?;
+        let scale = match shape.kind() {
+            RingKind::Standard => InverseScale::Standard {
+                n_inv: modulus.shoup(n_inv),
+                n_inv_w: modulus.shoup(modulus.mul(n_inv, twiddles.row(2)[1])),
+            },
+            RingKind::ConjugateInvariant => {
+                let fold = modulus.pow(psi, n as u64);
+                let half = modulus.mul(n_inv, inv(2)?);
+                InverseScale::ConjugateInvariant {
+                    fold: modulus.shoup(fold),
+                    n_inv: modulus.shoup(n_inv),
+                    half: modulus.shoup(half),
+                    half_fold: modulus.shoup(modulus.mul(half, fold)),
+                }
+            }
+        };
+        Ok(Self { shape, modulus, psi, twiddles, scale })
+    }
+
+    /// Kind and degree.
+    pub fn shape(&self) -> RingShape {
+        self.shape
+    }
+
+    /// The prime.
+    #[inline]
+    pub fn modulus(&self) -> &Modulus {
+        &self.modulus
+    }
+
+    /// Coefficients per row.
+    pub fn n(&self) -> usize {
+        self.shape.n()
+    }
+
+    /// The root of unity ψ of order [`RingShape::order`].
+    pub fn psi(&self) -> u64 {
+        self.psi
+    }
+
+    /// (w, ⌊w·2^52/q⌋) of the forward tree.
+    pub(crate) fn forward_twiddles(&self) -> (&[u64], &[u64]) {
+        (self.twiddles.row(0), self.twiddles.row(1))
+    }
+
+    /// (w⁻¹, ⌊w⁻¹·2^52/q⌋) of the inverse tree.
+    pub(crate) fn inverse_twiddles(&self) -> (&[u64], &[u64]) {
+        (self.twiddles.row(2), self.twiddles.row(3))
+    }
+
+    /// Coefficients to values, in place; see [`kernel::forward`].
+    pub fn forward(&self, row: &mut [u64]) {
+        kernel::forward(self, row);
+    }
+
+    /// Values to coefficients, in place; see [`kernel::inverse`].
+    pub fn inverse(&self, row: &mut [u64]) {
+        kernel::inverse(self, row);
+    }
+}
+
+impl fmt::Debug for NttTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NttTable")
+            .field("shape", &self.shape)
+            .field("q", &self.modulus.value())
+            .finish_non_exhaustive()
+    }
+}
