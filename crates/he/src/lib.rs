@@ -1,0 +1,2 @@
+//! Homomorphic encryption over ring learning with errors.
+#![forbid(unsafe_code)]
