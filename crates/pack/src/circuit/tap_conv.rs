@@ -1,0 +1,126 @@
+//! Convolution by taps: the client sends, for every kernel position, the input values that position sees.
+
+use crate::circuit::accumulate;
+use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
+use oblivia_nn::{Conv, Shape, Tensor};
+
+/// How a client lays out an image for [`TapConv`]: vector `t = (c·kh + ky)·kw + kx` holds, at slot
+/// `i·ow + j`, the value `x[c, i·sh + ky − top, j·sw + kx − left]`, zero outside the image.
+///
+/// LoLa's "convolution representation" (Brutzkus et al. 2019, §4).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TapInput {
+    channels: usize,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: [usize; 4],
+    out: [usize; 2],
+}
+
+impl TapInput {
+    /// The layout of the input of `conv` with the given input and output shapes.
+    pub fn new(conv: &Conv, input: &Shape, output: &Shape) -> Option<Self> {
+        let (channels, h, w) = input.chw()?;
+        let (_, oh, ow) = output.chw()?;
+        (conv.groups == 1).then_some(Self {
+            channels,
+            size: [h, w],
+            kernel: conv.kernel,
+            stride: conv.stride,
+            pads: conv.pads,
+            out: [oh, ow],
+        })
+    }
+
+    /// Number of vectors.
+    pub fn taps(&self) -> usize {
+        self.channels * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Slots used in each vector.
+    pub fn positions(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    /// The vectors of one image, `positions` values each.
+    pub fn vectors(&self, x: &Tensor) -> Vec<Vec<f64>> {
+        let [h, w] = self.size;
+        let [kh, kw] = self.kernel;
+        (0..self.taps())
+            .map(|t| {
+                let (c, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+                let value = |p: usize| {
+                    let y = (p / self.out[1] * self.stride[0] + ky).checked_sub(self.pads[0]);
+                    let x_ = (p % self.out[1] * self.stride[1] + kx).checked_sub(self.pads[1]);
+                    match (y, x_) {
+                        (Some(y), Some(x_)) if y < h && x_ < w => {
+                            x.data().get((c * h + y) * w + x_).map_or(0.0, |&v| f64::from(v))
+                        }
+                        _ => 0.0,
+                    }
+                };
+                (0..self.positions()).map(value).collect()
+            })
+            .collect()
+    }
+}
+
+/// `maps` linear combinations of tap vectors, stacked: map `m` at slots `m·positions ..`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TapConv {
+    taps: usize,
+    maps: usize,
+    positions: usize,
+}
+
+impl TapConv {
+    /// A convolution with `maps` outputs over `input`.
+    pub fn new(input: &TapInput, maps: usize) -> Self {
+        Self { taps: input.taps(), maps, positions: input.positions() }
+    }
+
+    /// Slots in use afterwards, from slot 0 on.
+    pub fn outputs(&self) -> usize {
+        self.maps * self.positions
+    }
+
+    /// The plaintexts in order of use. `weight(m, t)` is the weight of tap `t` in map `m`.
+    pub fn plains(&self, weight: impl Fn(usize, usize) -> f64, bias: impl Fn(usize) -> f64) -> Vec<Plain> {
+        let (weight, bias) = (&weight, &bias);
+        (0..self.maps)
+            .flat_map(|m| {
+                let taps = (0..self.taps).map(move |t| Plain::Scalar(weight(m, t)));
+                taps.chain(std::iter::once(Plain::Slots(vec![bias(m); self.positions])))
+            })
+            .collect()
+    }
+
+    /// Runs it; the result has the scale of a product.
+    pub fn run<S: Slots>(
+        &self,
+        s: &mut S,
+        xs: &[S::Ct],
+        plains: &mut Plains<'_, S::Pt>,
+        target: Scale,
+    ) -> Result<S::Ct, S::Error> {
+        if xs.len() != self.taps {
+            let (expected, found) = (self.taps, xs.len());
+            return Err(CircuitError::Count { what: "input vectors", expected, found }.into());
+        }
+        if self.outputs() > s.slots() {
+            let (needed, slots) = (self.outputs(), s.slots());
+            return Err(CircuitError::DoesNotFit { what: "a convolution", needed, slots }.into());
+        }
+        let xs: Vec<&S::Ct> = xs.iter().collect();
+        let mut sum: Option<S::Ct> = None;
+        for m in 0..self.maps {
+            let mut y = s.dot_scalar(&xs, &plains.take_many(self.taps)?, target)?;
+            s.add_plain_assign(&mut y, plains.take()?)?;
+            let slots = s.slots();
+            let y = s.rotate(&y, (slots - m * self.positions) % slots)?;
+            accumulate(s, &mut sum, y)?;
+        }
+        sum.ok_or_else(|| CircuitError::Count { what: "maps", expected: 1, found: 0 }.into())
+    }
+}

@@ -1,0 +1,82 @@
+//! Slots in the clear: what a circuit computes, without encryption and without rounding.
+
+use crate::slots::{CircuitError, Plain, Scale, Slots};
+
+/// Runs circuits on plain vectors of doubles.
+#[derive(Clone, Debug)]
+pub struct ClearSlots {
+    slots: usize,
+}
+
+impl ClearSlots {
+    /// Vectors of `slots` slots.
+    pub fn new(slots: usize) -> Self {
+        Self { slots }
+    }
+}
+
+impl ClearSlots {
+    fn dot(&self, xs: &[&Vec<f64>], ps: &[&Plain]) -> Result<Vec<f64>, CircuitError> {
+        if xs.len() != ps.len() {
+            let (expected, found) = (xs.len(), ps.len());
+            return Err(CircuitError::Count { what: "plaintexts of a sum of products", expected, found });
+        }
+        let mut acc = vec![0.0; self.slots];
+        for (x, p) in xs.iter().zip(ps) {
+            match p {
+                Plain::Scalar(s) => acc.iter_mut().zip(*x).for_each(|(a, v)| *a += s * v),
+                Plain::Slots(w) => acc.iter_mut().zip(x.iter().zip(w)).for_each(|(a, (v, w))| *a += v * w),
+            }
+        }
+        Ok(acc)
+    }
+}
+
+impl Slots for ClearSlots {
+    type Ct = Vec<f64>;
+    type Pt = Plain;
+    type Error = CircuitError;
+
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn rotate(&mut self, x: &Vec<f64>, left: usize) -> Result<Vec<f64>, CircuitError> {
+        let mut y = x.clone();
+        y.rotate_left(left % self.slots);
+        Ok(y)
+    }
+
+    fn rotate_hoisted(&mut self, x: &Vec<f64>, lefts: &[usize]) -> Result<Vec<Vec<f64>>, CircuitError> {
+        lefts.iter().map(|&l| self.rotate(x, l)).collect()
+    }
+
+    fn add_assign(&mut self, x: &mut Vec<f64>, y: &Vec<f64>) -> Result<(), CircuitError> {
+        x.iter_mut().zip(y).for_each(|(a, b)| *a += b);
+        Ok(())
+    }
+
+    fn add_plain_assign(&mut self, x: &mut Vec<f64>, p: &Plain) -> Result<(), CircuitError> {
+        match p {
+            Plain::Scalar(s) => x.iter_mut().for_each(|a| *a += s),
+            Plain::Slots(w) => x.iter_mut().zip(w).for_each(|(a, b)| *a += b),
+        }
+        Ok(())
+    }
+
+    fn dot_plain(&mut self, xs: &[&Vec<f64>], ps: &[&Plain], _: Scale) -> Result<Vec<f64>, CircuitError> {
+        self.dot(xs, ps)
+    }
+
+    fn dot_scalar(&mut self, xs: &[&Vec<f64>], ps: &[&Plain], _: Scale) -> Result<Vec<f64>, CircuitError> {
+        self.dot(xs, ps)
+    }
+
+    fn square(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
+        Ok(x.iter().map(|v| v * v).collect())
+    }
+
+    fn rescale(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
+        Ok(x.clone())
+    }
+}

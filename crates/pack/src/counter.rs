@@ -1,0 +1,246 @@
+//! Slots without values: what a circuit costs, which keys and plaintexts it needs, and at which levels.
+
+use crate::slots::{CircuitError, Scale, Slots};
+use std::collections::BTreeMap;
+
+/// Shape of a modulus chain, as far as costs depend on it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chain {
+    /// Slots of a vector.
+    pub slots: usize,
+    /// The data primes, first one dropped last.
+    pub primes: Vec<u64>,
+    /// Number of special primes.
+    pub special: usize,
+    /// Data primes per key-switching digit.
+    pub digit: usize,
+}
+
+impl Chain {
+    /// Transforms of switching a key at `level` live primes with its own decomposition:
+    /// `(d + 2)(ℓ + k)` for one prime per digit (cookbook §4).
+    fn switch_ntts(&self, level: usize) -> u64 {
+        self.decompose_ntts(level) + self.mod_down_ntts(level)
+    }
+
+    fn decompose_ntts(&self, level: usize) -> u64 {
+        let mut ntts = level;
+        let mut start = 0;
+        while start < level {
+            let own = self.digit.min(level - start);
+            ntts += level + self.special - own;
+            start += own;
+        }
+        ntts as u64
+    }
+
+    fn mod_down_ntts(&self, level: usize) -> u64 {
+        2 * (level + self.special) as u64
+    }
+}
+
+/// Numbers of operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Rotations with their own decomposition.
+    pub rotations: u64,
+    /// Rotations that share a decomposition.
+    pub hoisted: u64,
+    /// Ciphertext × ciphertext products.
+    pub ct_mul: u64,
+    /// Vector plaintext × ciphertext products.
+    pub pt_mul: u64,
+    /// Scalar × ciphertext products.
+    pub scalar_mul: u64,
+    /// Additions of ciphertexts and plaintexts.
+    pub add: u64,
+    /// Relinearisations.
+    pub relin: u64,
+    /// Rescales.
+    pub rescale: u64,
+    /// Transforms of one limb.
+    pub ntt: u64,
+}
+
+impl Counts {
+    /// Rotations, products and additions, as the literature counts.
+    pub fn homomorphic(&self) -> u64 {
+        self.rotations + self.hoisted + self.ct_mul + self.pt_mul + self.scalar_mul + self.add
+    }
+}
+
+/// A plaintext as a circuit uses it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PlainUse {
+    /// Live primes where it is used.
+    pub level: usize,
+    /// Its scale.
+    pub scale: Scale,
+}
+
+/// A vector the counter tracks: live primes and scale.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Traced {
+    /// Live primes.
+    pub level: usize,
+    /// Scale.
+    pub scale: Scale,
+}
+
+/// Runs circuits without values.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    chain: Chain,
+    counts: Counts,
+    /// Highest level at which each rotation is used; the Galois keys a client must make.
+    rotations: BTreeMap<usize, usize>,
+    /// Highest level of a relinearisation.
+    relin_level: Option<usize>,
+    uses: Vec<PlainUse>,
+}
+
+impl Counter {
+    /// A counter at zero.
+    pub fn new(chain: Chain) -> Self {
+        Self {
+            chain,
+            counts: Counts::default(),
+            rotations: BTreeMap::new(),
+            relin_level: None,
+            uses: Vec::new(),
+        }
+    }
+
+    /// A fresh vector.
+    pub fn input(&self, level: usize, scale: Scale) -> Traced {
+        Traced { level, scale }
+    }
+
+    /// Numbers of operations so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Rotation → highest level of use.
+    pub fn rotations(&self) -> &BTreeMap<usize, usize> {
+        &self.rotations
+    }
+
+    /// Highest level at which something is relinearised.
+    pub fn relin_level(&self) -> Option<usize> {
+        self.relin_level
+    }
+
+    /// The plaintexts in order of use.
+    pub fn plains(&self) -> &[PlainUse] {
+        &self.uses
+    }
+
+    fn key(&mut self, left: usize, level: usize) {
+        let highest = self.rotations.entry(left).or_insert(level);
+        *highest = (*highest).max(level);
+    }
+
+    fn last_prime(&self, level: usize) -> Result<f64, CircuitError> {
+        match self.chain.primes.get(level.wrapping_sub(1)) {
+            Some(&q) if level >= 2 => Ok(q as f64),
+            _ => Err(CircuitError::TooDeep { levels: self.chain.primes.len() }),
+        }
+    }
+
+    fn dot(&mut self, xs: &[&Traced], plains: usize, target: Scale) -> Result<Traced, CircuitError> {
+        let first = match xs.first() {
+            Some(x) if xs.len() == plains => **x,
+            _ => {
+                let (expected, found) = (xs.len(), plains);
+                return Err(CircuitError::Count { what: "plaintexts of a sum of products", expected, found });
+            }
+        };
+        for x in xs {
+            same("a sum of products", &first, x)?;
+        }
+        let product = Scale(target.0 * self.last_prime(first.level)?);
+        let scale = Scale(product.0 / first.scale.0);
+        self.uses.extend((0..plains).map(|_| PlainUse { level: first.level, scale }));
+        self.counts.add += xs.len() as u64 - 1;
+        Ok(Traced { level: first.level, scale: product })
+    }
+}
+
+fn same(op: &'static str, a: &Traced, b: &Traced) -> Result<(), CircuitError> {
+    if a == b {
+        return Ok(());
+    }
+    let show = |t: &Traced| format!("level {} scale 2^{:.3}", t.level, t.scale.0.log2());
+    Err(CircuitError::Mismatch { op, left: show(a), right: show(b) })
+}
+
+impl Slots for Counter {
+    type Ct = Traced;
+    type Pt = ();
+    type Error = CircuitError;
+
+    fn slots(&self) -> usize {
+        self.chain.slots
+    }
+
+    fn rotate(&mut self, x: &Traced, left: usize) -> Result<Traced, CircuitError> {
+        let left = left % self.chain.slots;
+        if left != 0 {
+            self.key(left, x.level);
+            self.counts.rotations += 1;
+            self.counts.ntt += self.chain.switch_ntts(x.level);
+        }
+        Ok(*x)
+    }
+
+    fn rotate_hoisted(&mut self, x: &Traced, lefts: &[usize]) -> Result<Vec<Traced>, CircuitError> {
+        let moved: Vec<usize> = lefts.iter().map(|r| r % self.chain.slots).filter(|&r| r != 0).collect();
+        if !moved.is_empty() {
+            self.counts.ntt += self.chain.decompose_ntts(x.level);
+        }
+        for &left in &moved {
+            self.key(left, x.level);
+            self.counts.hoisted += 1;
+            self.counts.ntt += self.chain.mod_down_ntts(x.level);
+        }
+        Ok(vec![*x; lefts.len()])
+    }
+
+    fn add_assign(&mut self, x: &mut Traced, y: &Traced) -> Result<(), CircuitError> {
+        same("an addition", x, y)?;
+        self.counts.add += 1;
+        Ok(())
+    }
+
+    fn add_plain_assign(&mut self, x: &mut Traced, (): &()) -> Result<(), CircuitError> {
+        self.uses.push(PlainUse { level: x.level, scale: x.scale });
+        self.counts.add += 1;
+        Ok(())
+    }
+
+    fn dot_plain(&mut self, xs: &[&Traced], ps: &[&()], target: Scale) -> Result<Traced, CircuitError> {
+        self.counts.pt_mul += xs.len() as u64;
+        self.dot(xs, ps.len(), target)
+    }
+
+    fn dot_scalar(&mut self, xs: &[&Traced], ps: &[&()], target: Scale) -> Result<Traced, CircuitError> {
+        self.counts.scalar_mul += xs.len() as u64;
+        self.dot(xs, ps.len(), target)
+    }
+
+    fn square(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
+        self.counts.ct_mul += 1;
+        self.counts.relin += 1;
+        self.counts.ntt += self.chain.switch_ntts(x.level);
+        self.relin_level = Some(self.relin_level.unwrap_or(0).max(x.level));
+        Ok(Traced { level: x.level, scale: Scale(x.scale.0 * x.scale.0) })
+    }
+
+    fn rescale(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
+        let q = self.last_prime(x.level)?;
+        self.counts.rescale += 1;
+        self.counts.ntt += 2 * x.level as u64;
+        Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 / q) })
+    }
+}

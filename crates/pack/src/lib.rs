@@ -1,0 +1,15 @@
+//! From tensors to slots: layouts, and linear algebra as circuits over them.
+//!
+//! A circuit states before it runs which plaintexts it takes, which keys it needs, how deep it is and how
+//! many operations it does: run it on a [`Counter`]. The same code then runs on [`ClearSlots`] for values
+//! in the clear and on encrypted slots.
+#![forbid(unsafe_code)]
+
+pub mod circuit;
+mod clear;
+mod counter;
+mod slots;
+
+pub use clear::ClearSlots;
+pub use counter::{Chain, Counter, Counts, PlainUse, Traced};
+pub use slots::{CircuitError, Plain, Plains, Scale, Slots};
