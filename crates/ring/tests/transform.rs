@@ -208,6 +208,15 @@ fn rotation_by_r_moves_slot_j_plus_r_to_slot_j() {
                 assert_eq!(out[shape.index_of_slot(j)], row[shape.index_of_slot(from)]);
             }
         }
+        let mut power = 1;
+        for j in 0..slots {
+            assert_eq!(
+                shape.exponent(shape.index_of_slot(j)),
+                power,
+                "slot {j} is the value at exponent 5^j"
+            );
+            power = power * 5 % shape.order();
+        }
         let distinct: std::collections::BTreeSet<usize> =
             (0..slots).map(|j| shape.index_of_slot(j)).collect();
         assert_eq!(distinct.len(), slots);
