@@ -52,6 +52,14 @@ pub enum NnError {
         /// The largest size accepted.
         max: u64,
     },
+    /// The published part of a model contradicts itself.
+    #[error("{what}: {why}")]
+    BadModel {
+        /// Which part.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// A value is NaN or infinite.
     #[error("{what} contains a value that is not finite")]
     NotFinite {

@@ -158,6 +158,11 @@ impl Ctx<'_> {
         if kernel == 0 || stride == 0 {
             return Err(self.bad("kernel and stride must be at least 1".into()));
         }
+        if kernel.max(stride).max(a).max(b) > Shape::MAX_ELEMENTS {
+            return Err(
+                self.bad(format!("a window size, stride or padding is above {}", Shape::MAX_ELEMENTS))
+            );
+        }
         match size.checked_add(a).and_then(|s| s.checked_add(b)) {
             Some(padded) if padded >= kernel => Ok((padded - kernel) / stride + 1),
             _ => Err(self.bad(format!("kernel {kernel} is larger than the padded input of {size}"))),
@@ -171,7 +176,10 @@ impl Ctx<'_> {
         }
         let ranges = x.dims().iter().zip(starts.iter().zip(ends.iter().zip(steps)));
         let dims: Option<Vec<usize>> = ranges
-            .map(|(&d, (&s, (&e, &step)))| (s < e && e <= d && step > 0).then(|| (e - s).div_ceil(step)))
+            .map(|(&d, (&s, (&e, &step)))| {
+                let fits = s < e && e <= d && (1..=Shape::MAX_ELEMENTS).contains(&step);
+                fits.then(|| (e - s).div_ceil(step))
+            })
             .collect();
         Shape::new(dims.ok_or_else(|| self.bad(format!("ranges {starts:?}..{ends:?} do not fit {x}")))?)
     }

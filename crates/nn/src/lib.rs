@@ -5,13 +5,20 @@
 //! [`PublicModel`]. This crate knows no cryptography.
 #![forbid(unsafe_code)]
 
+mod codec;
+pub mod cost;
 mod error;
+pub mod eval;
 pub mod graph;
 mod infer;
+pub mod inspect;
 pub mod model;
 pub mod op;
+pub mod pass;
 mod shape;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::NnError;
 pub use graph::{Fact, Graph, Node, WireId};

@@ -9,23 +9,32 @@ pub struct Weights(Vec<Tensor>);
 impl Weights {
     /// Checks every tensor against the shape the graph declares, and that all values are finite.
     pub fn new(graph: &Graph, tensors: Vec<Tensor>) -> Result<Self, NnError> {
+        let weights = Self(tensors);
+        weights.belong_to(graph)?;
+        for (fact, t) in graph.weights().iter().zip(&weights.0) {
+            if !t.data().iter().all(|v| v.is_finite()) {
+                return Err(NnError::NotFinite { what: format!("weight `{}`", fact.name) });
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Checks that there is one tensor for every weight the graph declares, of the declared shape.
+    pub fn belong_to(&self, graph: &Graph) -> Result<(), NnError> {
         for (i, fact) in graph.weights().iter().enumerate() {
-            let Some(t) = tensors.get(i) else {
+            let Some(t) = self.0.get(i) else {
                 return Err(NnError::BadWeight { name: fact.name.clone(), why: "is missing".into() });
             };
             if *t.shape() != fact.shape {
                 let why = format!("has shape {}, expected {}", t.shape(), fact.shape);
                 return Err(NnError::BadWeight { name: fact.name.clone(), why });
             }
-            if !t.data().iter().all(|v| v.is_finite()) {
-                return Err(NnError::NotFinite { what: format!("weight `{}`", fact.name) });
-            }
         }
-        if tensors.len() > graph.weights().len() {
+        if self.0.len() > graph.weights().len() {
             let why = "is not declared by the graph".into();
             return Err(NnError::BadWeight { name: format!("#{}", graph.weights().len()), why });
         }
-        Ok(Self(tensors))
+        Ok(())
     }
 
     /// The values of one weight. `id` must come from the graph these weights were checked against.
@@ -101,4 +110,61 @@ pub struct PublicModel {
     pub input_range: [f64; 2],
     /// What the client gets.
     pub output: OutputPolicy,
+}
+
+impl PublicModel {
+    /// The longest name or label, in bytes.
+    pub const MAX_NAME_BYTES: usize = Graph::MAX_NAME_BYTES;
+    /// The largest number of labels.
+    pub const MAX_LABELS: usize = 1 << 16;
+
+    /// Checks that labels, preprocessing and input range fit the graph and each other.
+    pub fn check(&self) -> Result<(), NnError> {
+        let bad = |what: &'static str, why: String| Err(NnError::BadModel { what, why });
+        if self.name.is_empty() || self.name.len() > Self::MAX_NAME_BYTES {
+            return bad("name", format!("must have 1 to {} bytes", Self::MAX_NAME_BYTES));
+        }
+        let outputs = self.graph.output_shape().elements();
+        let labels = self.labels.len();
+        if labels > Self::MAX_LABELS || (labels > 0 && labels != outputs) {
+            return bad("labels", format!("{labels} labels for {outputs} outputs; give one each, or none"));
+        }
+        if let Some(long) = self.labels.iter().find(|l| l.len() > Self::MAX_NAME_BYTES) {
+            return bad("labels", format!("`{:.40}…` is longer than {} bytes", long, Self::MAX_NAME_BYTES));
+        }
+        let [low, high] = self.input_range;
+        if !(low.is_finite() && high.is_finite() && low <= high) {
+            return bad("input range", format!("[{low}, {high}] is not an interval of finite numbers"));
+        }
+        match &self.input {
+            InputSpec::Image(image) => image.check(&self.graph),
+            InputSpec::Tensor => Ok(()),
+        }
+    }
+}
+
+impl ImageInput {
+    fn check(&self, graph: &Graph) -> Result<(), NnError> {
+        let bad = |why: String| Err(NnError::BadModel { what: "image input", why });
+        if self.channels != 1 && self.channels != 3 {
+            return bad(format!("{} channels; 1 (grey) and 3 (colour) are known", self.channels));
+        }
+        if self.bgr && self.channels != 3 {
+            return bad("the order blue, green, red needs 3 channels".into());
+        }
+        let x = graph.input_shape();
+        if x.dims() != [self.channels, self.height, self.width] {
+            let found = format!("[{}×{}×{}]", self.channels, self.height, self.width);
+            return bad(format!("an image of shape {found} does not fit the graph's input {x}"));
+        }
+        for (what, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != self.channels || !values.iter().all(|v| v.is_finite()) {
+                return bad(format!("`{what}` must hold {} finite numbers", self.channels));
+            }
+        }
+        if self.std.iter().any(|&s| s <= 0.0) {
+            return bad("`std` must be positive".into());
+        }
+        Ok(())
+    }
 }

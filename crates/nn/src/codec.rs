@@ -1,0 +1,438 @@
+//! Wire encodings. A decoded graph is rebuilt node by node, so it obeys every rule a graph obeys.
+#![deny(clippy::indexing_slicing)]
+
+use crate::op::{Conv, Op, Pool, WeightId};
+use crate::{Graph, ImageInput, InputSpec, OutputPolicy, PublicModel, Shape, WireId};
+use oblivia_base::codec::{Decode, DecodeError, Encode, Fault, Reader, Writer};
+
+/// A size: everything inside a graph is at most [`Shape::MAX_ELEMENTS`], so it fits.
+fn size(w: &mut Writer, v: usize) {
+    w.count(v);
+}
+
+fn read_size(r: &mut Reader<'_>, what: &'static str) -> Result<usize, DecodeError> {
+    let v = r.u32(what)? as usize;
+    r.require(v <= Shape::MAX_ELEMENTS, what)?;
+    Ok(v)
+}
+
+fn sizes(w: &mut Writer, v: &[usize]) {
+    v.iter().for_each(|&v| size(w, v));
+}
+
+fn read_sizes<const N: usize>(r: &mut Reader<'_>, what: &'static str) -> Result<[usize; N], DecodeError> {
+    let mut out = [0; N];
+    for v in &mut out {
+        *v = read_size(r, what)?;
+    }
+    Ok(out)
+}
+
+fn axes(w: &mut Writer, v: &[usize]) {
+    w.u8(u8::try_from(v.len()).unwrap_or(u8::MAX));
+    sizes(w, v);
+}
+
+fn read_axes(r: &mut Reader<'_>, what: &'static str) -> Result<Vec<usize>, DecodeError> {
+    let n = usize::from(r.u8(what)?);
+    r.require(n <= Shape::MAX_AXES, what)?;
+    (0..n).map(|_| read_size(r, what)).collect()
+}
+
+/// A float as a double; -0.0 becomes 0.0.
+fn float(w: &mut Writer, v: f32) {
+    w.f64(f64::from(v) + 0.0);
+}
+
+fn read_float(r: &mut Reader<'_>, what: &'static str) -> Result<f32, DecodeError> {
+    let wide = r.f64(what)?;
+    let v = wide as f32;
+    r.require(f64::from(v) == wide, what)?;
+    Ok(v)
+}
+
+fn floats(w: &mut Writer, v: &[f32]) {
+    w.count(v.len());
+    v.iter().for_each(|&v| float(w, v));
+}
+
+fn read_floats(r: &mut Reader<'_>, max: usize, what: &'static str) -> Result<Vec<f32>, DecodeError> {
+    let n = r.count(max, 8, what)?;
+    (0..n).map(|_| read_float(r, what)).collect()
+}
+
+fn bound(w: &mut Writer, v: Option<f64>) {
+    w.bool(v.is_some());
+    if let Some(v) = v {
+        w.f64(v);
+    }
+}
+
+fn read_bound(r: &mut Reader<'_>) -> Result<Option<f64>, DecodeError> {
+    if r.bool("bound")? { r.f64("bound").map(Some) } else { Ok(None) }
+}
+
+fn weight(w: &mut Writer, id: WeightId) {
+    w.u32(id.0);
+}
+
+fn read_weight(r: &mut Reader<'_>) -> Result<WeightId, DecodeError> {
+    r.u32("weight").map(WeightId)
+}
+
+fn bias(w: &mut Writer, id: Option<WeightId>) {
+    w.bool(id.is_some());
+    if let Some(id) = id {
+        weight(w, id);
+    }
+}
+
+fn read_bias(r: &mut Reader<'_>) -> Result<Option<WeightId>, DecodeError> {
+    if r.bool("bias")? { read_weight(r).map(Some) } else { Ok(None) }
+}
+
+impl Encode for Shape {
+    fn encode(&self, w: &mut Writer) {
+        axes(w, self.dims());
+    }
+}
+
+impl Decode for Shape {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let dims = read_axes(r, "shape")?;
+        Self::new(dims).map_err(|_| r.error("shape", Fault::Invalid))
+    }
+}
+
+impl Encode for Pool {
+    fn encode(&self, w: &mut Writer) {
+        sizes(w, &self.kernel);
+        sizes(w, &self.stride);
+        sizes(w, &self.pads);
+        w.bool(self.count_include_pad);
+    }
+}
+
+impl Decode for Pool {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            kernel: read_sizes(r, "kernel")?,
+            stride: read_sizes(r, "stride")?,
+            pads: read_sizes(r, "pads")?,
+            count_include_pad: r.bool("count_include_pad")?,
+        })
+    }
+}
+
+impl Encode for Conv {
+    fn encode(&self, w: &mut Writer) {
+        size(w, self.out_channels);
+        sizes(w, &self.kernel);
+        sizes(w, &self.stride);
+        sizes(w, &self.pads);
+        size(w, self.groups);
+        weight(w, self.weight);
+        bias(w, self.bias);
+    }
+}
+
+impl Decode for Conv {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            out_channels: read_size(r, "output channels")?,
+            kernel: read_sizes(r, "kernel")?,
+            stride: read_sizes(r, "stride")?,
+            pads: read_sizes(r, "pads")?,
+            groups: read_size(r, "groups")?,
+            weight: read_weight(r)?,
+            bias: read_bias(r)?,
+        })
+    }
+}
+
+impl Encode for Op {
+    fn encode(&self, w: &mut Writer) {
+        w.u8(match self {
+            Self::Input => 0,
+            Self::Conv(_) => 1,
+            Self::Dense { .. } => 2,
+            Self::Add => 3,
+            Self::AddConst { .. } => 4,
+            Self::MulConst { .. } => 5,
+            Self::Square => 6,
+            Self::Relu => 7,
+            Self::AveragePool(_) => 8,
+            Self::GlobalAveragePool => 9,
+            Self::MaxPool(_) => 10,
+            Self::Flatten => 11,
+            Self::Reshape { .. } => 12,
+            Self::BatchNorm { .. } => 13,
+            Self::Slice { .. } => 14,
+            Self::Pad { .. } => 15,
+            Self::Identity => 16,
+        });
+        match self {
+            Self::Conv(conv) => conv.encode(w),
+            Self::Dense { out, weight: id, bias: b } => {
+                size(w, *out);
+                weight(w, *id);
+                bias(w, *b);
+            }
+            Self::AddConst { value } | Self::MulConst { value } => weight(w, *value),
+            Self::AveragePool(pool) | Self::MaxPool(pool) => pool.encode(w),
+            Self::Reshape { dims } => axes(w, dims),
+            Self::BatchNorm { scale, bias, mean, var, epsilon } => {
+                [scale, bias, mean, var].into_iter().for_each(|&id| weight(w, id));
+                float(w, *epsilon);
+            }
+            Self::Slice { starts, ends, steps } => [starts, ends, steps].into_iter().for_each(|v| axes(w, v)),
+            Self::Pad { before, after, value } => {
+                axes(w, before);
+                axes(w, after);
+                float(w, *value);
+            }
+            Self::Input
+            | Self::Add
+            | Self::Square
+            | Self::Relu
+            | Self::GlobalAveragePool
+            | Self::Flatten
+            | Self::Identity => {}
+        }
+    }
+}
+
+impl Decode for Op {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match r.u8("operator")? {
+            0 => Self::Input,
+            1 => Self::Conv(Conv::decode(r)?),
+            2 => Self::Dense { out: read_size(r, "outputs")?, weight: read_weight(r)?, bias: read_bias(r)? },
+            3 => Self::Add,
+            4 => Self::AddConst { value: read_weight(r)? },
+            5 => Self::MulConst { value: read_weight(r)? },
+            6 => Self::Square,
+            7 => Self::Relu,
+            8 => Self::AveragePool(Pool::decode(r)?),
+            9 => Self::GlobalAveragePool,
+            10 => Self::MaxPool(Pool::decode(r)?),
+            11 => Self::Flatten,
+            12 => Self::Reshape { dims: read_axes(r, "axes")? },
+            13 => Self::BatchNorm {
+                scale: read_weight(r)?,
+                bias: read_weight(r)?,
+                mean: read_weight(r)?,
+                var: read_weight(r)?,
+                epsilon: read_float(r, "epsilon")?,
+            },
+            14 => Self::Slice {
+                starts: read_axes(r, "starts")?,
+                ends: read_axes(r, "ends")?,
+                steps: read_axes(r, "steps")?,
+            },
+            15 => Self::Pad {
+                before: read_axes(r, "before")?,
+                after: read_axes(r, "after")?,
+                value: read_float(r, "padding value")?,
+            },
+            16 => Self::Identity,
+            _ => return Err(r.error("operator", Fault::Invalid)),
+        })
+    }
+}
+
+impl Encode for Graph {
+    fn encode(&self, w: &mut Writer) {
+        let [input, nodes @ ..] = self.nodes() else {
+            unreachable!("a graph has its input node from construction on")
+        };
+        w.str(&input.name);
+        input.fact.shape.encode(w);
+        bound(w, input.fact.bound);
+        w.count(self.weights().len());
+        for fact in self.weights() {
+            w.str(&fact.name);
+            fact.shape.encode(w);
+        }
+        w.count(nodes.len());
+        for node in nodes {
+            w.str(&node.name);
+            node.op.encode(w);
+            node.inputs.iter().for_each(|wire| w.u32(wire.0));
+            bound(w, node.fact.bound);
+        }
+        w.u32(self.output().0);
+    }
+}
+
+impl Decode for Graph {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let invalid = |r: &Reader<'_>, what| r.error(what, Fault::Invalid);
+        let name = r.str(Self::MAX_NAME_BYTES, "input name")?;
+        let mut graph = Self::new(name, Shape::decode(r)?);
+        if let Some(b) = read_bound(r)? {
+            graph.set_bound(graph.input(), b).map_err(|_| invalid(r, "bound"))?;
+        }
+        for _ in 0..r.count(Self::MAX_NODES, 5, "weights")? {
+            let name = r.str(Self::MAX_NAME_BYTES, "weight name")?;
+            let shape = Shape::decode(r)?;
+            graph.weight(name, shape).map_err(|_| invalid(r, "weight"))?;
+        }
+        for _ in 0..r.count(Self::MAX_NODES, 10, "nodes")? {
+            let name = r.str(Self::MAX_NAME_BYTES, "node name")?;
+            let op = Op::decode(r)?;
+            let inputs: Result<Vec<WireId>, DecodeError> =
+                (0..op.arity()).map(|_| r.u32("wire").map(WireId)).collect();
+            let wire = graph.push(name, op, &inputs?).map_err(|_| invalid(r, "node"))?;
+            if let Some(b) = read_bound(r)? {
+                graph.set_bound(wire, b).map_err(|_| invalid(r, "bound"))?;
+            }
+        }
+        let output = WireId(r.u32("output")?);
+        graph.set_output(output).map_err(|_| invalid(r, "output"))?;
+        Ok(graph)
+    }
+}
+
+impl Encode for InputSpec {
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::Tensor => w.u8(0),
+            Self::Image(image) => {
+                w.u8(1);
+                sizes(w, &[image.width, image.height, image.channels]);
+                w.bool(image.bgr);
+                floats(w, &image.mean);
+                floats(w, &image.std);
+            }
+        }
+    }
+}
+
+impl Decode for InputSpec {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u8("input kind")? {
+            0 => Ok(Self::Tensor),
+            1 => {
+                let [width, height, channels] = read_sizes(r, "image size")?;
+                let bgr = r.bool("channel order")?;
+                let mean = read_floats(r, 3, "mean")?;
+                let std = read_floats(r, 3, "std")?;
+                Ok(Self::Image(ImageInput { width, height, channels, bgr, mean, std }))
+            }
+            _ => Err(r.error("input kind", Fault::Invalid)),
+        }
+    }
+}
+
+impl Encode for OutputPolicy {
+    fn encode(&self, w: &mut Writer) {
+        w.u8(match self {
+            Self::Logits => 0,
+            Self::ArgMax => 1,
+        });
+    }
+}
+
+impl Decode for OutputPolicy {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u8("output policy")? {
+            0 => Ok(Self::Logits),
+            1 => Ok(Self::ArgMax),
+            _ => Err(r.error("output policy", Fault::Invalid)),
+        }
+    }
+}
+
+/// Only a model that passes [`PublicModel::check`] can be read back.
+impl Encode for PublicModel {
+    fn encode(&self, w: &mut Writer) {
+        w.str(&self.name);
+        self.graph.encode(w);
+        w.count(self.labels.len());
+        self.labels.iter().for_each(|label| w.str(label));
+        self.input.encode(w);
+        self.input_range.iter().for_each(|&v| w.f64(v + 0.0));
+        self.output.encode(w);
+    }
+}
+
+impl Decode for PublicModel {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let name = r.str(Self::MAX_NAME_BYTES, "model name")?.to_owned();
+        let graph = Graph::decode(r)?;
+        let labels = r.count(Self::MAX_LABELS, 4, "labels")?;
+        let labels: Result<_, _> =
+            (0..labels).map(|_| Ok(r.str(Self::MAX_NAME_BYTES, "label")?.to_owned())).collect();
+        let model = Self {
+            name,
+            graph,
+            labels: labels?,
+            input: InputSpec::decode(r)?,
+            input_range: [r.f64("input range")?, r.f64("input range")?],
+            output: OutputPolicy::decode(r)?,
+        };
+        model.check().map_err(|_| r.error("model", Fault::Invalid))?;
+        Ok(model)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests index what they made")]
+mod tests {
+    use super::*;
+    use crate::testing::{random_model, tiny_model};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_graph_with_a_wrong_weight_shape_is_refused() {
+        let graph = tiny_model().public.graph;
+        let mut bytes = graph.to_bytes();
+        // The first weight's shape is written right after its name.
+        let at = bytes.windows(4).position(|b| b == b"c1.w").unwrap() + 4;
+        assert_eq!(bytes[at], 4, "number of axes");
+        bytes[at + 1] ^= 1;
+        assert!(Graph::from_bytes(&bytes).is_err());
+    }
+
+    #[test]
+    fn labels_that_do_not_match_the_outputs_are_refused() {
+        let mut public = tiny_model().public;
+        public.labels = vec!["only".into()];
+        assert!(PublicModel::from_bytes(&public.to_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_public_model_is_read_back_as_written(seed: u64) {
+            let public = random_model(seed).public;
+            let bytes = public.to_bytes();
+            let back = PublicModel::from_bytes(&bytes).unwrap();
+            prop_assert_eq!(&back, &public);
+            prop_assert_eq!(back.to_bytes(), bytes);
+        }
+
+        #[test]
+        fn changed_bytes_never_panic_and_have_one_encoding(seed in 0..64u64, at: prop::sample::Index, flip in 1..=255u8) {
+            let mut bytes = random_model(seed).public.to_bytes();
+            let i = at.index(bytes.len());
+            bytes[i] ^= flip;
+            if let Ok(model) = PublicModel::from_bytes(&bytes) {
+                prop_assert_eq!(model.to_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn truncated_bytes_are_refused(seed in 0..64u64, at: prop::sample::Index) {
+            let bytes = random_model(seed).public.to_bytes();
+            prop_assert!(PublicModel::from_bytes(&bytes[..at.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            if let Ok(model) = PublicModel::from_bytes(&bytes) {
+                prop_assert_eq!(model.to_bytes(), bytes);
+            }
+        }
+    }
+}

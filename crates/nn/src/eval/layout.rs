@@ -1,0 +1,55 @@
+//! Operators that only move values.
+
+use crate::{NnError, Shape, Tensor};
+
+/// Every `steps`-th element from `starts` on.
+pub(super) fn slice(x: &Tensor, starts: &[usize], steps: &[usize], to: Shape) -> Result<Tensor, NnError> {
+    let strides = strides(x.shape());
+    let start: usize = starts.iter().zip(&strides).map(|(s, d)| s * d).sum();
+    let jumps: Vec<usize> = steps.iter().zip(&strides).map(|(s, d)| s.saturating_mul(*d)).collect();
+    let mut y = Vec::with_capacity(to.elements());
+    each_offset(to.dims(), start, &jumps, |at| y.push(x.data()[at]));
+    Tensor::new(to, y)
+}
+
+/// Surrounds `x` with `value`.
+pub(super) fn pad(x: &Tensor, before: &[usize], value: f32, to: Shape) -> Result<Tensor, NnError> {
+    let strides = strides(&to);
+    let start: usize = before.iter().zip(&strides).map(|(b, d)| b * d).sum();
+    let mut y = vec![value; to.elements()];
+    let mut values = x.data().iter();
+    each_offset(x.shape().dims(), start, &strides, |at| {
+        if let Some(&v) = values.next() {
+            y[at] = v;
+        }
+    });
+    Tensor::new(to, y)
+}
+
+/// Elements between neighbours along each axis, row-major.
+fn strides(shape: &Shape) -> Vec<usize> {
+    let mut out = vec![1; shape.dims().len()];
+    for i in (1..out.len()).rev() {
+        out[i - 1] = out[i] * shape.dims()[i];
+    }
+    out
+}
+
+/// Visits `start + Σ index·stride` for all indices below `dims`, last axis fastest.
+fn each_offset(dims: &[usize], start: usize, strides: &[usize], mut visit: impl FnMut(usize)) {
+    let mut index = vec![0; dims.len()];
+    let mut at = start;
+    'all: loop {
+        visit(at);
+        for axis in (0..dims.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < dims[axis] {
+                at += strides[axis];
+                continue 'all;
+            }
+            at -= strides[axis] * (dims[axis] - 1);
+            index[axis] = 0;
+        }
+        return;
+    }
+}

@@ -1,0 +1,5 @@
+//! Rewrites that keep what a model computes.
+
+mod fold;
+
+pub use fold::fold;
