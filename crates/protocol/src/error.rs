@@ -85,7 +85,7 @@ impl Error {
             Self::InvalidMessage { .. } => Blame::InvalidMessage,
             Self::Link(e) => match e {
                 LinkError::Tls(_) | LinkError::Io(_) => Blame::Io,
-                LinkError::Aborted(n) if matches!(n, Notice::Incompatible) => Blame::PeerIncompatible,
+                LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
                 LinkError::Aborted(Notice::Refused | Notice::UnknownModel | Notice::Busy) => Blame::Refused,
                 _ => Blame::PeerMisbehaved,
             },

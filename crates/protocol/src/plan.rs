@@ -38,7 +38,9 @@ impl Wish {
         let bytes = plan.cost.traffic(samples).total_bytes();
         match self.max_bytes {
             Some(max) if bytes > max => Err(Error::Refused {
-                why: format!("the plan moves {bytes} bytes for {samples} samples, more than --max-bytes {max}"),
+                why: format!(
+                    "the plan moves {bytes} bytes for {samples} samples, more than --max-bytes {max}"
+                ),
             }),
             _ => Ok(()),
         }

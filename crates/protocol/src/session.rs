@@ -20,7 +20,6 @@ use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Transcript};
 use oblivia_nn::PublicModel;
-use rand_core::Rng as _;
 use std::sync::Arc;
 
 /// The protocol version this build speaks.
@@ -180,7 +179,8 @@ pub async fn agree_as_client(
         nonce: nonce(rng),
     };
     check_request(&hello)?;
-    let system = systems.iter().find(|s| s.id() == request.system).ok_or_else(|| no_system(systems, &hello))?;
+    let system =
+        systems.iter().find(|s| s.id() == request.system).ok_or_else(|| no_system(systems, &hello))?;
     channel.send(Role::Server, Kind::Hello, hello.to_bytes()).await?;
     let offer_bytes = channel.recv(Role::Server, Expect::at_most(Kind::Offer, MAX_OFFER_BYTES)).await?;
     let offer = Offer::from_bytes(&offer_bytes).map_err(Error::invalid("Offer"))?;
