@@ -260,6 +260,7 @@ impl Encode for Graph {
             node.op.encode(w);
             node.inputs.iter().for_each(|wire| w.u32(wire.0));
             bound(w, node.fact.bound);
+            bound(w, node.fact.row_norm);
         }
         w.u32(self.output().0);
     }
@@ -286,6 +287,9 @@ impl Decode for Graph {
             let wire = graph.push(name, op, &inputs?).map_err(|_| invalid(r, "node"))?;
             if let Some(b) = read_bound(r)? {
                 graph.set_bound(wire, b).map_err(|_| invalid(r, "bound"))?;
+            }
+            if let Some(norm) = read_bound(r)? {
+                graph.set_row_norm(wire, norm).map_err(|_| invalid(r, "row norm"))?;
             }
         }
         let output = WireId(r.u32("output")?);

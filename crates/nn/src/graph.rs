@@ -23,6 +23,9 @@ pub struct Fact {
     /// Bound on |value|, where one was published with the model. It depends on weights or calibration
     /// data, so publishing it is a declared leak.
     pub bound: Option<f64>,
+    /// For a linear layer, the largest Euclidean norm of the weights that make one output, where it was
+    /// published: what noise grows by. Depends on weights, so publishing it is a declared leak.
+    pub row_norm: Option<f64>,
 }
 
 /// One operator with its inputs; its output wire has the node's own index.
@@ -68,7 +71,7 @@ impl Graph {
             name: clip(input_name),
             op: Op::Input,
             inputs: Vec::new(),
-            fact: Fact { shape: input, bound: None },
+            fact: Fact { shape: input, bound: None, row_norm: None },
         };
         Self { nodes: vec![node], weights: Vec::new(), output: WireId(0) }
     }
@@ -94,7 +97,12 @@ impl Graph {
             }
         }
         let shape = output_shape(&name, &op, &shapes, &self.weights)?;
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), fact: Fact { shape, bound: None } });
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs: inputs.to_vec(),
+            fact: Fact { shape, bound: None, row_norm: None },
+        });
         self.output = WireId(id as u32);
         Ok(self.output)
     }
@@ -110,17 +118,25 @@ impl Graph {
 
     /// Publishes a bound on |value| of a wire. The bound must be finite and positive.
     pub fn set_bound(&mut self, wire: WireId, bound: f64) -> Result<(), NnError> {
+        self.publish(wire, "bound", bound)?.bound = Some(bound);
+        Ok(())
+    }
+
+    /// Publishes the largest row norm of the linear layer that makes `wire`; finite and positive.
+    pub fn set_row_norm(&mut self, wire: WireId, norm: f64) -> Result<(), NnError> {
+        self.publish(wire, "row norm", norm)?.row_norm = Some(norm);
+        Ok(())
+    }
+
+    fn publish(&mut self, wire: WireId, what: &str, value: f64) -> Result<&mut Fact, NnError> {
         match self.nodes.get_mut(wire.index()) {
-            Some(node) if bound.is_finite() && bound > 0.0 => {
-                node.fact.bound = Some(bound);
-                Ok(())
-            }
+            Some(node) if value.is_finite() && value > 0.0 => Ok(&mut node.fact),
             Some(node) => Err(NnError::BadNode {
                 node: node.name.clone(),
                 op: node.op.name(),
-                why: format!("bound {bound} is not a positive number"),
+                why: format!("{what} {value} is not a positive number"),
             }),
-            None => Err(NnError::DanglingWire { node: "bound".into(), wire: wire.0 }),
+            None => Err(NnError::DanglingWire { node: what.to_owned(), wire: wire.0 }),
         }
     }
 

@@ -36,6 +36,15 @@ impl AddAssign for Traffic {
 }
 
 impl Traffic {
+    /// The traffic since an earlier reading of the same meter.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            up_bytes: self.up_bytes.saturating_sub(earlier.up_bytes),
+            down_bytes: self.down_bytes.saturating_sub(earlier.down_bytes),
+            rounds: self.rounds.saturating_sub(earlier.rounds),
+        }
+    }
+
     /// `times` times this traffic, saturating.
     pub fn times(self, times: u64) -> Self {
         Self {

@@ -1,0 +1,52 @@
+//! What several systems share.
+
+use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, Role, Seat, TrustRow};
+use std::any::Any;
+use std::sync::Arc;
+
+/// The two seats of a client-server system, with the server's prepared model in its own type.
+pub(crate) enum TwoSeats<T> {
+    /// The client's inputs.
+    Client(Vec<oblivia_nn::Tensor>),
+    /// The server's prepared model and the number of samples.
+    Server(Arc<T>, u32),
+}
+
+/// Takes a seat apart. The prepared model must come from the same system's `load`.
+pub(crate) fn two_seats<T: Any + Send + Sync>(seat: Seat, system: &str) -> Result<TwoSeats<T>, Error> {
+    match seat {
+        Seat::Client { inputs } => Ok(TwoSeats::Client(inputs)),
+        Seat::Server { loaded, samples } => downcast(loaded, system).map(|l| TwoSeats::Server(l, samples)),
+    }
+}
+
+fn downcast<T: Any + Send + Sync>(loaded: Loaded, system: &str) -> Result<Arc<T>, Error> {
+    loaded
+        .downcast::<T>()
+        .map_err(|_| Error::Misuse(format!("the model was loaded by another system than `{system}`")))
+}
+
+/// What every prediction service reveals by its purpose.
+pub(crate) fn inherent_leaks(to_server: &str, published: bool) -> Vec<LeakStatement> {
+    let mut leaks = vec![
+        statement(Role::Client, Leak::ModelStructure, "operators, shapes and strides of the network"),
+        statement(Role::Client, Leak::Outputs, "the network's outputs on its own inputs"),
+        statement(Role::Server, Leak::SampleCount, to_server),
+    ];
+    if published {
+        let detail = "bounds on activations and norms of weight rows, published with the model";
+        leaks.push(statement(Role::Client, Leak::PublishedBounds, detail));
+    }
+    leaks
+}
+
+/// One line of "who learns what".
+pub(crate) fn statement(to: Role, leak: Leak, detail: &str) -> LeakStatement {
+    LeakStatement { to, leak, detail: detail.to_owned() }
+}
+
+/// One row of the trust table.
+pub(crate) fn trust(role: Role, behaviour: Behaviour, breaks: &str) -> TrustRow {
+    TrustRow { role, behaviour, breaks: breaks.to_owned() }
+}
+

@@ -1,0 +1,10 @@
+//! The systems Oblivia runs, one folder each. Systems know networks and cryptography and no sockets, clocks
+//! or global randomness.
+#![forbid(unsafe_code)]
+
+pub mod clear;
+mod common;
+pub mod leveled;
+mod registry;
+
+pub use registry::{SYSTEMS, find};
