@@ -1,7 +1,7 @@
 //! Slots without values: what a circuit costs, which keys and plaintexts it needs, and at which levels.
 
 use crate::slots::{CircuitError, Scale, Slots};
-use std::collections::BTreeMap;
+use oblivia_he::{KeyRequest, OpCounts};
 
 /// Shape of a modulus chain, as far as costs depend on it.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,36 +39,6 @@ impl Chain {
     }
 }
 
-/// Numbers of operations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Rotations with their own decomposition.
-    pub rotations: u64,
-    /// Rotations that share a decomposition.
-    pub hoisted: u64,
-    /// Ciphertext × ciphertext products.
-    pub ct_mul: u64,
-    /// Vector plaintext × ciphertext products.
-    pub pt_mul: u64,
-    /// Scalar × ciphertext products.
-    pub scalar_mul: u64,
-    /// Additions of ciphertexts and plaintexts.
-    pub add: u64,
-    /// Relinearisations.
-    pub relin: u64,
-    /// Rescales.
-    pub rescale: u64,
-    /// Transforms of one limb.
-    pub ntt: u64,
-}
-
-impl Counts {
-    /// Rotations, products and additions, as the literature counts.
-    pub fn homomorphic(&self) -> u64 {
-        self.rotations + self.hoisted + self.ct_mul + self.pt_mul + self.scalar_mul + self.add
-    }
-}
-
 /// A plaintext as a circuit uses it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PlainUse {
@@ -91,24 +61,15 @@ pub struct Traced {
 #[derive(Clone, Debug)]
 pub struct Counter {
     chain: Chain,
-    counts: Counts,
-    /// Highest level at which each rotation is used; the Galois keys a client must make.
-    rotations: BTreeMap<usize, usize>,
-    /// Highest level of a relinearisation.
-    relin_level: Option<usize>,
+    counts: OpCounts,
+    keys: KeyRequest,
     uses: Vec<PlainUse>,
 }
 
 impl Counter {
     /// A counter at zero.
     pub fn new(chain: Chain) -> Self {
-        Self {
-            chain,
-            counts: Counts::default(),
-            rotations: BTreeMap::new(),
-            relin_level: None,
-            uses: Vec::new(),
-        }
+        Self { chain, counts: OpCounts::default(), keys: KeyRequest::new(), uses: Vec::new() }
     }
 
     /// A fresh vector.
@@ -117,28 +78,18 @@ impl Counter {
     }
 
     /// Numbers of operations so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> OpCounts {
         self.counts
     }
 
-    /// Rotation → highest level of use.
-    pub fn rotations(&self) -> &BTreeMap<usize, usize> {
-        &self.rotations
-    }
-
-    /// Highest level at which something is relinearised.
-    pub fn relin_level(&self) -> Option<usize> {
-        self.relin_level
+    /// The evaluation keys used so far, each with its highest level of use.
+    pub fn keys(&self) -> &KeyRequest {
+        &self.keys
     }
 
     /// The plaintexts in order of use.
     pub fn plains(&self) -> &[PlainUse] {
         &self.uses
-    }
-
-    fn key(&mut self, left: usize, level: usize) {
-        let highest = self.rotations.entry(left).or_insert(level);
-        *highest = (*highest).max(level);
     }
 
     fn last_prime(&self, level: usize) -> Result<f64, CircuitError> {
@@ -187,7 +138,7 @@ impl Slots for Counter {
     fn rotate(&mut self, x: &Traced, left: usize) -> Result<Traced, CircuitError> {
         let left = left % self.chain.slots;
         if left != 0 {
-            self.key(left, x.level);
+            self.keys.need_rotation(left, x.level);
             self.counts.rotations += 1;
             self.counts.ntt += self.chain.switch_ntts(x.level);
         }
@@ -200,7 +151,7 @@ impl Slots for Counter {
             self.counts.ntt += self.chain.decompose_ntts(x.level);
         }
         for &left in &moved {
-            self.key(left, x.level);
+            self.keys.need_rotation(left, x.level);
             self.counts.hoisted += 1;
             self.counts.ntt += self.chain.mod_down_ntts(x.level);
         }
@@ -233,7 +184,7 @@ impl Slots for Counter {
         self.counts.ct_mul += 1;
         self.counts.relin += 1;
         self.counts.ntt += self.chain.switch_ntts(x.level);
-        self.relin_level = Some(self.relin_level.unwrap_or(0).max(x.level));
+        self.keys.need_relin(x.level);
         Ok(Traced { level: x.level, scale: Scale(x.scale.0 * x.scale.0) })
     }
 

@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod circuit;
+mod ckks;
 mod clear;
 mod counter;
 mod slots;
 
+pub use ckks::{CkksError, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
-pub use counter::{Chain, Counter, Counts, PlainUse, Traced};
+pub use counter::{Chain, Counter, PlainUse, Traced};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

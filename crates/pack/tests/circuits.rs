@@ -154,7 +154,10 @@ fn cryptonets(slots: usize, babies: [usize; 2]) -> (usize, u64) {
     let y = second.run(&mut s, &x, &mut p, target).unwrap();
     assert_eq!(s.rescale(&y).unwrap().level, 1);
     let counts = s.counts();
-    ((counts.rotations + counts.hoisted) as usize, counts.homomorphic())
+    (
+        (counts.rotations + counts.hoisted) as usize,
+        counts.rotations + counts.hoisted + counts.ct_mul + counts.pt_mul + counts.scalar_mul + counts.add,
+    )
 }
 
 #[test]

@@ -94,6 +94,12 @@ impl Channel {
         self.meter.last = None;
     }
 
+    /// Counts the messages that follow under [`Phase::Setup`], going on where agreeing left off: a message
+    /// in the direction of the last one opens no new round.
+    pub fn enter_setup(&mut self) {
+        self.meter.phase = Phase::Setup;
+    }
+
     /// The meter.
     pub fn meter(&self) -> &Meter {
         &self.meter

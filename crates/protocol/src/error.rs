@@ -39,6 +39,14 @@ pub enum Error {
         /// What was asked, which limit forbids it, and what to do.
         why: String,
     },
+    /// The server has no such model.
+    #[error("there is no model `{name}`; there are: {known}")]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The names there are, for our own log only.
+        known: String,
+    },
     /// A system does not do this model.
     #[error("system `{system}` cannot run node `{node}` ({op}): {why}")]
     Unsupported {
@@ -90,7 +98,7 @@ impl Error {
                 _ => Blame::PeerMisbehaved,
             },
             Self::Incompatible { .. } => Blame::PeerIncompatible,
-            Self::Refused { .. } => Blame::Refused,
+            Self::Refused { .. } | Self::UnknownModel { .. } => Blame::Refused,
             Self::Unsupported { .. } => Blame::Unsupported,
             Self::NumericBound { .. } => Blame::NumericBound,
             Self::Resource { .. } => Blame::Resource,
@@ -105,6 +113,7 @@ impl Error {
     pub fn notice(&self) -> Notice {
         match self {
             Self::Incompatible { .. } => Notice::Incompatible,
+            Self::UnknownModel { .. } => Notice::UnknownModel,
             Self::Refused { .. } | Self::Unsupported { .. } => Notice::Refused,
             Self::Resource { .. } => Notice::Busy,
             _ => Notice::Failed,

@@ -30,6 +30,8 @@ pub type Loaded = Arc<dyn Any + Send + Sync>;
 pub enum Seat {
     /// The client's inputs, one tensor per sample.
     Client {
+        /// What the server published and the plan was derived for.
+        model: Arc<PublicModel>,
         /// The samples.
         inputs: Vec<Tensor>,
     },

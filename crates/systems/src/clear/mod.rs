@@ -93,13 +93,13 @@ impl System for Clear {
 
     fn run<'a>(
         &'a self,
-        plan: &'a Plan,
+        _: &'a Plan,
         seat: Seat,
         cx: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(async move {
             match two_seats::<Model>(seat, self.id())? {
-                TwoSeats::Client(inputs) => client(plan, inputs, cx).await,
+                TwoSeats::Client(model, inputs) => client(&model, inputs, cx).await,
                 TwoSeats::Server(model, samples) => server(&model, samples, cx).await,
             }
         })
@@ -114,17 +114,17 @@ fn bytes(shape: &Shape) -> usize {
     4 * shape.elements()
 }
 
-async fn client(plan: &Plan, inputs: Vec<Tensor>, cx: &mut Context<'_>) -> Result<Outcome, Error> {
+async fn client(model: &PublicModel, inputs: Vec<Tensor>, cx: &mut Context<'_>) -> Result<Outcome, Error> {
     cx.observer.on(Event::Ready);
-    let out_bytes = (plan.cost.online.down_bytes - HEADER_BYTES) as usize;
+    let shape = model.graph.output_shape();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         cx.observer.on(Event::SampleStarted(index));
         cx.channel.enter(Phase::Online);
         let before = cx.channel.meter().traffic().online;
         cx.channel.send(Role::Server, INPUT, to_bytes(input)).await?;
-        let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, out_bytes)).await?;
-        let output = from_bytes(&body, Shape::new([out_bytes / 4]), "Output")?;
+        let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, bytes(shape))).await?;
+        let output = from_bytes(&body, shape.clone(), "Output")?;
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
@@ -140,7 +140,7 @@ async fn server(model: &Model, samples: u32, cx: &mut Context<'_>) -> Result<Out
         let before = cx.channel.meter().traffic().online;
         let body = cx.channel.recv(Role::Client, Expect::exactly(INPUT, bytes(&shape))).await?;
         cx.observer.on(Event::SampleStarted(index));
-        let input = from_bytes(&body, Ok(shape.clone()), "Input")?;
+        let input = from_bytes(&body, shape.clone(), "Input")?;
         let output = {
             let _turn = cx.permits.acquire();
             cx.pool.install(|| eval::run(model, &input))
@@ -157,16 +157,12 @@ fn to_bytes(t: &Tensor) -> Vec<u8> {
     t.data().iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-fn from_bytes(
-    body: &[u8],
-    shape: Result<Shape, oblivia_nn::NnError>,
-    message: &'static str,
-) -> Result<Tensor, Error> {
+fn from_bytes(body: &[u8], shape: Shape, message: &'static str) -> Result<Tensor, Error> {
     let invalid = |why: String| Error::InvalidMessage { message, why };
     let (words, _) = body.as_chunks::<4>();
     let data: Vec<f32> = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
     if !data.iter().all(|v| v.is_finite()) {
         return Err(invalid("a value is not finite".into()));
     }
-    shape.and_then(|s| Tensor::new(s, data)).map_err(|e| invalid(e.to_string()))
+    Tensor::new(shape, data).map_err(|e| invalid(e.to_string()))
 }

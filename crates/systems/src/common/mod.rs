@@ -1,13 +1,14 @@
 //! What several systems share.
 
-use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, Role, Seat, TrustRow};
+use oblivia_nn::{PublicModel, Tensor};
+use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, OpCounts, Role, Seat, TrustRow};
 use std::any::Any;
 use std::sync::Arc;
 
 /// The two seats of a client-server system, with the server's prepared model in its own type.
 pub(crate) enum TwoSeats<T> {
-    /// The client's inputs.
-    Client(Vec<oblivia_nn::Tensor>),
+    /// The public model and the client's inputs.
+    Client(Arc<PublicModel>, Vec<Tensor>),
     /// The server's prepared model and the number of samples.
     Server(Arc<T>, u32),
 }
@@ -15,7 +16,15 @@ pub(crate) enum TwoSeats<T> {
 /// Takes a seat apart. The prepared model must come from the same system's `load`.
 pub(crate) fn two_seats<T: Any + Send + Sync>(seat: Seat, system: &str) -> Result<TwoSeats<T>, Error> {
     match seat {
-        Seat::Client { inputs } => Ok(TwoSeats::Client(inputs)),
+        Seat::Client { model, inputs } => {
+            let shape = model.graph.input_shape();
+            match inputs.iter().find(|x| x.shape() != shape) {
+                None => Ok(TwoSeats::Client(model, inputs)),
+                Some(x) => {
+                    Err(Error::Input(format!("an input has shape {}, the model takes {shape}", x.shape())))
+                }
+            }
+        }
         Seat::Server { loaded, samples } => downcast(loaded, system).map(|l| TwoSeats::Server(l, samples)),
     }
 }
@@ -50,3 +59,17 @@ pub(crate) fn trust(role: Role, behaviour: Behaviour, breaks: &str) -> TrustRow 
     TrustRow { role, behaviour, breaks: breaks.to_owned() }
 }
 
+/// Counts of `he` in the words of `protocol`.
+pub(crate) fn op_counts(c: oblivia_he::OpCounts) -> OpCounts {
+    OpCounts {
+        rotations: c.rotations,
+        hoisted: c.hoisted,
+        ct_mul: c.ct_mul,
+        pt_mul: c.pt_mul,
+        scalar_mul: c.scalar_mul,
+        add: c.add,
+        relin: c.relin,
+        rescale: c.rescale,
+        ntt: c.ntt,
+    }
+}

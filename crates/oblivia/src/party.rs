@@ -1,0 +1,237 @@
+//! One session of one party over any wire: agree, run, account.
+
+use oblivia_base::SessionRng;
+use oblivia_nn::{PublicModel, Tensor};
+use oblivia_protocol::session::{self, Agreed, Catalog, Request};
+use oblivia_protocol::{
+    Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic,
+    Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+};
+use rayon::ThreadPool;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Where a party computes, and whether it keeps what it sees of the link.
+#[derive(Clone)]
+pub struct Machine {
+    /// The threads for heavy computation.
+    pub pool: Arc<ThreadPool>,
+    /// Turns at computing among the sessions of this process.
+    pub permits: Arc<Permits>,
+    /// Keeps every message body, for leak tests.
+    pub keep_log: bool,
+}
+
+impl Machine {
+    /// `threads` threads (0: one per core), computing for one session at a time.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("oblivia-compute-{i}"))
+            .build()
+            .map_err(|e| Error::Resource { what: "threads", why: e.to_string() })?;
+        Ok(Self { pool: Arc::new(pool), permits: Arc::new(Permits::new(1)), keep_log: false })
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+/// One sample as the watcher's clock saw it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleRecord {
+    /// Online time of the sample.
+    pub seconds: f64,
+    /// Online traffic of the sample.
+    pub traffic: Traffic,
+}
+
+/// What a client has at the end.
+#[derive(Debug)]
+pub struct Prediction {
+    /// The public model.
+    pub model: Arc<PublicModel>,
+    /// One output tensor per input.
+    pub outputs: Vec<Tensor>,
+    /// One record per input.
+    pub samples: Vec<SampleRecord>,
+    /// What it cost and who learned what.
+    pub receipt: Receipt,
+    /// Everything that was on the link, if the machine keeps it.
+    pub log: Option<Vec<LoggedMessage>>,
+}
+
+impl Prediction {
+    /// The label of output `i`: the published name of the largest value, or its index where none is published.
+    pub fn label(&self, i: usize) -> Option<String> {
+        let best = self.outputs.get(i)?.argmax()?;
+        Some(self.model.labels.get(best).cloned().unwrap_or_else(|| best.to_string()))
+    }
+}
+
+/// What a server has at the end of a session.
+#[derive(Debug)]
+pub struct Served {
+    /// The plan that ran.
+    pub plan: Arc<Plan>,
+    /// Samples predicted.
+    pub samples: u32,
+    /// Everything that was sent and received.
+    pub traffic: PhaseTraffic,
+    /// Operations done.
+    pub ops: OpCounts,
+    /// Everything that was on the link, if the machine keeps it.
+    pub log: Option<Vec<LoggedMessage>>,
+}
+
+/// A client's question.
+pub struct Question<'a> {
+    /// Model, system, wish, number of samples.
+    pub request: Request,
+    /// Sees model and plan before anything is promised and may refuse.
+    pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
+    /// Makes the inputs as the public model wants them; as many as requested.
+    pub inputs: &'a mut (dyn FnMut(&PublicModel) -> Result<Vec<Tensor>, Error> + Send),
+    /// Watches.
+    pub observer: &'a mut dyn Observer,
+    /// How far the other side is trusted, for the receipt.
+    pub assurance: String,
+    /// When the session began, connecting included.
+    pub began: Instant,
+}
+
+/// Plays the client on `wire`.
+pub async fn client(
+    wire: Box<dyn Wire>,
+    systems: &[&'static dyn System],
+    mut rng: SessionRng,
+    machine: &Machine,
+    question: Question<'_>,
+) -> Result<Prediction, Error> {
+    let mut channel = Channel::with_peer(Role::Client, Role::Server, wire);
+    if machine.keep_log {
+        channel.keep_log();
+    }
+    let Question { request, confirm, inputs, observer, assurance, began } = question;
+    let agreed = session::agree_as_client(&mut channel, &mut rng, systems, &request, confirm).await;
+    let agreed = told(&mut channel, agreed).await?;
+    let made = inputs(&agreed.model).and_then(|inputs| {
+        let (made, asked) = (inputs.len(), request.samples as usize);
+        if made == asked {
+            Ok(inputs)
+        } else {
+            Err(Error::Misuse(format!("{made} inputs made where {asked} were announced")))
+        }
+    });
+    let inputs = told(&mut channel, made).await?;
+    let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new() };
+    let seat = Seat::Client { model: agreed.model.clone(), inputs };
+    let (outcome, channel, ops) = run(&agreed, seat, channel, rng, machine, &mut watch).await?;
+    let Outcome::Outputs(outputs) = outcome else {
+        return Err(Error::Misuse(format!("system `{}` gave the client no outputs", agreed.system.id())));
+    };
+    let ready = watch.ready.unwrap_or(began);
+    let receipt = Receipt {
+        schema: Receipt::SCHEMA,
+        model: agreed.model.name.clone(),
+        plan: (*agreed.plan).clone(),
+        plan_id: agreed.plan.digest().short(),
+        samples: u64::from(agreed.samples),
+        agreement: session::agreement_traffic(&request, &agreed.model, &agreed.plan),
+        traffic: *channel.meter().traffic(),
+        ops,
+        seconds: Seconds {
+            setup: ready.duration_since(began).as_secs_f64(),
+            offline: 0.0,
+            online: ready.elapsed().as_secs_f64(),
+        },
+        threads: machine.threads(),
+        assurance,
+    };
+    let log = channel.meter().log().map(<[_]>::to_vec);
+    Ok(Prediction { model: agreed.model, outputs, samples: watch.samples, receipt, log })
+}
+
+/// Plays the server on `wire`.
+pub async fn server(
+    wire: Box<dyn Wire>,
+    catalog: &dyn Catalog,
+    mut rng: SessionRng,
+    machine: &Machine,
+    observer: &mut dyn Observer,
+) -> Result<Served, Error> {
+    let mut channel = Channel::with_peer(Role::Server, Role::Client, wire);
+    if machine.keep_log {
+        channel.keep_log();
+    }
+    let agreed = session::agree_as_server(&mut channel, &mut rng, catalog).await;
+    let (agreed, loaded) = told(&mut channel, agreed).await?;
+    let seat = Seat::Server { loaded, samples: agreed.samples };
+    let (_, channel, ops) = run(&agreed, seat, channel, rng, machine, observer).await?;
+    let traffic = *channel.meter().traffic();
+    let log = channel.meter().log().map(<[_]>::to_vec);
+    Ok(Served { plan: agreed.plan, samples: agreed.samples, traffic, ops, log })
+}
+
+async fn run(
+    agreed: &Agreed,
+    seat: Seat,
+    channel: Channel,
+    rng: SessionRng,
+    machine: &Machine,
+    observer: &mut dyn Observer,
+) -> Result<(Outcome, Channel, OpCounts), Error> {
+    let mut cx = Context {
+        channel,
+        rng,
+        pool: machine.pool.clone(),
+        permits: machine.permits.clone(),
+        session: agreed.session,
+        ops: OpCounts::default(),
+        observer,
+    };
+    let outcome = agreed.system.run(&agreed.plan, seat, &mut cx).await;
+    let (mut channel, ops) = (cx.channel, cx.ops);
+    let outcome = told(&mut channel, outcome).await?;
+    channel.finish().await?;
+    Ok((outcome, channel, ops))
+}
+
+/// On an error, lets the peer know that the session is over.
+async fn told<T>(channel: &mut Channel, result: Result<T, Error>) -> Result<T, Error> {
+    if let Err(e) = &result {
+        channel.abort(e).await;
+    }
+    result
+}
+
+/// Puts a clock beside an observer.
+struct Watch<'a> {
+    observer: &'a mut dyn Observer,
+    began: Instant,
+    ready: Option<Instant>,
+    started: Option<Instant>,
+    samples: Vec<SampleRecord>,
+}
+
+impl Observer for Watch<'_> {
+    fn on(&mut self, event: Event<'_>) {
+        match &event {
+            Event::Ready => self.ready = Some(Instant::now()),
+            Event::SampleStarted(_) => self.started = Some(Instant::now()),
+            Event::SampleDone { traffic, .. } => {
+                let started = self.started.take().unwrap_or(self.began);
+                let seconds = started.elapsed().as_secs_f64();
+                self.samples.push(SampleRecord { seconds, traffic: *traffic });
+            }
+            Event::Setup(_) => {}
+        }
+        self.observer.on(event);
+    }
+}

@@ -1,0 +1,91 @@
+//! The client: keys, encryption, decryption.
+
+use super::messages::{self, INPUT, KEYS, OUTPUT};
+use super::plan::{Derived, derive, refused};
+use oblivia_he::ckks::{Decryptor, Encoder, Encryptor};
+use oblivia_he::{Ciphertext, EvaluationKeys, HeError, SecretKey};
+use oblivia_nn::{PublicModel, Tensor};
+use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
+
+pub(super) async fn run(
+    model: &PublicModel,
+    inputs: Vec<Tensor>,
+    plan: &Plan,
+    cx: &mut Context<'_>,
+) -> Result<Outcome, Error> {
+    let d = derive(model, &plan.choices)?;
+    cx.observer.on(Event::Setup("making keys"));
+    let pool = cx.pool.clone();
+    let sk = pool.install(|| SecretKey::generate(&d.params, &mut cx.rng));
+    let keys = pool
+        .install(|| EvaluationKeys::generate(&sk, &d.keys, &cx.session.0, &mut cx.rng))
+        .map_err(refused)?;
+    cx.observer.on(Event::Setup("sending keys"));
+    cx.channel.enter_setup();
+    cx.channel.send(Role::Server, KEYS, keys.to_bytes()).await?;
+    drop(keys);
+    cx.observer.on(Event::Ready);
+
+    let seat = Seat { d: &d, encoder: Encoder::new(&d.params), encryptor: Encryptor::new(&d.params), sk: &sk };
+    let mut outputs = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        cx.observer.on(Event::SampleStarted(index));
+        cx.channel.enter(Phase::Online);
+        let before = cx.channel.meter().traffic().online;
+        let body = pool.install(|| seat.encrypt(input, index, cx)).map_err(refused)?;
+        cx.channel.send(Role::Server, INPUT, body).await?;
+        let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, d.output_bytes)).await?;
+        let ct = messages::read_output(&d, &body)?;
+        let output = pool.install(|| seat.decrypt(&ct, model))?;
+        let traffic = cx.channel.meter().traffic().online.since(before);
+        cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
+        outputs.push(output);
+    }
+    Ok(Outcome::Outputs(outputs))
+}
+
+struct Seat<'a> {
+    d: &'a Derived,
+    encoder: Encoder,
+    encryptor: Encryptor,
+    sk: &'a SecretKey,
+}
+
+impl Seat<'_> {
+    fn encrypt(&self, input: &Tensor, index: usize, cx: &mut Context<'_>) -> Result<Vec<u8>, HeError> {
+        let label = sample_label(&cx.session.0, index);
+        let scale = self.d.circuit.input_scale().0;
+        let mut cts = Vec::with_capacity(self.d.circuit.input_vectors());
+        for values in self.d.circuit.encode(input) {
+            let pt = self.encoder.encode(&values, self.d.params.max_level(), scale)?;
+            cts.push(self.encryptor.encrypt_seeded(self.sk, &pt, &label, &mut cx.rng)?);
+        }
+        Ok(messages::write_input(self.d, &cts))
+    }
+
+    fn decrypt(&self, ct: &Ciphertext, model: &PublicModel) -> Result<Tensor, Error> {
+        let slots = Decryptor::new(self.sk)
+            .decrypt(ct)
+            .and_then(|pt| self.encoder.decode(&pt))
+            .map_err(refused)?;
+        let values = self.d.circuit.decode(&slots);
+        let bound = self.d.circuit.net().dense2.bound;
+        if let Some(v) = values.iter().find(|v| v.is_nan() || v.abs() > bound + self.d.error) {
+            return Err(Error::NumericBound {
+                what: "an output".into(),
+                why: format!(
+                    "it is {v:.3}, the published bound is {bound:.3}: either the input is far from what the \
+                     model was trained on or the server computed something else; no label is given"
+                ),
+            });
+        }
+        let shape = model.graph.output_shape().clone();
+        Tensor::new(shape, values.iter().map(|&v| v as f32).collect())
+            .map_err(|e| Error::Misuse(e.to_string()))
+    }
+}
+
+/// Binds the uniform halves of a sample's ciphertexts to session and sample.
+pub(super) fn sample_label(session: &[u8; 32], index: usize) -> Vec<u8> {
+    [session.as_slice(), &(index as u64).to_le_bytes()].concat()
+}

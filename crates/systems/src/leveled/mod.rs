@@ -1,0 +1,63 @@
+#![doc = include_str!("README.md")]
+
+mod client;
+mod diagonal;
+mod messages;
+mod network;
+mod noise;
+mod plan;
+mod server;
+
+use crate::common::{TwoSeats, two_seats};
+use oblivia_nn::{Graph, Model, Node, PublicModel};
+use oblivia_protocol::{BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish};
+use rayon::ThreadPool;
+use std::sync::Arc;
+
+/// The system: one encrypted upload, one encrypted reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Leveled;
+
+impl System for Leveled {
+    fn id(&self) -> &'static str {
+        plan::SYSTEM
+    }
+
+    fn summary(&self) -> &'static str {
+        "the server computes on ciphertexts it cannot open: one upload, one reply per image"
+    }
+
+    fn modes(&self) -> &'static [&'static str] {
+        &[plan::MODE]
+    }
+
+    fn supports(&self, _: &Graph, node: &Node) -> Support {
+        network::supports(node)
+    }
+
+    fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+        plan::search(model, wish)
+    }
+
+    fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
+        plan::check(model, choices)
+    }
+
+    fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
+        Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+    }
+
+    fn run<'a>(
+        &'a self,
+        plan: &'a Plan,
+        seat: Seat,
+        cx: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Outcome, Error>> {
+        Box::pin(async move {
+            match two_seats::<server::Prepared>(seat, self.id())? {
+                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
+                TwoSeats::Server(prepared, samples) => server::run(&prepared, plan, samples, cx).await,
+            }
+        })
+    }
+}
