@@ -146,6 +146,18 @@ impl FrameReader {
         result
     }
 
+    /// Takes the next frame if it is an abort, and then fails with it; anything else stays to be read.
+    pub(crate) async fn abort_only<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), LinkError> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        self.fill_header(from).await?;
+        if Header::decode(&self.header)?.kind != Kind::Abort {
+            return Ok(());
+        }
+        self.next(from, Expect::exactly(Kind::Abort, ABORT_BYTES)).await.map(|_| ())
+    }
+
     async fn read<R: AsyncRead + Unpin>(
         &mut self,
         from: &mut R,
