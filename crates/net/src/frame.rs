@@ -1,0 +1,432 @@
+//! Frames: twelve bytes of header, then the body.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 2 | kind ([`Kind::code`]) |
+//! | 2 | 2 | zero |
+//! | 4 | 4 | sequence number in this direction, from 0 |
+//! | 8 | 4 | length of the body in bytes |
+//! | 12 | length | body |
+//!
+//! All numbers are little-endian. A header is judged completely before memory for its body is taken, and a
+//! body takes memory as its bytes arrive: at most [`STEP_BYTES`] plus twice what has been received.
+#![deny(clippy::indexing_slicing)]
+
+use crate::MemoryBudget;
+use crate::budget::Reservation;
+use oblivia_base::codec::Decode;
+use oblivia_protocol::wire::MAX_BODY_BYTES;
+use oblivia_protocol::{Expect, Kind, LinkError, Notice};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Bytes of a header.
+pub const HEADER_BYTES: usize = oblivia_protocol::wire::HEADER_BYTES as usize;
+
+/// Bytes that must arrive within one idle timeout, and the first allocation for a body.
+pub const STEP_BYTES: usize = 64 << 10;
+
+/// Bytes of an [`Kind::Abort`] body: one notice code.
+pub const ABORT_BYTES: usize = 1;
+
+/// A well-formed header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// What the message is.
+    pub kind: Kind,
+    /// Its number in its direction, from 0.
+    pub sequence: u32,
+    /// Bytes of its body.
+    pub body_bytes: u32,
+}
+
+impl Header {
+    /// The twelve bytes.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let [k0, k1] = self.kind.code().to_le_bytes();
+        let [s0, s1, s2, s3] = self.sequence.to_le_bytes();
+        let [n0, n1, n2, n3] = self.body_bytes.to_le_bytes();
+        [k0, k1, 0, 0, s0, s1, s2, s3, n0, n1, n2, n3]
+    }
+
+    /// Reads the twelve bytes; [`LinkError::BadHeader`] for an unknown kind or a non-zero reserved field.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, LinkError> {
+        let [k0, k1, z0, z1, s0, s1, s2, s3, n0, n1, n2, n3] = *bytes;
+        if (z0, z1) != (0, 0) {
+            return Err(LinkError::BadHeader { why: "the reserved field is not zero" });
+        }
+        let Some(kind) = Kind::from_code(u16::from_le_bytes([k0, k1])) else {
+            return Err(LinkError::BadHeader { why: "no message has that kind" });
+        };
+        Ok(Self {
+            kind,
+            sequence: u32::from_le_bytes([s0, s1, s2, s3]),
+            body_bytes: u32::from_le_bytes([n0, n1, n2, n3]),
+        })
+    }
+}
+
+/// Judges the sequence number, then kind and length against `expect` and the link's own bound. `Ok(true)` is
+/// an abort, which is always taken.
+pub(crate) fn judge(header: Header, due: u32, expect: Expect, max_body: usize) -> Result<bool, LinkError> {
+    if header.sequence != due {
+        return Err(LinkError::OutOfOrder { expected: due, found: header.sequence });
+    }
+    let bytes = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
+    if header.kind == Kind::Abort {
+        Expect::exactly(Kind::Abort, ABORT_BYTES).check(header.kind, bytes)?;
+        return Ok(true);
+    }
+    let bound = expect.max_bytes.min(max_body).min(MAX_BODY_BYTES);
+    Expect { max_bytes: bound, ..expect }.check(header.kind, bytes)?;
+    Ok(false)
+}
+
+/// The error an abort turns into.
+pub(crate) fn aborted(body: &[u8]) -> LinkError {
+    match Notice::from_bytes(body) {
+        Ok(notice) => LinkError::Aborted(notice),
+        Err(_) => LinkError::BadHeader { why: "an abort carries an unknown notice" },
+    }
+}
+
+/// What bounds a [`FrameReader`].
+#[derive(Debug, Clone)]
+pub(crate) struct ReadLimits {
+    /// Longest wait for the header, and for each [`STEP_BYTES`] of the body; none needs no timer.
+    pub(crate) idle: Option<Duration>,
+    /// Largest body, whatever a receiver expects.
+    pub(crate) max_body: usize,
+    /// Where bodies are counted.
+    pub(crate) memory: Option<MemoryBudget>,
+}
+
+/// Reads frames from a byte stream. What has been read survives a dropped [`FrameReader::next`]; after an
+/// error the stream is out of step, and the same error comes back for ever.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    limits: ReadLimits,
+    due: u32,
+    header: [u8; HEADER_BYTES],
+    header_have: usize,
+    body: Vec<u8>,
+    counted: Option<Reservation>,
+    failed: Option<LinkError>,
+}
+
+impl FrameReader {
+    pub(crate) fn new(limits: ReadLimits) -> Self {
+        Self {
+            limits,
+            due: 0,
+            header: [0; HEADER_BYTES],
+            header_have: 0,
+            body: Vec::new(),
+            counted: None,
+            failed: None,
+        }
+    }
+
+    /// The body of the next frame, which must be what `expect` says.
+    pub(crate) async fn next<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        expect: Expect,
+    ) -> Result<Vec<u8>, LinkError> {
+        if let Some(e) = &self.failed {
+            return Err(e.clone());
+        }
+        let result = self.read(from, expect).await;
+        if let Err(e) = &result {
+            self.failed = Some(e.clone());
+            self.body = Vec::new();
+            self.counted = None;
+        }
+        result
+    }
+
+    /// Takes the next frame if it is an abort, and then fails with it; anything else stays to be read.
+    pub(crate) async fn abort_only<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), LinkError> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        self.fill_header(from).await?;
+        if Header::decode(&self.header)?.kind != Kind::Abort {
+            return Ok(());
+        }
+        self.next(from, Expect::exactly(Kind::Abort, ABORT_BYTES)).await.map(|_| ())
+    }
+
+    async fn read<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        expect: Expect,
+    ) -> Result<Vec<u8>, LinkError> {
+        let idle = self.limits.idle;
+        within(idle, "a message", self.fill_header(from)).await?;
+        let header = Header::decode(&self.header)?;
+        let abort = judge(header, self.due, expect, self.limits.max_body)?;
+        let bytes = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
+        while self.body.len() < bytes {
+            let step = (bytes - self.body.len()).min(STEP_BYTES);
+            self.make_room(step, bytes, header.kind)?;
+            within(idle, "the rest of a message", self.fill_body(from, self.body.len() + step)).await?;
+        }
+        self.header_have = 0;
+        let body = std::mem::take(&mut self.body);
+        if abort {
+            return Err(aborted(&body));
+        }
+        self.due = next_sequence(self.due)?;
+        Ok(body)
+    }
+
+    async fn fill_header<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), LinkError> {
+        while let Some(gap) = self.header.get_mut(self.header_have..).filter(|gap| !gap.is_empty()) {
+            let during =
+                if self.header_have == 0 { "waiting for a message" } else { "in the middle of a header" };
+            match from.read(gap).await.map_err(|e| link_error(&e, during))? {
+                0 => return Err(LinkError::Closed { during }),
+                n => self.header_have += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until the body has `target` bytes; room for them was made.
+    async fn fill_body<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        target: usize,
+    ) -> Result<(), LinkError> {
+        let during = "in the middle of a message";
+        while self.body.len() < target {
+            let gap = (target - self.body.len()) as u64;
+            match (&mut *from).take(gap).read_buf(&mut self.body).await.map_err(|e| link_error(&e, during))? {
+                0 => return Err(LinkError::Closed { during }),
+                _ => continue,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for `step` more bytes by doubling, never past `total`, and counts it.
+    fn make_room(&mut self, step: usize, total: usize, kind: Kind) -> Result<(), LinkError> {
+        let have = self.body.len();
+        if have == 0 {
+            self.counted = None;
+        }
+        if self.body.capacity() - have >= step {
+            return Ok(());
+        }
+        let capacity = total.min((2 * have).max(have + step));
+        let more = (capacity - self.body.capacity().min(capacity)) as u64;
+        if let Some(memory) = &self.limits.memory {
+            let done = match &mut self.counted {
+                Some(counted) => counted.grow(more),
+                None => memory.reserve(more).map(|r| self.counted = Some(r)),
+            };
+            done.map_err(|e| LinkError::Io(format!("a message {kind:?} of {total} bytes is refused: {e}")))?;
+        }
+        let out_of_memory = |_| LinkError::Io(format!("there is no memory for a message of {total} bytes"));
+        self.body.try_reserve_exact(capacity - have).map_err(out_of_memory)
+    }
+
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.body.capacity()
+    }
+}
+
+/// The sequence number after `sequence`.
+pub(crate) fn next_sequence(sequence: u32) -> Result<u32, LinkError> {
+    sequence
+        .checked_add(1)
+        .ok_or(LinkError::BadHeader { why: "the sequence numbers of the link are used up" })
+}
+
+/// `step`, or [`LinkError::TimedOut`] after `limit`.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    during: &'static str,
+    step: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    let Some(limit) = limit else { return step.await };
+    let late = LinkError::TimedOut { millis: limit.as_millis() as u64, during };
+    tokio::time::timeout(limit, step).await.unwrap_or(Err(late))
+}
+
+/// A failed read or write in the words of a link.
+pub(crate) fn link_error(e: &io::Error, during: &'static str) -> LinkError {
+    if let Some(tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return LinkError::Tls(crate::tls::explain(tls));
+    }
+    match e.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::WriteZero => LinkError::Closed { during },
+        _ => LinkError::Io(format!("the connection failed {during}: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::{Trickle, ready};
+    use oblivia_base::codec::Encode;
+    use proptest::prelude::*;
+
+    fn reader() -> FrameReader {
+        FrameReader::new(ReadLimits { idle: None, max_body: MAX_BODY_BYTES, memory: None })
+    }
+
+    fn frame(kind: Kind, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut out = Header { kind, sequence, body_bytes: body.len() as u32 }.encode().to_vec();
+        out.extend_from_slice(body);
+        out
+    }
+
+    #[test]
+    fn a_header_has_the_documented_bytes() {
+        let h = Header { kind: Kind::System(7), sequence: 0x0102_0304, body_bytes: 0x0a0b_0c0d };
+        assert_eq!(h.encode(), [7, 1, 0, 0, 4, 3, 2, 1, 0x0d, 0x0c, 0x0b, 0x0a]);
+        assert_eq!(Header::decode(&h.encode()), Ok(h));
+    }
+
+    #[test]
+    fn an_unknown_kind_and_a_reserved_byte_are_bad_headers() {
+        let good = Header { kind: Kind::Hello, sequence: 0, body_bytes: 0 }.encode();
+        for (at, value) in [(0, 0), (0, 6), (1, 2), (2, 1), (3, 1)] {
+            let mut bad = good;
+            bad[at] = value;
+            assert!(matches!(Header::decode(&bad), Err(LinkError::BadHeader { .. })), "{at} {value}");
+        }
+    }
+
+    #[test]
+    fn an_oversize_header_is_refused_before_anything_is_allocated() {
+        let bytes = frame(Kind::Hello, 0, &[]);
+        for announced in [101u32, u32::MAX] {
+            let mut bytes = bytes.clone();
+            bytes[8..12].copy_from_slice(&announced.to_le_bytes());
+            let mut r = reader();
+            let e = ready(r.next(&mut &bytes[..], Expect::at_most(Kind::Hello, 100))).unwrap_err();
+            assert_eq!(e, LinkError::Oversize { kind: Kind::Hello, found: announced.into(), max: 100 });
+            assert_eq!(r.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn the_bound_of_the_link_holds_even_where_the_receiver_allows_more() {
+        let mut r = FrameReader::new(ReadLimits { idle: None, max_body: 10, memory: None });
+        let bytes = frame(Kind::Hello, 0, &[1; 11]);
+        let e = ready(r.next(&mut &bytes[..], Expect::at_most(Kind::Hello, 100))).unwrap_err();
+        assert_eq!(e, LinkError::Oversize { kind: Kind::Hello, found: 11, max: 10 });
+    }
+
+    #[test]
+    fn an_announced_gibibyte_takes_memory_only_as_it_arrives() {
+        let mut bytes = frame(Kind::Hello, 0, &[]);
+        bytes[8..12].copy_from_slice(&(1u32 << 30).to_le_bytes());
+        for arrived in [0, 10, 100_000, 1_000_000] {
+            bytes.resize(HEADER_BYTES + arrived, 7);
+            let mut r = reader();
+            // A stream that stays open after its last byte: the future stays pending and keeps what it has.
+            let mut stream = Trickle::open(&bytes);
+            let mut next = Box::pin(r.next(&mut stream, Expect::at_most(Kind::Hello, 1 << 30)));
+            assert!(crate::fuzz::poll(next.as_mut()).is_none());
+            drop(next);
+            assert_eq!(r.body.len(), arrived);
+            assert!(r.capacity() <= STEP_BYTES + 2 * arrived, "{} for {arrived}", r.capacity());
+        }
+    }
+
+    #[test]
+    fn a_body_is_counted_in_the_memory_budget_and_an_excess_is_refused() {
+        let memory = MemoryBudget::new(100_000);
+        let limits = ReadLimits { idle: None, max_body: MAX_BODY_BYTES, memory: Some(memory.clone()) };
+        let mut r = FrameReader::new(limits);
+        let mut bytes = frame(Kind::System(0), 0, &[1; 90_000]);
+        bytes.extend(frame(Kind::System(0), 1, &[1; 100_001]));
+        let mut stream = &bytes[..];
+        ready(r.next(&mut stream, Expect::at_most(Kind::System(0), 1 << 20))).unwrap();
+        assert_eq!(memory.used_bytes(), 90_000);
+        let e = ready(r.next(&mut stream, Expect::at_most(Kind::System(0), 1 << 20))).unwrap_err();
+        assert!(e.to_string().contains("100000"), "{e}");
+        assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_repeated_or_missing_message_is_out_of_order_and_the_error_stays() {
+        let mut bytes = frame(Kind::Hello, 0, b"a");
+        bytes.extend(frame(Kind::Hello, 0, b"a"));
+        let mut r = reader();
+        let mut stream = &bytes[..];
+        ready(r.next(&mut stream, Expect::at_most(Kind::Hello, 1))).unwrap();
+        for _ in 0..2 {
+            let e = ready(r.next(&mut stream, Expect::at_most(Kind::Hello, 1))).unwrap_err();
+            assert_eq!(e, LinkError::OutOfOrder { expected: 1, found: 0 });
+        }
+        let late = frame(Kind::Hello, 3, b"a");
+        let e = ready(reader().next(&mut &late[..], Expect::at_most(Kind::Hello, 1))).unwrap_err();
+        assert_eq!(e, LinkError::OutOfOrder { expected: 0, found: 3 });
+    }
+
+    #[test]
+    fn an_abort_is_taken_whatever_is_expected_and_its_notice_comes_back() {
+        let bytes = frame(Kind::Abort, 0, &Notice::Busy.to_bytes());
+        let e = ready(reader().next(&mut &bytes[..], Expect::exactly(Kind::Offer, 9))).unwrap_err();
+        assert_eq!(e, LinkError::Aborted(Notice::Busy));
+        for body in [&[][..], &[99], &[0, 0]] {
+            let bytes = frame(Kind::Abort, 0, body);
+            let e = ready(reader().next(&mut &bytes[..], Expect::exactly(Kind::Offer, 9))).unwrap_err();
+            assert!(!matches!(e, LinkError::Aborted(_)), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_is_closed_wherever_it_ends() {
+        let bytes = frame(Kind::Hello, 0, b"hello");
+        for end in 0..bytes.len() {
+            let e = ready(reader().next(&mut &bytes[..end], Expect::at_most(Kind::Hello, 9))).unwrap_err();
+            assert!(matches!(e, LinkError::Closed { .. }), "{end}: {e}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_however_the_stream_is_chopped(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..6),
+            cuts in proptest::collection::vec(1usize..50, 1..20),
+        ) {
+            let mut bytes = Vec::new();
+            for (i, body) in bodies.iter().enumerate() {
+                bytes.extend(frame(Kind::System(i as u8), i as u32, body));
+            }
+            let mut stream = Trickle::chopped(&bytes, &cuts);
+            let mut r = reader();
+            for (i, body) in bodies.iter().enumerate() {
+                let expect = Expect::at_most(Kind::System(i as u8), 300);
+                prop_assert_eq!(&ready(r.next(&mut stream, expect)).unwrap(), body);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic_and_never_take_more_memory_than_they_bring(bytes: Vec<u8>) {
+            crate::fuzz::frames(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_headers_never_panic(header: [u8; HEADER_BYTES], rest: Vec<u8>) {
+            let mut bytes = header.to_vec();
+            bytes[2] = 0;
+            bytes[3] = 0;
+            bytes.extend(rest);
+            crate::fuzz::frames(&bytes);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A link over any byte stream.
+//!
+//! Sending goes through a queue to a task that owns the sending half. Nothing a receiver does holds that
+//! task up, so two parties that both send up to [`LinkOptions::max_queued_bytes`] (one message may be larger)
+//! before they receive cannot deadlock; beyond that, `send` waits for room, and fails with
+//! [`LinkError::TimedOut`] when the peer does not read.
+
+use crate::fault::MessageClock;
+use crate::frame::{FrameReader, ReadLimits, within};
+use crate::tls::Secured;
+use crate::writer::{Queue, queue};
+use crate::{Error, MemoryBudget};
+use oblivia_base::Digest;
+use oblivia_protocol::wire::MAX_BODY_BYTES;
+use oblivia_protocol::{BoxFuture, Expect, Kind, LinkError, Notice, Wire};
+use std::any::Any;
+use std::future::pending;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadHalf, split};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// How long a dropped link still takes (and discards) what the peer sends, so that closing does not destroy
+/// our last words on their way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a failed `send` looks for the peer's reason.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// Bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// Any byte stream, behind one type.
+pub type BoxStream = Box<dyn ByteStream>;
+
+/// What bounds a stream link.
+#[derive(Debug, Clone)]
+pub struct LinkOptions {
+    /// Longest silence: the header of a message, and then each 64 KiB of its body, must arrive within it;
+    /// the peer must take each 64 KiB of ours within it.
+    pub idle_timeout: Duration,
+    /// Largest body taken, in bytes, whatever a receiver expects; never above
+    /// [`MAX_BODY_BYTES`].
+    pub max_message_bytes: usize,
+    /// Bytes that may wait in the sending queue before `send` waits; a single message may be larger.
+    pub max_queued_bytes: usize,
+    /// Where received bodies are counted: from their first byte until the next receive on the same link.
+    pub memory: Option<MemoryBudget>,
+    /// Told of every message sent, for a [fault injector](crate::fault).
+    pub clock: Option<MessageClock>,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(120),
+            max_message_bytes: MAX_BODY_BYTES,
+            max_queued_bytes: 256 << 20,
+            memory: None,
+            clock: None,
+        }
+    }
+}
+
+/// The server's means to end a session from outside; once thrown it stays.
+#[derive(Debug, Clone)]
+pub(crate) struct AbortSwitch(watch::Receiver<Option<Notice>>);
+
+impl AbortSwitch {
+    pub(crate) fn new(switch: watch::Receiver<Option<Notice>>) -> Self {
+        Self(switch)
+    }
+
+    /// A switch nobody throws.
+    fn never() -> Self {
+        Self(watch::channel(None).1)
+    }
+
+    pub(crate) async fn thrown(&mut self) -> Notice {
+        loop {
+            if let Some(notice) = *self.0.borrow_and_update() {
+                return notice;
+            }
+            if self.0.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// What the server adds to a link.
+pub(crate) struct Extras {
+    pub(crate) secured: Option<Secured>,
+    pub(crate) abort: AbortSwitch,
+    /// Dropped when the link and everything it still does in the background is gone.
+    pub(crate) guard: Option<Box<dyn Any + Send>>,
+}
+
+/// A link over a byte stream; see the [module](self).
+///
+/// Dropping it without [`Wire::finish`] still sends what was queued, as long as the runtime lives.
+pub struct StreamWire<S: ByteStream + 'static> {
+    reader: Option<ReadHalf<S>>,
+    frames: FrameReader,
+    queue: Option<Queue>,
+    writer: Option<JoinHandle<()>>,
+    abort: AbortSwitch,
+    secured: Option<Secured>,
+    runtime: Handle,
+    guard: Option<Box<dyn Any + Send>>,
+}
+
+impl<S: ByteStream + 'static> StreamWire<S> {
+    /// A link over `stream`, without binding and identity; [`Error::Misuse`] outside a tokio runtime.
+    pub fn new(stream: S, options: &LinkOptions) -> Result<Self, Error> {
+        Self::with(stream, options, Extras { secured: None, abort: AbortSwitch::never(), guard: None })
+    }
+
+    /// A link over a finished TLS handshake.
+    pub(crate) fn secured(stream: S, options: &LinkOptions, secured: Secured) -> Result<Self, Error> {
+        let secured = Some(secured);
+        Self::with(stream, options, Extras { secured, abort: AbortSwitch::never(), guard: None })
+    }
+
+    pub(crate) fn with(stream: S, options: &LinkOptions, extras: Extras) -> Result<Self, Error> {
+        let runtime = Handle::try_current()
+            .map_err(|_| Error::Misuse { why: "a stream link needs a tokio runtime around it".into() })?;
+        let (reader, sink) = split(stream);
+        let (queue, writer) = queue(
+            sink,
+            options.max_queued_bytes,
+            options.idle_timeout,
+            options.clock.clone(),
+            extras.abort.clone(),
+        );
+        let frames = FrameReader::new(ReadLimits {
+            idle: Some(options.idle_timeout),
+            max_body: options.max_message_bytes,
+            memory: options.memory.clone(),
+        });
+        Ok(Self {
+            reader: Some(reader),
+            frames,
+            queue: Some(queue),
+            writer: Some(runtime.spawn(writer.run())),
+            abort: extras.abort,
+            secured: extras.secured,
+            runtime,
+            guard: extras.guard,
+        })
+    }
+
+    async fn push(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), LinkError> {
+        let sent = match &self.queue {
+            Some(queue) => queue.send(kind, body).await,
+            None => Err(LinkError::Closed { during: "sending a message" }),
+        };
+        self.or_last_words(sent).await
+    }
+
+    async fn close(&mut self) -> Result<(), LinkError> {
+        let closed = match &mut self.queue {
+            Some(queue) => queue.finish().await,
+            None => Ok(()),
+        };
+        self.or_last_words(closed).await
+    }
+
+    /// A broken connection often has the peer's reason waiting in it; that is what the caller wants to know.
+    async fn or_last_words(&mut self, result: Result<(), LinkError>) -> Result<(), LinkError> {
+        let (Err(LinkError::Closed { .. }), Some(reader)) = (&result, &mut self.reader) else {
+            return result;
+        };
+        let words = within(Some(LAST_WORDS), "the peer's reason", self.frames.abort_only(reader));
+        match words.await {
+            Err(reason @ LinkError::Aborted(_)) => Err(reason),
+            _ => result,
+        }
+    }
+
+    async fn pull(&mut self, expect: Expect) -> Result<Vec<u8>, LinkError> {
+        let Some(reader) = &mut self.reader else {
+            return Err(LinkError::Closed { during: "waiting for a message" });
+        };
+        tokio::select! {
+            biased;
+            _ = self.abort.thrown() => Err(LinkError::Io("the session was ended from this side".into())),
+            body = self.frames.next(reader, expect) => body,
+        }
+    }
+}
+
+impl<S: ByteStream + 'static> Wire for StreamWire<S> {
+    fn send(&mut self, kind: Kind, body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(self.push(kind, body))
+    }
+
+    fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
+        Box::pin(self.pull(expect))
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(self.close())
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        self.secured.map(|s| s.binding)
+    }
+
+    fn peer_identity(&self) -> Option<Digest> {
+        self.secured.map(|s| s.peer)
+    }
+}
+
+impl<S: ByteStream + 'static> Drop for StreamWire<S> {
+    fn drop(&mut self) {
+        // Dropping the queue tells the writer to send what is left and to close.
+        self.queue = None;
+        if let (Some(reader), Some(writer)) = (self.reader.take(), self.writer.take()) {
+            self.runtime.spawn(linger(reader, writer, self.guard.take()));
+        }
+    }
+}
+
+/// Takes and discards what the peer sends until it closes, or until a while after our last word.
+async fn linger<S: ByteStream>(
+    mut reader: ReadHalf<S>,
+    mut writer: JoinHandle<()>,
+    _guard: Option<Box<dyn Any + Send>>,
+) {
+    let discard = async {
+        let mut waste = vec![0; 16 << 10];
+        while matches!(reader.read(&mut waste).await, Ok(n) if n > 0) {}
+    };
+    // A writer task that panicked has ended as well.
+    tokio::select! {
+        () = discard => {
+            let _ = writer.await;
+        }
+        () = async { let _ = (&mut writer).await; sleep(LINGER).await } => {}
+    }
+}
+
+impl<S: ByteStream + 'static> std::fmt::Debug for StreamWire<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamWire").field("peer", &self.secured.map(|s| s.peer)).finish_non_exhaustive()
+    }
+}
