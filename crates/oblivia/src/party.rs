@@ -8,6 +8,7 @@ use oblivia_protocol::{
     Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
 };
 use rayon::ThreadPool;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -158,12 +159,16 @@ pub async fn client(
     Ok(Prediction { model: agreed.model, outputs, samples: watch.samples, receipt, log })
 }
 
+/// Makes room for a session, or refuses it; the room is given back when the returned value is dropped.
+pub type Admit<'a> = dyn Fn(&Plan) -> Result<Box<dyn Any + Send>, Error> + Send + Sync + 'a;
+
 /// Plays the server on `wire`.
 pub async fn server(
     wire: Box<dyn Wire>,
     catalog: &dyn Catalog,
     mut rng: SessionRng,
     machine: &Machine,
+    admit: &Admit<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Served, Error> {
     let mut channel = Channel::with_peer(Role::Server, Role::Client, wire);
@@ -172,6 +177,8 @@ pub async fn server(
     }
     let agreed = session::agree_as_server(&mut channel, &mut rng, catalog).await;
     let (agreed, loaded) = told(&mut channel, agreed).await?;
+    let admitted = admit(&agreed.plan);
+    let _room = told(&mut channel, admitted).await?;
     let seat = Seat::Server { loaded, samples: agreed.samples };
     let (_, channel, ops) = run(&agreed, seat, channel, rng, machine, observer).await?;
     let traffic = *channel.meter().traffic();

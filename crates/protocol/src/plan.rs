@@ -119,6 +119,8 @@ pub struct Plan {
     pub cost: Cost,
     /// Bytes of evaluation keys the client makes and sends once per session.
     pub key_bytes: u64,
+    /// Memory a server sets aside for one session: keys as it holds them.
+    pub session_memory_bytes: u64,
     /// Classical security in bits; 0 where nothing is encrypted by the system.
     pub security_bits: u32,
     /// Parameters in words.
@@ -151,6 +153,7 @@ impl Plan {
         self.model.0.encode(&mut w);
         self.cost.encode(&mut w);
         w.u64(self.key_bytes);
+        w.u64(self.session_memory_bytes);
         w.u32(self.security_bits);
         w.str(&self.parameters);
         w.u64(self.error.units_2_32);

@@ -74,6 +74,7 @@ impl System for Clear {
                 ..Cost::default()
             },
             key_bytes: 0,
+            session_memory_bytes: 0,
             security_bits: 0,
             parameters: "none: nothing is encrypted but the connection".into(),
             error: ErrorBound::exact(),

@@ -131,6 +131,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             ops: d.ops,
         },
         key_bytes,
+        session_memory_bytes: session_memory_bytes(&d),
         security_bits: 128,
         parameters: parameters(&d.params),
         error: ErrorBound { units_2_32: (d.error * 4_294_967_296.0).ceil() as u64, assumption: ASSUMPTION.into() },
@@ -218,6 +219,14 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         circuit,
         params,
     })
+}
+
+/// The keys as the server holds them: both halves, 8 bytes per residue.
+fn session_memory_bytes(d: &Derived) -> u64 {
+    let key = |&level: &usize| {
+        (d.params.digits(level) * (level + d.params.special().limbs()) * d.params.n() * 2 * 8) as u64
+    };
+    d.keys.rotations.values().chain(&d.keys.relin).map(key).sum()
 }
 
 /// Number of plaintexts: taps and a bias per map, diagonals and a bias per dense layer.

@@ -1,0 +1,37 @@
+//! `oblivia`: private predictions from an ONNX file.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+mod args;
+mod bench;
+mod demo;
+mod exit;
+mod inputs;
+mod inspect;
+mod plan;
+mod predict;
+mod process;
+mod progress;
+mod receipt;
+mod serve;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(cli.log.level()).init();
+    let done = match cli.command {
+        Command::Demo(a) => demo::run(&a),
+        Command::Inspect(a) => inspect::run(&a),
+        Command::Plan(a) => plan::run(&a),
+        Command::Serve(a) => serve::run(&a),
+        Command::Predict(a) => predict::run(&a),
+        Command::Bench(a) => bench::run(&a),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => exit::report(&e),
+    }
+}

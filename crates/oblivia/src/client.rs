@@ -1,0 +1,154 @@
+//! A client of a server.
+
+use crate::input::{Input, tensor};
+use crate::party::{self, Machine, Prediction, Question};
+use oblivia_base::{Digest, SessionRng};
+use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck};
+use oblivia_nn::PublicModel;
+use oblivia_protocol::session::Request;
+use oblivia_protocol::{Error, LinkError, Observer, Plan, Silent, Wish};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How a client knows its server.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// By the fingerprint of its key.
+    Pin(Digest),
+    /// By authorities (PEM) and the name in the server's certificate.
+    Roots {
+        /// The authorities' certificates.
+        pem: Vec<u8>,
+        /// The server's name.
+        name: String,
+    },
+}
+
+/// A question to a server.
+pub struct Ask<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// Id of the system.
+    pub system: &'a str,
+    /// Mode, plan, accepted leaks, limits.
+    pub wish: Wish,
+    /// Longest time for everything.
+    pub max_time: Option<Duration>,
+    /// Sees model and plan before anything is promised and may refuse.
+    pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
+    /// Watches.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// Predicts with models on one server.
+pub struct Client {
+    address: String,
+    tls: ClientTls,
+    machine: Machine,
+    connect: ConnectOptions,
+}
+
+impl Client {
+    /// A client with a key of its own that is kept nowhere, one computing thread per core.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new(address: &str, trust: Trust) -> Result<Self, Error> {
+        let identity = Identity::ephemeral(Owner::Client)?;
+        Ok(Self::with(address, trust, identity, Machine::new(0)?, ConnectOptions::default()))
+    }
+
+    /// A client whose key is kept in `state_dir`.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn with_state(
+        address: &str,
+        trust: Trust,
+        state_dir: &Path,
+        machine: Machine,
+        connect: ConnectOptions,
+    ) -> Result<Self, Error> {
+        let (identity, _) = Identity::load_or_create(state_dir, Owner::Client)?;
+        Ok(Self::with(address, trust, identity, machine, connect))
+    }
+
+    fn with(
+        address: &str,
+        trust: Trust,
+        identity: Identity,
+        machine: Machine,
+        connect: ConnectOptions,
+    ) -> Self {
+        let server = match trust {
+            Trust::Pin(digest) => ServerCheck::Pin(digest),
+            Trust::Roots { pem, name } => ServerCheck::Roots { pem, name },
+        };
+        Self { address: address.to_owned(), tls: ClientTls { identity, server }, machine, connect }
+    }
+
+    /// Predicts on `inputs` in one session, refusing every leak that needs accepting.
+    ///
+    /// # Errors
+    /// See [`Client::ask`].
+    pub fn predict(&self, model: &str, system: &str, inputs: &[Input]) -> Result<Prediction, Error> {
+        let ask = Ask {
+            model,
+            system,
+            wish: Wish::default(),
+            max_time: None,
+            confirm: &mut |_, _| Ok(()),
+            observer: &mut Silent,
+        };
+        self.ask(ask, inputs)
+    }
+
+    /// Predicts on `inputs` in one session. Blocks until it is over.
+    ///
+    /// # Errors
+    /// Sorted by [`Error::blame`]: input, refusal, peer, link.
+    pub fn ask(&self, ask: Ask<'_>, inputs: &[Input]) -> Result<Prediction, Error> {
+        let began = Instant::now();
+        let samples = u32::try_from(inputs.len()).map_err(|_| Error::Input("too many inputs".into()))?;
+        let Ask { model, system, wish, max_time, confirm, observer } = ask;
+        let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
+        let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect();
+        let question = Question {
+            request,
+            confirm,
+            inputs: &mut made,
+            observer,
+            assurance: self.assurance(),
+            began,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Resource { what: "threads", why: e.to_string() })?;
+        let session = async {
+            let wire = oblivia_net::connect(&self.address, &self.tls, &self.connect).await?;
+            let rng = SessionRng::fresh().map_err(|e| Error::Io(e.to_string()))?;
+            party::client(Box::new(wire), oblivia_systems::SYSTEMS, rng, &self.machine, question).await
+        };
+        let done = runtime.block_on(async {
+            match max_time {
+                None => session.await,
+                Some(limit) => tokio::time::timeout(limit, session).await.unwrap_or_else(|_| {
+                    let millis = limit.as_millis() as u64;
+                    Err(LinkError::TimedOut { millis, during: "the whole session" }.into())
+                }),
+            }
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        done
+    }
+
+    fn assurance(&self) -> String {
+        let how = match &self.tls.server {
+            ServerCheck::Pin(d) => format!("server pinned by key {}", d.short()),
+            ServerCheck::Roots { name, .. } => format!("server certified as {name}"),
+        };
+        format!("TLS 1.3, {how}; the server is trusted to follow the protocol, nothing attests to that")
+    }
+}

@@ -1,0 +1,32 @@
+//! Private neural network inference for programs to embed.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), oblivia::Error> {
+//! // The owner of the model:
+//! let model = oblivia::load_model("models/mnist-cryptonets".as_ref())?;
+//! let server = oblivia::Server::start(&[model], oblivia::ServeOptions::default())?;
+//! println!("listening on {}, pin {}", server.address(), server.fingerprint());
+//!
+//! // The owner of the data, elsewhere:
+//! let client = oblivia::Client::new("127.0.0.1:7443", oblivia::Trust::Pin(server.fingerprint()))?;
+//! let image = oblivia::load_image("digit.png".as_ref())?;
+//! let prediction = client.predict("mnist-cryptonets", "leveled", &[image])?;
+//! println!("{:?}", prediction.label(0));
+//! # Ok(()) }
+//! ```
+//!
+//! Computing blocks the calling thread; call it from a thread of your own if you run an event loop.
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod client;
+mod input;
+pub mod party;
+mod server;
+
+pub use catalog::{Models, served};
+pub use client::{Ask, Client, Trust};
+pub use input::{Input, load_image, load_model, tensor};
+pub use oblivia_protocol::{Error, Leak, Observer, Plan, Receipt, Silent, Wish};
+pub use party::{Machine, Prediction, SampleRecord, Served};
+pub use server::{ServeOptions, Server};
