@@ -1,0 +1,124 @@
+use crate::HeError;
+use crate::ciphertext::{Ciphertext, SeededCiphertext};
+use crate::params::Params;
+use crate::plaintext::{Plaintext, check_params};
+use crate::public_key::PublicKey;
+use crate::sample;
+use crate::secret_key::{SecretKey, error_ntt, fresh_seed, small_ntt, wipe};
+use crate::switch::Scratch;
+use oblivia_base::Secret;
+use oblivia_base::seed::EntropySource;
+use oblivia_ring::{Ntt, Poly, kernel};
+use std::sync::atomic::AtomicU64;
+
+/// Encrypts plaintexts at the level they were encoded for.
+#[derive(Clone, Debug)]
+pub struct Encryptor {
+    params: Params,
+}
+
+impl Encryptor {
+    /// An encryptor of `params`.
+    pub fn new(params: &Params) -> Self {
+        Self { params: params.clone() }
+    }
+
+    /// The parameters it belongs to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn check(&self, pt: &Plaintext, key: &Params) -> Result<(), HeError> {
+        check_params(&self.params, &pt.params, "plaintext")?;
+        check_params(&self.params, &key.id(), "key")
+    }
+
+    /// Encrypts with the secret key: c0 = −a·s + e + m, a from a fresh public seed and `label`, which the receiver
+    /// needs to expand it. Noise: σ per coefficient.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn encrypt_seeded(
+        &self,
+        sk: &SecretKey,
+        pt: &Plaintext,
+        label: &[u8],
+        rng: &mut dyn EntropySource,
+    ) -> Result<SeededCiphertext, HeError> {
+        Ok(self.symmetric(sk, pt, label, rng)?.0)
+    }
+
+    /// As [`Encryptor::encrypt_seeded`] with an empty label, both halves written out.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn encrypt_symmetric(
+        &self,
+        sk: &SecretKey,
+        pt: &Plaintext,
+        rng: &mut dyn EntropySource,
+    ) -> Result<Ciphertext, HeError> {
+        let (SeededCiphertext { c0, scale, params, .. }, c1) = self.symmetric(sk, pt, &[], rng)?;
+        Ok(Ciphertext { c0, c1, scale, params })
+    }
+
+    fn symmetric(
+        &self,
+        sk: &SecretKey,
+        pt: &Plaintext,
+        label: &[u8],
+        rng: &mut dyn EntropySource,
+    ) -> Result<(SeededCiphertext, Poly<Ntt>), HeError> {
+        self.check(pt, sk.params())?;
+        let seed = fresh_seed(rng);
+        let a = SeededCiphertext::uniform_half(&self.params, pt.level, &seed, label);
+        let q = &self.params.level_data(pt.level).q;
+        let error = error_ntt(q, rng);
+        let mut c0 = Poly::<Ntt>::zero(q);
+        for (i, (m, row)) in q.moduli().zip(c0.rows_mut()).enumerate() {
+            kernel::mul_into(m, a.row(i), sk.row(pt.level, i), row);
+            kernel::neg_assign(m, row);
+            kernel::add_assign(m, row, error.expose().row(i));
+            kernel::add_assign(m, row, pt.row(pt.level, i));
+        }
+        Ok((SeededCiphertext { c0, seed, scale: pt.scale, params: pt.params }, a))
+    }
+
+    /// Encrypts with the public key: (v·b + e0, v·a + e1) modulo QP, divided by P, plus (m, 0). The division
+    /// removes the noise of v·e, which would be 7 bits above that of [`Encryptor::encrypt_seeded`].
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn encrypt(
+        &self,
+        pk: &PublicKey,
+        pt: &Plaintext,
+        rng: &mut dyn EntropySource,
+    ) -> Result<Ciphertext, HeError> {
+        self.check(pt, pk.params())?;
+        let (params, l) = (&self.params, pt.level);
+        let level = params.level_data(l);
+        let skip = params.max_level() - l;
+        let v = sample::ternary(params.n(), rng);
+        let wide = Secret::new(v.expose().iter().map(|&x| i64::from(x)).collect::<Vec<_>>());
+        let v = small_ntt(&level.qp, wide.expose());
+        let mut scratch = Scratch::new(params);
+        let mut halves = [Poly::zero(&level.q), Poly::zero(&level.q)];
+        for (half, (key, out)) in [&pk.b, &pk.a].into_iter().zip(&mut halves).enumerate() {
+            let error = error_ntt(&level.qp, rng);
+            let acc = &mut scratch.acc[half];
+            acc.reset(&level.qp);
+            for (i, (m, row)) in level.qp.moduli().zip(acc.rows_mut()).enumerate() {
+                kernel::mul_into(m, v.expose().row(i), key.row(if i < l { i } else { i + skip }), row);
+                kernel::add_assign(m, row, error.expose().row(i));
+            }
+            scratch.mod_down(params, half, &AtomicU64::new(0), |i, row| out.row_mut(i).copy_from_slice(row));
+        }
+        scratch.acc.iter_mut().for_each(wipe);
+        let [mut c0, c1] = halves;
+        for (i, (m, row)) in level.q.moduli().zip(c0.rows_mut()).enumerate() {
+            kernel::add_assign(m, row, pt.row(l, i));
+        }
+        Ok(Ciphertext { c0, c1, scale: pt.scale, params: pt.params })
+    }
+}

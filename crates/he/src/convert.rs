@@ -1,0 +1,65 @@
+use crate::HeError;
+use oblivia_ring::kernel::{self, CentredTerm};
+use oblivia_ring::{Basis, Modulus, Shoup};
+
+/// Fast base conversion from primes with product D to other primes, centred:
+/// Σ y_i·(D/q_i) with y_i = \[x·(D/q_i)⁻¹\]_{q_i} centred, which is x + u·D with |u| ≤ (number of primes)/2.
+///
+/// With one prime it is exact: the centred representative.
+pub(crate) struct Conversion {
+    from: Vec<Modulus>,
+    /// (D/q_i)⁻¹ modulo q_i.
+    inverse: Vec<Shoup>,
+    /// \[target\]\[i\]: D/q_i modulo the target.
+    factors: Vec<Vec<Shoup>>,
+}
+
+impl Conversion {
+    pub(crate) fn new(from: &Basis, to: &Basis) -> Result<Self, HeError> {
+        let cofactor = |i: usize, m: &Modulus| {
+            let others = from.moduli().enumerate().filter(|(j, _)| *j != i);
+            others.fold(1, |acc, (_, q)| m.mul(acc, m.reduce_u64(q.value())))
+        };
+        let inverse = from
+            .moduli()
+            .enumerate()
+            .map(|(i, m)| Some(m.shoup(m.inv(cofactor(i, m))?)))
+            .collect::<Option<_>>()
+            .ok_or(HeError::Shape { what: "two primes are equal" })?;
+        let factors =
+            to.moduli().map(|m| (0..from.limbs()).map(|i| m.shoup(cofactor(i, m))).collect()).collect();
+        Ok(Self { from: from.moduli().copied().collect(), inverse, factors })
+    }
+
+    /// x_i → y_i for source prime `i`.
+    pub(crate) fn prepare(&self, i: usize, row: &mut [u64]) {
+        if self.from.len() > 1 {
+            kernel::scale_assign(&self.from[i], row, self.inverse[i]);
+        }
+    }
+
+    /// out ← the converted value modulo target number `target`, whose modulus is `to`, from prepared rows.
+    pub(crate) fn apply<'a>(
+        &self,
+        target: usize,
+        to: &Modulus,
+        rows: impl ExactSizeIterator<Item = &'a [u64]>,
+        out: &mut [u64],
+    ) {
+        debug_assert_eq!(rows.len(), self.from.len());
+        if let [from] = self.from.as_slice() {
+            for row in rows {
+                kernel::reduce_centred_into(from, to, row, out);
+            }
+        } else {
+            let terms: Vec<_> = self
+                .from
+                .iter()
+                .zip(rows)
+                .zip(&self.factors[target])
+                .map(|((modulus, row), &factor)| CentredTerm { row, modulus, factor })
+                .collect();
+            kernel::convert_centred_into(to, &terms, out);
+        }
+    }
+}

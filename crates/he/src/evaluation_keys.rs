@@ -1,0 +1,246 @@
+//! Keys the evaluating side holds: relinearisation and rotations, by hybrid key switching.
+//!
+//! A switching key from s_from to s_to has, per digit j, b_j = −a_j·s_to + e_j + P·g_j·s_from and a_j modulo QP;
+//! P·g_j is P on the digit's limbs and 0 on every other limb (Han and Ki, *Better bootstrapping for approximate
+//! homomorphic encryption*, 2020). A key is stored over the limbs of its highest level of use only: lower levels
+//! ignore limbs.
+//!
+//! Rotation keys go from s to σ_g⁻¹(s), so that the automorphism can come last.
+
+use crate::HeError;
+use crate::key_request::KeyRequest;
+use crate::params::Params;
+use crate::public_key::read_params_id;
+use crate::secret_key::{SecretKey, UniformSource, error_ntt, fresh_seed};
+use oblivia_base::codec::{Decode, Encode, Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, PublicSeed, Secret};
+use oblivia_ring::{Basis, Ntt, Permutation, Poly, kernel, packing};
+use std::collections::BTreeMap;
+use std::fmt;
+
+const DOMAIN: &str = "he evaluation key a v1";
+
+/// One switching key.
+#[derive(Clone)]
+pub(crate) struct SwitchingKey {
+    level: usize,
+    /// (b, a) per digit, over Q_level·P.
+    digits: Vec<(Poly<Ntt>, Poly<Ntt>)>,
+}
+
+impl SwitchingKey {
+    /// Highest level of use.
+    pub(crate) fn level(&self) -> usize {
+        self.level
+    }
+
+    /// Rows (b, a) of digit `j` for limb `i` of Q_level·P, for use at `level`.
+    #[inline]
+    pub(crate) fn rows(&self, j: usize, level: usize, i: usize) -> (&[u64], &[u64]) {
+        let i = if i < level { i } else { i + self.level - level };
+        let (b, a) = &self.digits[j];
+        (b.row(i), a.row(i))
+    }
+
+    fn generate(
+        from: &Poly<Ntt>,
+        to: &Poly<Ntt>,
+        level: usize,
+        source: UniformSource<'_>,
+        name: u64,
+        rng: &mut dyn EntropySource,
+    ) -> Self {
+        let params = source.params;
+        let data = params.level_data(level);
+        let skip = params.max_level() - level;
+        let digits = (0..data.digits.len())
+            .map(|j| {
+                let a = source.draw(&data.qp, &[name, j as u64]);
+                let mut b = Poly::zero(&data.qp);
+                let error = error_ntt(&data.qp, rng);
+                for (i, m) in data.qp.moduli().enumerate() {
+                    let row = b.row_mut(i);
+                    kernel::mul_into(m, a.row(i), to.row(if i < level { i } else { i + skip }), row);
+                    kernel::neg_assign(m, row);
+                    kernel::add_assign(m, row, error.expose().row(i));
+                    if data.digits[j].limbs.contains(&i) {
+                        kernel::scale_add_assign(m, row, from.row(i), data.p_mod[i]);
+                    }
+                }
+                (b, a)
+            })
+            .collect();
+        Self { level, digits }
+    }
+
+    fn encode(&self, w: &mut Writer) {
+        for (b, _) in &self.digits {
+            packing::write_poly(b, w);
+        }
+    }
+
+    fn decode(
+        level: usize,
+        source: UniformSource<'_>,
+        name: u64,
+        r: &mut Reader<'_>,
+    ) -> Result<Self, HeError> {
+        let qp: &Basis = &source.params.level("evaluation key", level)?.qp;
+        let digits = (0..source.params.digits(level) as u64)
+            .map(|j| Ok((packing::read_poly(qp, r)?, source.draw(qp, &[name, j]))))
+            .collect::<Result<_, HeError>>()?;
+        Ok(Self { level, digits })
+    }
+}
+
+/// A rotation key and its permutation.
+#[derive(Clone)]
+pub(crate) struct RotationKey {
+    pub(crate) key: SwitchingKey,
+    pub(crate) permutation: Permutation,
+}
+
+/// Exactly the keys of one [`KeyRequest`].
+pub struct EvaluationKeys {
+    params: Params,
+    request: KeyRequest,
+    seed: PublicSeed,
+    relin: Option<SwitchingKey>,
+    rotations: BTreeMap<usize, RotationKey>,
+}
+
+/// The name of a key in its labels: 0 for relinearisation, else the rotation.
+fn name(step: usize) -> u64 {
+    step as u64
+}
+
+impl EvaluationKeys {
+    /// The keys of `sk` that `request` asks for. `label` is bound into the uniform halves; decoding needs the
+    /// same one.
+    ///
+    /// # Errors
+    /// As [`KeyRequest::check`].
+    pub fn generate(
+        sk: &SecretKey,
+        request: &KeyRequest,
+        label: &[u8],
+        rng: &mut dyn EntropySource,
+    ) -> Result<Self, HeError> {
+        let params = sk.params();
+        request.check(params)?;
+        let seed = fresh_seed(rng);
+        let source = UniformSource { params, seed: &seed, domain: DOMAIN, label };
+        let s = sk.expose();
+        let relin = request.relin.map(|level| {
+            let mut square = Secret::new(s.clone());
+            square.expose_mut().mul_assign(s);
+            SwitchingKey::generate(square.expose(), s, level, source, name(0), rng)
+        });
+        let mut rotations = BTreeMap::new();
+        let mut rotated = Secret::new(Poly::zero(s.basis()));
+        for (&step, &level) in &request.rotations {
+            let shape = params.shape();
+            let g = shape.rotation(step as i64);
+            s.permute_into(&shape.automorphism(shape.galois_inverse(g)?)?, rotated.expose_mut());
+            let key = SwitchingKey::generate(s, rotated.expose(), level, source, name(step), rng);
+            rotations.insert(step, RotationKey { key, permutation: shape.automorphism(g)? });
+        }
+        Ok(Self { params: params.clone(), request: request.clone(), seed, relin, rotations })
+    }
+
+    /// The parameters they belong to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The request they answer.
+    pub fn request(&self) -> &KeyRequest {
+        &self.request
+    }
+
+    /// A key for relinearisation at `level`.
+    pub(crate) fn relin(&self, level: usize) -> Result<&SwitchingKey, HeError> {
+        self.relin.as_ref().filter(|k| level <= k.level()).ok_or(HeError::MissingRelinKey { level })
+    }
+
+    /// A key for rotation left by `step` at `level`.
+    pub(crate) fn rotation(&self, step: usize, level: usize) -> Result<&RotationKey, HeError> {
+        self.rotations
+            .get(&step)
+            .filter(|k| level <= k.key.level())
+            .ok_or(HeError::MissingRotationKey { step, level })
+    }
+
+    /// Appends parameter id, request id, seed and the packed b halves: relinearisation first, then rotations by
+    /// ascending step; [`KeyRequest::encoded_bytes`] in all.
+    pub fn encode(&self, w: &mut Writer) {
+        self.params.id().encode(w);
+        self.request.id().encode(w);
+        self.seed.encode(w);
+        for key in self.relin.iter().chain(self.rotations.values().map(|k| &k.key)) {
+            key.encode(w);
+        }
+    }
+
+    /// The encoding as bytes of its own.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(self.request.encoded_bytes(&self.params));
+        self.encode(&mut w);
+        w.into_bytes()
+    }
+
+    /// Reads the keys that answer `request`, made under `label`.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`], [`HeError::RequestMismatch`], [`HeError::Decode`] for bytes that are no
+    /// canonical encoding, or as [`KeyRequest::check`].
+    pub fn decode(
+        params: &Params,
+        request: &KeyRequest,
+        label: &[u8],
+        r: &mut Reader<'_>,
+    ) -> Result<Self, HeError> {
+        request.check(params)?;
+        read_params_id(params, "evaluation keys", r)?;
+        if Digest::decode(r)? != request.id() {
+            return Err(HeError::RequestMismatch);
+        }
+        let seed = PublicSeed::decode(r)?;
+        if r.remaining() < request.encoded_bytes(params) - 3 * 32 {
+            return Err(r.error("evaluation keys", oblivia_base::codec::Fault::Truncated).into());
+        }
+        let source = UniformSource { params, seed: &seed, domain: DOMAIN, label };
+        let relin = request.relin.map(|l| SwitchingKey::decode(l, source, name(0), r)).transpose()?;
+        let mut rotations = BTreeMap::new();
+        for (&step, &level) in &request.rotations {
+            let key = SwitchingKey::decode(level, source, name(step), r)?;
+            let shape = params.shape();
+            let permutation = shape.automorphism(shape.rotation(step as i64))?;
+            rotations.insert(step, RotationKey { key, permutation });
+        }
+        Ok(Self { params: params.clone(), request: request.clone(), seed, relin, rotations })
+    }
+
+    /// Reads keys that must take up all of `bytes`.
+    ///
+    /// # Errors
+    /// As [`EvaluationKeys::decode`].
+    pub fn from_bytes(
+        params: &Params,
+        request: &KeyRequest,
+        label: &[u8],
+        bytes: &[u8],
+    ) -> Result<Self, HeError> {
+        let mut r = Reader::new(bytes);
+        let keys = Self::decode(params, request, label, &mut r)?;
+        r.finish()?;
+        Ok(keys)
+    }
+}
+
+impl fmt::Debug for EvaluationKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EvaluationKeys").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! Every operation of the evaluator on encrypted slots, against the same on clear ones.
+
+mod common;
+
+use common::*;
+use oblivia_he::{HeError, KeyRequest, Params, ScalarPlaintext};
+use oblivia_ring::RingKind;
+
+const SCALE: f64 = (1u64 << 33) as f64;
+const KINDS: [RingKind; 2] = [RingKind::ConjugateInvariant, RingKind::Standard];
+
+/// Two shapes: one limb per digit, and two with a partial last digit.
+fn shapes(kind: RingKind) -> [Params; 2] {
+    [small(kind, 8, &[40, 33, 33, 33], &[45], 1), small(kind, 8, &[40, 33, 33, 33, 33], &[45, 45], 2)]
+}
+
+fn request(level: usize) -> KeyRequest {
+    let mut r = KeyRequest::new();
+    r.need_relin(level);
+    for step in [1, 2, 5, 100] {
+        r.need_rotation(step, level);
+    }
+    r
+}
+
+#[test]
+fn a_fresh_ciphertext_decrypts_to_its_values_at_every_level() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let mut b = Bench::new(&params, &KeyRequest::new(), 1);
+        let z = reals(7, params.slots());
+        for level in 1..=params.max_level() {
+            let ct = b.encrypt(&z, level, SCALE);
+            assert_eq!(ct.level(), level);
+            assert!(max_error(&b.decrypt(&ct), &z) < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_public_key_ciphertext_decrypts_to_its_values() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let mut b = Bench::new(&params, &KeyRequest::new(), 2);
+        let pk = oblivia_he::PublicKey::generate(&b.sk, b"", &mut b.rng);
+        let z = reals(8, params.slots());
+        for level in [1, params.max_level()] {
+            let pt = b.encoder.encode(&z, level, SCALE).unwrap();
+            let ct = b.encryptor.encrypt(&pk, &pt, &mut b.rng).unwrap();
+            assert!(max_error(&b.decrypt(&ct), &z) < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn rotations_move_slots_to_the_left_plain_and_hoisted_on_every_level() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let mut b = Bench::new(&params, &request(params.max_level()), 3);
+        let z = reals(9, params.slots());
+        for level in 1..=params.max_level() {
+            let ct = b.encrypt(&z, level, SCALE);
+            let steps = [1usize, 0, 5, 100, 2];
+            let hoisted = b.evaluator.rotate_hoisted(&ct, &steps).unwrap();
+            for (&step, h) in steps.iter().zip(&hoisted) {
+                let plain = b.evaluator.rotate(&ct, step).unwrap();
+                let expected = rotated(&z, step);
+                assert!(max_error(&b.decrypt(&plain), &expected) < 1e-6, "{step} at {level}");
+                assert!(max_error(&b.decrypt(h), &expected) < 1e-6, "hoisted {step} at {level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_and_products_match_clear_arithmetic() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let top = params.max_level();
+        let mut b = Bench::new(&params, &request(top), 4);
+        let (x, y, w) = (reals(1, params.slots()), reals(2, params.slots()), reals(3, params.slots()));
+        let (cx, cy) = (b.encrypt(&x, top, SCALE), b.encrypt(&y, top, SCALE));
+        let clear =
+            |f: &dyn Fn(f64, f64) -> f64| x.iter().zip(&y).map(|(a, b)| f(*a, *b)).collect::<Vec<_>>();
+
+        let mut sum = cx.clone();
+        b.evaluator.add_assign(&mut sum, &cy).unwrap();
+        assert!(max_error(&b.decrypt(&sum), &clear(&|a, b| a + b)) < 1e-6);
+        let mut difference = cx.clone();
+        b.evaluator.sub_assign(&mut difference, &cy).unwrap();
+        b.evaluator.neg_assign(&mut difference).unwrap();
+        assert!(max_error(&b.decrypt(&difference), &clear(&|a, b| b - a)) < 1e-6);
+        let py = b.encoder.encode(&y, top, SCALE).unwrap();
+        let mut plain = cx.clone();
+        b.evaluator.add_plain_assign(&mut plain, &py).unwrap();
+        assert!(max_error(&b.decrypt(&plain), &clear(&|a, b| a + b)) < 1e-6);
+        b.evaluator.sub_plain_assign(&mut plain, &py).unwrap();
+        assert!(max_error(&b.decrypt(&plain), &x) < 1e-6);
+        b.evaluator.add_scalar_assign(&mut plain, &ScalarPlaintext::new(-0.375, SCALE).unwrap()).unwrap();
+        assert!(max_error(&b.decrypt(&plain), &clear(&|a, _| a - 0.375)) < 1e-6);
+
+        // A plaintext one level below and one encoded above both serve.
+        let pw = b.encoder.encode(&w, top, SCALE).unwrap();
+        let mut dot = b.evaluator.dot_plain(&[&cx, &cy], &[&pw, &py]).unwrap();
+        let expected: Vec<f64> = (0..x.len()).map(|i| x[i] * w[i] + y[i] * y[i]).collect();
+        assert!(max_error(&b.decrypt(&dot), &expected) < 1e-6);
+        b.evaluator.rescale_assign(&mut dot).unwrap();
+        assert!(max_error(&b.decrypt(&dot), &expected) < 1e-6);
+        assert_eq!(dot.level(), top - 1);
+        let mut low = cx.clone();
+        b.evaluator.drop_level_assign(&mut low, top - 1).unwrap();
+        assert!(max_error(&b.decrypt(&b.evaluator.mul_plain(&low, &pw).unwrap()), &clear_mul(&x, &w)) < 1e-6);
+
+        let scalars = [0.5, -0.25].map(|c| ScalarPlaintext::new(c, 1024.0).unwrap());
+        let dot = b.evaluator.dot_scalar(&[&cx, &cy], &scalars).unwrap();
+        assert!(max_error(&b.decrypt(&dot), &clear(&|a, b| 0.5 * a - 0.25 * b)) < 1e-6);
+
+        for level in [top, 2] {
+            let (mut lx, mut ly) = (cx.clone(), cy.clone());
+            b.evaluator.drop_level_assign(&mut lx, level).unwrap();
+            b.evaluator.drop_level_assign(&mut ly, level).unwrap();
+            let product = b.evaluator.mul(&lx, &ly).unwrap();
+            assert!(max_error(&b.decrypt(&product), &clear(&|a, b| a * b)) < 1e-6);
+            let square = b.evaluator.rescale(&b.evaluator.square(&lx).unwrap()).unwrap();
+            assert!(max_error(&b.decrypt(&square), &clear(&|a, _| a * a)) < 1e-6, "square at {level}");
+        }
+        let mut tensor = b.evaluator.tensor(&cx, &cy).unwrap();
+        let merged = b.evaluator.relinearise_rescale(&tensor).unwrap();
+        assert_eq!(merged.level(), top - 1);
+        assert!(max_error(&b.decrypt(&merged), &clear(&|a, b| a * b)) < 1e-6);
+        b.evaluator.add_tensor_assign(&mut tensor, &b.evaluator.tensor_square(&cx).unwrap()).unwrap();
+        let both = b.evaluator.relinearise(&tensor).unwrap();
+        assert!(max_error(&b.decrypt(&both), &clear(&|a, b| a * b + a * a)) < 1e-6);
+    }
+}
+
+fn clear_mul(x: &[f64], y: &[f64]) -> Vec<f64> {
+    x.iter().zip(y).map(|(a, b)| a * b).collect()
+}
+
+#[test]
+fn transforms_are_as_many_as_the_formulas_say() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let mut b = Bench::new(&params, &request(params.max_level()), 5);
+        let k = params.special().limbs() as u64;
+        for level in 2..=params.max_level() {
+            let ct = b.encrypt(&[0.5], level, SCALE);
+            let (l, d) = (level as u64, params.digits(level) as u64);
+            b.evaluator.take_counts();
+            b.evaluator.rotate(&ct, 1).unwrap();
+            let counts = b.evaluator.take_counts();
+            assert_eq!((counts.rotations, counts.ntt), (1, (d + 2) * (l + k)));
+            b.evaluator.rotate_hoisted(&ct, &[0, 1, 2, 5]).unwrap();
+            let counts = b.evaluator.take_counts();
+            assert_eq!((counts.hoisted, counts.ntt), (3, d * (l + k) + 3 * 2 * (l + k)));
+            let square = b.evaluator.square(&ct).unwrap();
+            let counts = b.evaluator.take_counts();
+            assert_eq!((counts.ct_mul, counts.relin, counts.ntt), (1, 1, (d + 2) * (l + k)));
+            b.evaluator.rescale(&square).unwrap();
+            let counts = b.evaluator.take_counts();
+            assert_eq!((counts.rescale, counts.ntt), (1, 2 * l));
+            let p = b.encoder.encode(&[1.0], level, SCALE).unwrap();
+            b.evaluator.dot_plain(&[&ct, &ct, &ct], &[&p, &p, &p]).unwrap();
+            let counts = b.evaluator.take_counts();
+            assert_eq!((counts.pt_mul, counts.add, counts.ntt), (3, 2, 0));
+        }
+    }
+}
+
+#[test]
+fn mismatched_operands_are_errors_that_name_both_sides() {
+    let params = small(RingKind::ConjugateInvariant, 6, &[40, 33, 33], &[45], 1);
+    let mut request = KeyRequest::new();
+    request.need_rotation(3, 2);
+    request.need_relin(1);
+    let mut b = Bench::new(&params, &request, 6);
+    let mut high = b.encrypt(&[1.0], 3, SCALE);
+    let low = b.encrypt(&[1.0], 2, SCALE);
+    let other_scale = b.encrypt(&[1.0], 3, SCALE * 2.0);
+    let ev = &b.evaluator;
+    assert_eq!(
+        ev.add_assign(&mut high, &low).unwrap_err(),
+        HeError::LevelMismatch { op: "add", left: 3, right: 2 }
+    );
+    assert!(matches!(ev.add_assign(&mut high, &other_scale), Err(HeError::ScaleMismatch { .. })));
+    assert!(matches!(ev.mul(&high, &low), Err(HeError::MissingRelinKey { level: 3 })));
+    assert!(matches!(ev.tensor(&high, &low), Err(HeError::LevelMismatch { .. })));
+    assert!(matches!(ev.rotate(&high, 3), Err(HeError::MissingRotationKey { step: 3, level: 3 })));
+    assert!(matches!(ev.rotate(&low, 4), Err(HeError::MissingRotationKey { step: 4, level: 2 })));
+    assert!(ev.rotate(&low, 3).is_ok());
+    assert!(ev.rotate(&low, 3 + params.slots()).is_ok());
+    assert!(matches!(ev.rotate_hoisted(&low, &[3, 4]), Err(HeError::MissingRotationKey { .. })));
+    assert!(matches!(ev.dot_plain(&[], &[]), Err(HeError::OperandCount { left: 0, right: 0, .. })));
+    let p2 = b.encoder.encode(&[1.0], 2, SCALE).unwrap();
+    assert!(matches!(ev.dot_plain(&[&high], &[&p2]), Err(HeError::LevelMismatch { .. })));
+    assert!(matches!(ev.dot_plain(&[&low], &[&p2, &p2]), Err(HeError::OperandCount { .. })));
+    assert!(matches!(ev.drop_level_assign(&mut high, 4), Err(HeError::Level { .. })));
+    let mut bottom = b.encrypt(&[1.0], 1, SCALE);
+    assert!(matches!(b.evaluator.rescale_assign(&mut bottom), Err(HeError::Level { .. })));
+    let stranger = small(RingKind::ConjugateInvariant, 6, &[40, 33, 34], &[45], 1);
+    let mut s = Bench::new(&stranger, &KeyRequest::new(), 7);
+    let foreign = s.encrypt(&[1.0], 3, SCALE);
+    assert!(matches!(b.evaluator.add_assign(&mut high, &foreign), Err(HeError::ParamsMismatch { .. })));
+    assert!(matches!(b.evaluator.rotate(&foreign, 3), Err(HeError::ParamsMismatch { .. })));
+}
+
+#[test]
+fn values_that_do_not_fit_are_refused_by_the_encoder() {
+    let params = small(RingKind::ConjugateInvariant, 6, &[40, 33], &[45], 1);
+    let encoder = oblivia_he::ckks::Encoder::new(&params);
+    assert!(matches!(
+        encoder.encode(&[1.0; 65], 1, SCALE),
+        Err(HeError::TooManyValues { found: 65, slots: 64 })
+    ));
+    for bad in [f64::NAN, f64::INFINITY] {
+        assert!(matches!(encoder.encode(&[0.0, bad, 1.0], 1, SCALE), Err(HeError::Overflow { bits: 0, .. })));
+    }
+    assert!(matches!(encoder.encode(&[1e6; 64], 1, SCALE), Err(HeError::Overflow { .. })));
+    assert!(encoder.encode(&[1e6; 64], 2, SCALE).is_ok());
+    for scale in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(encoder.encode(&[1.0], 1, scale), Err(HeError::Scale { .. })));
+    }
+    assert!(matches!(encoder.encode(&[1.0], 3, SCALE), Err(HeError::Level { level: 3, max: 2, .. })));
+    assert!(matches!(encoder.encode(&[1.0], 0, SCALE), Err(HeError::Level { .. })));
+}
