@@ -32,4 +32,5 @@ pub use key_request::KeyRequest;
 pub use params::{ERROR_STD, Moduli, Params, ParamsLiteral};
 pub use plaintext::{Plaintext, ScalarPlaintext};
 pub use public_key::PublicKey;
+pub use oblivia_ring::{RingKind, RingShape};
 pub use secret_key::SecretKey;

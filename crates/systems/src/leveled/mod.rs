@@ -7,6 +7,8 @@ mod network;
 mod noise;
 mod plan;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel};

@@ -6,7 +6,7 @@
 
 use super::diagonal::{Diagonal, power};
 use super::plan::refused;
-use oblivia_he::{HeError, Params, noise};
+use oblivia_he::{HeError, Params};
 use oblivia_protocol::Error;
 
 /// Difference between two float evaluations of a network, relative to the bound of its output.
@@ -100,4 +100,26 @@ fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
 
 fn square(x: f64) -> f64 {
     x * x
+}
+
+mod noise {
+    use oblivia_he::{ERROR_STD, HeError, Params};
+    pub(super) const HIGH_PROBABILITY: f64 = 10.7;
+    fn kappa(p: &Params) -> f64 {
+        2.0 * p.n() as f64
+    }
+    pub(super) fn fresh_std(p: &Params) -> f64 {
+        ERROR_STD * kappa(p).sqrt()
+    }
+    pub(super) fn rescale_std(p: &Params) -> f64 {
+        kappa(p) / 18f64.sqrt()
+    }
+    pub(super) fn rounding_std(p: &Params) -> f64 {
+        (kappa(p) / 12.0).sqrt()
+    }
+    pub(super) fn key_switch_std(p: &Params, level: usize) -> Result<f64, HeError> {
+        let special: f64 = p.special().moduli().map(|m| m.value() as f64).product();
+        let sum: f64 = p.basis(level)?.moduli().map(|m| (m.value() as f64 * ERROR_STD / special).powi(2) / 12.0).sum();
+        Ok(kappa(p) * (sum + p.special().limbs() as f64 / 18.0).sqrt())
+    }
 }

@@ -1,0 +1,123 @@
+//! The plan `diagonal` against the network it runs, in clear slots and encrypted, without any link.
+
+use super::plan::{derive, search};
+use crate::common::op_counts;
+use oblivia_base::Prg;
+use oblivia_he::ckks::{Decryptor, Encoder, Encryptor, Evaluator};
+use oblivia_he::{EvaluationKeys, SecretKey};
+use oblivia_nn::{
+    Conv, Graph, InputSpec, Model, Op, OutputPolicy, PublicModel, Shape, Tensor, Weights, eval, pass,
+};
+use oblivia_pack::{CkksPlain, CkksSlots, ClearSlots};
+use oblivia_protocol::Wish;
+use std::sync::Arc;
+
+/// Values in [−1, 1) from a label, the same every time.
+fn values(label: &str, n: usize, scale: f32) -> Vec<f32> {
+    use rand_core::Rng;
+    let mut prg = Prg::new(&[7; 32], "test values", &[label.as_bytes()]);
+    (0..n).map(|_| (f64::from(prg.next_u32()) / f64::from(1u32 << 31) - 1.0) as f32 * scale).collect()
+}
+
+/// A network of the CryptoNets shape with random weights, bounds measured on `inputs`.
+fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, Vec<Tensor>) {
+    let shape = Shape::new([1, size, size]).unwrap();
+    let mut g = Graph::new("image", shape.clone());
+    let mut tensors = Vec::new();
+    let mut weight = |g: &mut Graph, name: &str, dims: &[usize], scale: f32| {
+        let shape = Shape::new(dims.to_vec()).unwrap();
+        tensors.push(Tensor::new(shape.clone(), values(name, shape.elements(), scale)).unwrap());
+        g.weight(name, shape).unwrap()
+    };
+    let w = weight(&mut g, "conv.w", &[maps, 1, 5, 5], 0.3);
+    let b = weight(&mut g, "conv.b", &[maps], 0.2);
+    let conv = Conv {
+        out_channels: maps, kernel: [5; 2], stride: [2; 2], pads: [1, 1, 0, 0], groups: 1, weight: w, bias: Some(b),
+    };
+    let x = g.push("conv", Op::Conv(conv), &[g.input()]).unwrap();
+    let x = g.push("square1", Op::Square, &[x]).unwrap();
+    let x = g.push("flat", Op::Flatten, &[x]).unwrap();
+    let flat = g.fact(x).unwrap().shape.elements();
+    let w = weight(&mut g, "d1.w", &[hidden, flat], 0.08);
+    let b = weight(&mut g, "d1.b", &[hidden], 0.5);
+    let x = g.push("dense1", Op::Dense { out: hidden, weight: w, bias: Some(b) }, &[x]).unwrap();
+    let x = g.push("square2", Op::Square, &[x]).unwrap();
+    let w = weight(&mut g, "d2.w", &[outputs, hidden], 0.5);
+    g.push("logits", Op::Dense { out: outputs, weight: w, bias: None }, &[x]).unwrap();
+    let weights = Weights::new(&g, tensors).unwrap();
+    let inputs: Vec<Tensor> = (0..3)
+        .map(|i| {
+            let v = values(&format!("input {i}"), size * size, 1.0).iter().map(|v| v.abs()).collect();
+            Tensor::new(shape.clone(), v).unwrap()
+        })
+        .collect();
+    let max = eval::max_abs(&g, &weights, inputs.iter()).unwrap();
+    for (i, m) in max.iter().enumerate() {
+        g.set_bound(oblivia_nn::WireId(i as u32), 1.5 * f64::from(*m)).unwrap();
+    }
+    let public = PublicModel {
+        name: "test".into(), graph: g, labels: Vec::new(), input: InputSpec::Tensor, input_range: [0.0, 1.0],
+        output: OutputPolicy::Logits,
+    };
+    let mut model = Model { public, weights };
+    pass::publish_row_norms(&mut model).unwrap();
+    (model, inputs)
+}
+
+#[test]
+fn in_clear_slots_the_plan_computes_the_network_and_fills_no_other_slot() {
+    for (size, maps, hidden, outputs) in [(28, 5, 100, 10), (12, 3, 20, 4), (16, 2, 7, 1)] {
+        let (model, inputs) = network(size, maps, hidden, outputs);
+        let plan = search(&model.public, &Wish::default()).unwrap();
+        let d = derive(&model.public, &plan.choices).unwrap();
+        let plains = d.circuit.plains(&model.weights);
+        let slots = d.params.slots();
+        for x in &inputs {
+            let mut vectors = d.circuit.encode(x);
+            vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
+            let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
+            let expected = eval::run(&model, x).unwrap();
+            for (a, b) in d.circuit.decode(&y).iter().zip(expected.data()) {
+                assert!((a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs()), "{a} {b}");
+            }
+            for (k, v) in y.iter().enumerate() {
+                assert!(k % d.circuit.block() < outputs || *v == 0.0, "slot {k} holds {v}");
+            }
+        }
+    }
+}
+
+#[test]
+fn encrypted_the_plan_stays_within_its_declared_error_and_does_the_declared_operations() {
+    let (model, inputs) = network(28, 5, 100, 10);
+    let plan = search(&model.public, &Wish::default()).unwrap();
+    let d = derive(&model.public, &plan.choices).unwrap();
+    let mut rng = Prg::new(&[9; 32], "test", &[]);
+    let sk = SecretKey::generate(&d.params, &mut rng);
+    let keys = EvaluationKeys::generate(&sk, &d.keys, b"", &mut rng).unwrap();
+    assert_eq!(keys.to_bytes().len() as u64, plan.key_bytes);
+    let evaluator = Evaluator::new(Arc::new(keys));
+    let (encoder, encryptor) = (Encoder::new(&d.params), Encryptor::new(&d.params));
+    let plains: Vec<CkksPlain> = d
+        .circuit
+        .plains(&model.weights)
+        .iter()
+        .zip(&d.plains)
+        .map(|(p, at)| CkksPlain::prepare(&encoder, p, *at).unwrap())
+        .collect();
+    for x in &inputs {
+        let encrypt = |v: Vec<f64>| {
+            let pt = encoder.encode(&v, d.params.max_level(), d.circuit.input_scale().0).unwrap();
+            encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap()
+        };
+        let cts: Vec<_> = d.circuit.encode(x).into_iter().map(encrypt).collect();
+        let y = d.circuit.run(&mut CkksSlots::new(&evaluator), &cts, &plains).unwrap();
+        assert_eq!(op_counts(evaluator.take_counts()), plan.cost.ops);
+        let slots = encoder.decode(&Decryptor::new(&sk).decrypt(&y).unwrap()).unwrap();
+        let expected = eval::run(&model, x).unwrap();
+        let out = d.circuit.decode(&slots);
+        let worst = out.iter().zip(expected.data()).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+        println!("error {worst:.5}, declared {:.5}, outputs {:?}", d.error, expected.data());
+        assert!(worst <= d.error && worst > 0.0, "{worst} against {}", d.error);
+    }
+}
