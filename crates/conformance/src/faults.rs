@@ -1,0 +1,108 @@
+//! Faults of the network, injected on the byte stream below TLS.
+
+use crate::Case;
+use crate::run::as_inputs;
+use oblivia::{Ask, Client, Error, Machine, ServeOptions, Server, Silent, Trust};
+use oblivia_base::Blame;
+use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan};
+use oblivia_net::{ConnectOptions, Limits};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// How a session with a fault ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whether the fault happened.
+    pub fired: bool,
+    /// The client's end: labels, or an error.
+    pub client: Result<Vec<Option<usize>>, Error>,
+}
+
+/// Faults that are tried at every message.
+pub fn actions() -> [FaultAction; 6] {
+    [
+        FaultAction::Cut,
+        FaultAction::Truncate { keep_bytes: 7 },
+        FaultAction::FlipBit { bit: 301 },
+        FaultAction::Delay(Duration::from_millis(100)),
+        FaultAction::Duplicate,
+        FaultAction::Reorder,
+    ]
+}
+
+/// Runs `case` over TLS on loopback with one fault.
+pub fn run(case: &Case, state: &Path, direction: Direction, at_message: u64, action: FaultAction) -> Ended {
+    let faults = FaultInjector::new(FaultPlan { direction, at_message, action });
+    let limits = Limits {
+        idle_timeout: Duration::from_secs(5),
+        handshake_timeout: Duration::from_secs(2),
+        shutdown_grace: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let options = ServeOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        state_dir: state.to_owned(),
+        limits,
+        threads: 1,
+        faults: (direction == Direction::ServerToClient).then(|| faults.clone()),
+        ..ServeOptions::default()
+    };
+    let server = Server::start(std::slice::from_ref(&case.model), options).expect("a server");
+    server.models().prepare(&case.model.public.name, case.system).expect("a plan");
+    let mut connect = ConnectOptions { timeout: Duration::from_secs(2), ..ConnectOptions::default() };
+    connect.link.idle_timeout = Duration::from_secs(5);
+    connect.faults = (direction == Direction::ClientToServer).then(|| faults.clone());
+    let machine = Machine::new(1).expect("threads");
+    let client = Client::with_state(
+        &server.address().to_string(),
+        Trust::Pin(server.fingerprint()),
+        state,
+        machine,
+        connect,
+    )
+    .expect("a client");
+    let ask = Ask {
+        model: &case.model.public.name,
+        system: case.system,
+        wish: case.wish.clone(),
+        max_time: Some(Duration::from_secs(60)),
+        confirm: &mut |_, _| Ok(()),
+        observer: &mut Silent,
+    };
+    let client = client
+        .ask(ask, &as_inputs(case))
+        .map(|p| p.outputs.iter().map(oblivia_nn::Tensor::argmax).collect());
+    server.shutdown();
+    Ended { fired: faults.fired(), client }
+}
+
+/// Tries every fault at messages `0..=last` of both directions: the client ends with the right labels or with
+/// an error that blames peer, link or time; nothing hangs.
+pub fn check(case: &Case, state: &Path, last: [u64; 2]) {
+    let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
+    let mut fired = 0;
+    for (direction, last) in [Direction::ClientToServer, Direction::ServerToClient].into_iter().zip(last) {
+        for at in 0..=last {
+            for action in actions() {
+                let ended = run(case, state, direction, at, action);
+                fired += u32::from(ended.fired);
+                let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
+                match &ended.client {
+                    Ok(labels) => assert_eq!(*labels, right, "{what}"),
+                    Err(e) => {
+                        let blame = e.blame();
+                        assert!(matches!(blame, Blame::PeerMisbehaved | Blame::Io), "{what}");
+                        assert!(!matches!(action, FaultAction::Delay(_)), "{what}");
+                    }
+                }
+                if ended.fired && at <= last.saturating_sub(1) {
+                    let harmless = matches!(action, FaultAction::Delay(_));
+                    let small = matches!(action, FaultAction::Truncate { .. } | FaultAction::FlipBit { .. });
+                    assert!(ended.client.is_err() || harmless || small || at == 0, "{what}");
+                }
+            }
+        }
+    }
+    assert!(fired > 0, "no fault happened");
+}

@@ -1,0 +1,202 @@
+//! Peers that break the protocol.
+
+use crate::Case;
+use crate::run::block_on;
+use oblivia::Machine;
+use oblivia::party::{self, Question};
+use oblivia_base::codec::{Decode, Encode};
+use oblivia_base::{Blame, SessionRng};
+use oblivia_net::memory::{self, MemoryWire};
+use oblivia_nn::PublicModel;
+use oblivia_protocol::session::{self, Hello, Offer, Request};
+use oblivia_protocol::{Channel, Error, Expect, Kind, LinkError, Notice, Role, Silent, Wire};
+use std::time::Instant;
+
+/// What a hostile client does in place of one of its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trick {
+    /// A message of another kind.
+    WrongKind,
+    /// One byte more than the plan says.
+    Oversize,
+    /// One byte less than the plan says.
+    Undersize,
+    /// Bytes of the right length and no meaning.
+    Garbage,
+}
+
+/// Every trick.
+pub const TRICKS: [Trick; 4] = [Trick::WrongKind, Trick::Oversize, Trick::Undersize, Trick::Garbage];
+
+fn apply(trick: Trick, kind: Kind, body: &[u8]) -> (Kind, Vec<u8>) {
+    let mut body = body.to_vec();
+    match trick {
+        Trick::WrongKind => return (Kind::System(0xee), body),
+        Trick::Oversize => body.push(0),
+        Trick::Undersize => {
+            body.pop();
+        }
+        Trick::Garbage => body.iter_mut().for_each(|b| *b = 0xff),
+    }
+    (kind, body)
+}
+
+/// Runs the server of `case` against `client`, a raw wire, and returns how the server ended.
+pub fn server_against<F>(case: &Case, client: F) -> Error
+where
+    F: AsyncFnOnce(MemoryWire) + Send,
+{
+    let machine = Machine::new(1).expect("threads");
+    let models = case.models(&machine);
+    let (to_server, to_client) = memory::pair();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let rng = SessionRng::insecure_seeded(1);
+            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
+            block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
+        });
+        block_on(client(to_server));
+        server.join().expect("the server does not panic").expect_err("the server ends with an error")
+    })
+}
+
+/// Runs the client of `case` against `server`, a raw wire, and returns how the client ended.
+pub fn client_against<F>(case: &Case, server: F) -> Error
+where
+    F: AsyncFnOnce(MemoryWire) + Send,
+{
+    let machine = Machine::new(1).expect("threads");
+    let (to_server, to_client) = memory::pair();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let rng = SessionRng::insecure_seeded(2);
+            let question = Question {
+                request: case.request(),
+                confirm: &mut |_, _| Ok(()),
+                inputs: &mut |_: &PublicModel| Ok(case.inputs.clone()),
+                observer: &mut Silent,
+                assurance: String::new(),
+                began: Instant::now(),
+            };
+            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
+        });
+        block_on(server(to_client));
+        client.join().expect("the client does not panic").expect_err("the client ends with an error")
+    })
+}
+
+/// The peer learns of the end in one word, and which word it is.
+pub async fn told(wire: &mut MemoryWire) -> Option<Notice> {
+    match wire.recv(Expect::at_most(Kind::System(0xff), 0)).await {
+        Err(LinkError::Aborted(notice)) => Some(notice),
+        _ => None,
+    }
+}
+
+/// Hello of the case, as its client would send it.
+pub fn hello(case: &Case) -> Hello {
+    let Request { model, system, wish, samples } = case.request();
+    Hello {
+        min_version: session::VERSION,
+        max_version: session::VERSION,
+        model,
+        system,
+        mode: wish.mode.unwrap_or_default(),
+        plan: wish.plan.unwrap_or_default(),
+        samples,
+        nonce: [3; 32],
+    }
+}
+
+async fn offer(wire: &mut MemoryWire) -> Offer {
+    let body = wire.recv(Expect::at_most(Kind::Offer, 8 << 20)).await.expect("an offer");
+    Offer::from_bytes(&body).expect("a canonical offer")
+}
+
+/// A client that accepts another plan is told that the plans differ.
+pub fn wrong_plan(case: &Case) {
+    let error = server_against(case, async |mut wire| {
+        wire.send(Kind::Hello, hello(case).to_bytes()).await.unwrap();
+        let _ = offer(&mut wire).await;
+        wire.send(Kind::Accept, vec![0; 32]).await.unwrap();
+        assert_eq!(told(&mut wire).await, Some(Notice::Incompatible));
+    });
+    assert_eq!(error.blame(), Blame::PeerIncompatible, "{error}");
+}
+
+/// A client of another protocol version is told so.
+pub fn wrong_version(case: &Case) {
+    let error = server_against(case, async |mut wire| {
+        let hello = Hello { min_version: 900, max_version: 901, ..hello(case) };
+        wire.send(Kind::Hello, hello.to_bytes()).await.unwrap();
+        assert_eq!(told(&mut wire).await, Some(Notice::Incompatible));
+    });
+    assert_eq!(error.blame(), Blame::PeerIncompatible, "{error}");
+}
+
+/// A client that asks for a model there is not.
+pub fn unknown_model(case: &Case) {
+    let error = server_against(case, async |mut wire| {
+        let hello = Hello { model: "nothing".into(), ..hello(case) };
+        wire.send(Kind::Hello, hello.to_bytes()).await.unwrap();
+        assert_eq!(told(&mut wire).await, Some(Notice::UnknownModel));
+    });
+    assert!(error.to_string().contains("nothing"), "{error}");
+}
+
+/// Every trick in place of each message up to and including the first input; `messages` are the bodies an
+/// honest client sends after accepting, for the sizes.
+pub fn tricks(case: &Case, messages: &[(Kind, Vec<u8>)]) {
+    for trick in TRICKS {
+        for at in 0..messages.len() {
+            let error = server_against(case, async |wire| {
+                let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
+                let mut rng = SessionRng::insecure_seeded(5);
+                let agreed = session::agree_as_client(
+                    &mut channel,
+                    &mut rng,
+                    oblivia_systems::SYSTEMS,
+                    &case.request(),
+                    &mut |_, _| Ok(()),
+                )
+                .await;
+                assert!(agreed.is_ok(), "{:?}", agreed.err());
+                for (kind, body) in &messages[..at] {
+                    channel.send(Role::Server, *kind, body.clone()).await.unwrap();
+                }
+                let (kind, body) = apply(trick, messages[at].0, &messages[at].1);
+                channel.send(Role::Server, kind, body).await.unwrap();
+                let heard = channel.recv(Role::Server, Expect::at_most(Kind::System(0xff), 0)).await;
+                match heard {
+                    Err(Error::Link(LinkError::Aborted(Notice::Failed))) => {}
+                    other => panic!("{trick:?} at message {at}: the client hears {other:?}"),
+                }
+            });
+            let blame = error.blame();
+            let expected = if trick == Trick::Garbage || at > 0 && blame == Blame::InvalidMessage {
+                Blame::InvalidMessage
+            } else {
+                Blame::PeerMisbehaved
+            };
+            assert_eq!(blame, expected, "{trick:?} at message {at}: {error}");
+        }
+    }
+}
+
+/// Every trick in place of the offer.
+pub fn tricks_of_a_server(case: &Case) {
+    for trick in TRICKS {
+        let error = client_against(case, async |mut wire| {
+            let _ = wire.recv(Expect::at_most(Kind::Hello, 4096)).await.unwrap();
+            let body = match trick {
+                Trick::Oversize => vec![0; 64 << 20],
+                _ => vec![0xff; 100],
+            };
+            let kind = if trick == Trick::WrongKind { Kind::Accept } else { Kind::Offer };
+            wire.send(kind, body).await.unwrap();
+            assert_eq!(told(&mut wire).await, Some(Notice::Failed), "{trick:?}");
+        });
+        let blame = error.blame();
+        assert!(matches!(blame, Blame::InvalidMessage | Blame::PeerMisbehaved), "{trick:?}: {error}");
+    }
+}

@@ -1,0 +1,27 @@
+//! What every system must show, for each of its modes and any model it runs:
+//!
+//! 1. [`answers`]: outputs within the declared error of the clear network, same label.
+//! 2. [`costs`]: bytes, rounds and operations exactly as declared, on both sides.
+//! 3. [`leaks`]: two inputs with equal declared leaks give messages of equal kind, length and order.
+//! 4. [`hostile`]: wrong plan, wrong kind, wrong size, garbage of the right size: an error at the right side,
+//!    one word to the peer.
+//! 5. [`faults`]: a fault on the network at every message ends in an error or in the right answer, never in a
+//!    hang or a wrong label.
+//!
+//! A third party runs the suite on a system of its own by making a [`Case`] for it.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the suite reports by panicking, like the tests that call it"
+)]
+
+pub mod answers;
+pub mod costs;
+pub mod faults;
+pub mod hostile;
+pub mod leaks;
+mod run;
+
+pub use run::{Case, Pair, mnist, over_memory};

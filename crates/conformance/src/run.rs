@@ -1,0 +1,108 @@
+use oblivia::party::{self, Question};
+use oblivia::{Input, Machine, Models, Prediction, Served, load_image, load_model, tensor};
+use oblivia_base::SessionRng;
+use oblivia_net::memory;
+use oblivia_nn::{Model, PublicModel, Tensor, eval};
+use oblivia_protocol::session::Request;
+use oblivia_protocol::{Error, Silent, Wish};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// A system on a model with inputs.
+pub struct Case {
+    /// Id of the system.
+    pub system: &'static str,
+    /// Mode, plan, accepted leaks.
+    pub wish: Wish,
+    /// The model, as its owner has it.
+    pub model: Model,
+    /// The samples.
+    pub inputs: Vec<Tensor>,
+}
+
+/// Both sides' accounts of one session.
+pub struct Pair {
+    /// The client's.
+    pub client: Prediction,
+    /// The server's.
+    pub server: Served,
+}
+
+impl Case {
+    /// The request a client of this case sends.
+    pub fn request(&self) -> Request {
+        Request {
+            model: self.model.public.name.clone(),
+            system: self.system.into(),
+            wish: self.wish.clone(),
+            samples: self.inputs.len() as u32,
+        }
+    }
+
+    /// A server's catalog with the model of this case.
+    pub fn models(&self, machine: &Machine) -> Models {
+        let mut models = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), 1000);
+        models.add(&self.model).expect("the model can be served");
+        models
+    }
+
+    /// What the clear network gives on the inputs.
+    pub fn expected(&self) -> Vec<Tensor> {
+        self.inputs.iter().map(|x| eval::run(&self.model, x).expect("the clear network runs")).collect()
+    }
+}
+
+/// The repository's MNIST model with the first `images` shipped test images.
+pub fn mnist(system: &'static str, wish: Wish, images: usize) -> Case {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let model = load_model(&root.join("models/mnist-cryptonets")).expect("the shipped model loads");
+    let inputs = (0..images)
+        .map(|i| {
+            let image = load_image(&root.join(format!("samples/mnist/{i:04}.png"))).expect("a shipped image");
+            tensor(&model.public, &image).expect("a shipped image fits the shipped model")
+        })
+        .collect();
+    Case { system, wish, model, inputs }
+}
+
+/// Runs a case over a memory link with fixed randomness, both sides keeping what they see.
+pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, (Option<Error>, Option<Error>)> {
+    let mut machine = Machine::new(1).expect("threads");
+    machine.keep_log = true;
+    let models = case.models(&machine);
+    let (to_server, to_client) = memory::pair();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
+            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
+            block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
+        });
+        let client = {
+            let rng = SessionRng::insecure_seeded(seed);
+            let question = Question {
+                request: case.request(),
+                confirm: &mut |_, _| Ok(()),
+                inputs: &mut |_: &PublicModel| Ok(case.inputs.clone()),
+                observer: &mut Silent,
+                assurance: "none: both sides in one process".into(),
+                began: Instant::now(),
+            };
+            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
+        };
+        let server = server.join().expect("the server does not panic");
+        match (client, server) {
+            (Ok(client), Ok(server)) => Ok(Pair { client, server }),
+            (client, server) => Err((client.err(), server.err())),
+        }
+    })
+}
+
+/// Runs a future to its end on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Images of the case as a client hands them over.
+pub(crate) fn as_inputs(case: &Case) -> Vec<Input> {
+    case.inputs.iter().cloned().map(Input::Tensor).collect()
+}
