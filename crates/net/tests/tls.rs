@@ -71,7 +71,7 @@ fn write_identity(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> Ide
     use std::os::unix::fs::OpenOptionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("identity.pem");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(&path).unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all((key.serialize_pem() + &certificate.pem()).as_bytes()).unwrap();
     Identity::load(&path).unwrap().unwrap()
 }
