@@ -63,7 +63,8 @@ pub enum FaultAction {
     /// One bit flips.
     FlipBit {
         /// Which, counted from the first byte below TLS, the lowest bit of each byte first. A message that
-        /// has no such bit is left alone.
+        /// has no such bit is left alone. TLS 1.3 receivers may ignore the first three bytes of a record (type
+        /// and version, RFC 8446 §5.2): a flip there (`bit` < 24) can be harmless.
         bit: u64,
     },
     /// Its bytes come late.
@@ -270,6 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Faulty<S> {
             }
             FaultAction::Duplicate | FaultAction::Reorder => {
                 this.held.extend_from_slice(buf);
+                if this.plan.action == FaultAction::Reorder {
+                    this.fired.store(true, Ordering::Release);
+                }
                 Poll::Ready(Ok(buf.len()))
             }
         }

@@ -274,6 +274,7 @@ pub(crate) fn link_error(e: &io::Error, during: &'static str) -> LinkError {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that is wrong may panic")]
 mod tests {
     use super::*;
     use crate::fuzz::{Trickle, ready};

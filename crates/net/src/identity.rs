@@ -233,6 +233,7 @@ fn check_private(_: &Path, _: &File) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that is wrong may panic")]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

@@ -75,7 +75,7 @@ impl AbortSwitch {
     }
 
     /// A switch nobody throws.
-    fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
@@ -235,12 +235,20 @@ async fn linger<S: ByteStream>(
         let mut waste = vec![0; 16 << 10];
         while matches!(reader.read(&mut waste).await, Ok(n) if n > 0) {}
     };
-    // A writer task that panicked has ended as well.
+    let mut written = false;
+    let limit = async {
+        // A writer task that panicked has ended as well.
+        let _ = (&mut writer).await;
+        written = true;
+        sleep(LINGER).await;
+    };
     tokio::select! {
-        () = discard => {
-            let _ = writer.await;
-        }
-        () = async { let _ = (&mut writer).await; sleep(LINGER).await } => {}
+        () = discard => {}
+        () = limit => {}
+    }
+    if !written {
+        // The peer closed its side; what is queued for it may still be on its way.
+        let _ = writer.await;
     }
 }
 

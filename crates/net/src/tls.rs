@@ -73,11 +73,7 @@ pub(crate) fn provider() -> CryptoProvider {
 }
 
 fn sha256(bytes: &[u8]) -> Option<Digest> {
-    let rustls::SupportedCipherSuite::Tls13(suite) =
-        rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256
-    else {
-        return None;
-    };
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?;
     suite.common.hash_provider.hash(bytes).as_ref().try_into().ok().map(Digest)
 }
 
@@ -315,6 +311,11 @@ pub(crate) fn explain(e: &rustls::Error) -> String {
              authorities, or pin the server's fingerprint with `--pin`"
                 .into()
         }
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "a signature does not fit: the peer does not hold the key of its certificate, or the certificate \
+             was issued by an authority of the same name but with another key"
+                .into()
+        }
         rustls::Error::InvalidCertificate(why) => {
             format!("the peer's certificate is not accepted ({why})")
         }
@@ -342,6 +343,7 @@ pub(crate) fn explain(e: &rustls::Error) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that is wrong may panic")]
 mod tests {
     use super::*;
     use crate::identity::Owner;

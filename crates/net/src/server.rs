@@ -1,0 +1,503 @@
+//! The threaded server: a small tokio runtime does I/O, each admitted session has an OS thread of its own.
+//!
+//! | limit | what happens beyond it |
+//! |---|---|
+//! | [`Limits::max_sessions`] | after the handshake the client is told [`Notice::Busy`] |
+//! | [`Limits::max_handshakes`] | the connection is closed at once |
+//! | [`Limits::handshake_timeout`] | the connection is closed |
+//! | [`Limits::idle_timeout`] | the session gets [`LinkError::TimedOut`](oblivia_protocol::LinkError::TimedOut) |
+//! | [`Limits::max_message_bytes`] | the message is refused before memory is taken for it |
+//! | [`Limits::max_memory_bytes`] | the message, or what the handler wanted to reserve, is refused |
+//!
+//! A session counts until its thread has returned *and* its connection is closed. A panic in a session ends
+//! that session. Shutdown stops accepting, lets sessions finish for [`Limits::shutdown_grace`], then tells
+//! the remaining clients [`Notice::ShuttingDown`] and ends their links.
+
+use crate::client::READ_AHEAD_BYTES;
+use crate::fault::{Direction, FaultInjector};
+use crate::identity::Identity;
+use crate::stream::{AbortSwitch, BoxStream, Extras, LinkOptions, StreamWire};
+use crate::tls::{ClientPolicy, Secured, server_config};
+use crate::{Error, MemoryBudget};
+use oblivia_base::Digest;
+use oblivia_base::codec::Encode;
+use oblivia_protocol::wire::MAX_BODY_BYTES;
+use oblivia_protocol::{BoxFuture, Kind, Notice, Wire};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// Stack of a session's thread, in bytes.
+const SESSION_STACK_BYTES: usize = 8 << 20;
+/// How long a client that is turned away may take to hear it.
+const TURN_AWAY: Duration = Duration::from_secs(2);
+/// How long ended sessions may take to say so to their clients and return.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What a server allows.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions at once.
+    pub max_sessions: usize,
+    /// Handshakes at once, including clients being turned away.
+    pub max_handshakes: usize,
+    /// Longest TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Longest silence in a session; see [`LinkOptions::idle_timeout`].
+    pub idle_timeout: Duration,
+    /// Largest message taken, in bytes.
+    pub max_message_bytes: usize,
+    /// Bytes that may wait to be sent per session.
+    pub max_queued_bytes: usize,
+    /// Memory of all sessions together, in bytes, as far as it is [reserved](MemoryBudget).
+    pub max_memory_bytes: u64,
+    /// How long sessions may go on after shutdown was asked for.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_sessions: 32,
+            max_handshakes: 64,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_message_bytes: MAX_BODY_BYTES,
+            max_queued_bytes: 256 << 20,
+            max_memory_bytes: 4 << 30,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where a server listens, as whom, and for whom.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The server's key and certificate.
+    pub identity: Identity,
+    /// Which clients are admitted.
+    pub clients: ClientPolicy,
+    /// What is allowed.
+    pub limits: Limits,
+    /// A broken network: acts on what the server sends.
+    pub faults: Option<FaultInjector>,
+}
+
+impl ServerOptions {
+    /// Any client, default limits, an intact network.
+    pub fn new(listen: SocketAddr, identity: Identity) -> Self {
+        let (clients, limits) = (ClientPolicy::default(), Limits::default());
+        Self { listen, identity, clients, limits, faults: None }
+    }
+}
+
+/// Tells a session that the server wants to stop.
+#[derive(Debug, Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// Whether shutdown was asked for.
+    pub fn requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until shutdown is asked for.
+    pub async fn wait(&mut self) {
+        // A server that is gone has shut down.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+/// What a session gets.
+pub struct SessionIo {
+    /// The link to the client.
+    pub wire: Box<dyn Wire>,
+    /// Fingerprint of the client's key: who the client is.
+    pub client: Digest,
+    /// Where the client connects from.
+    pub address: SocketAddr,
+    /// A number for the log, unique while the server runs.
+    pub session: u64,
+    /// The budget of all sessions.
+    pub memory: MemoryBudget,
+    /// Whether the server wants to stop.
+    pub shutdown: Shutdown,
+}
+
+/// What a server does with a session. The future runs on a thread of its own and may block it.
+pub trait SessionHandler: Send + Sync + 'static {
+    /// Runs one session to its end. Errors are logged; telling the client is up to the session.
+    fn serve(&self, io: SessionIo) -> BoxFuture<'_, Result<(), oblivia_protocol::Error>>;
+}
+
+impl<F, R> SessionHandler for F
+where
+    F: Fn(SessionIo) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), oblivia_protocol::Error>> + Send + 'static,
+{
+    fn serve(&self, io: SessionIo) -> BoxFuture<'_, Result<(), oblivia_protocol::Error>> {
+        Box::pin(self(io))
+    }
+}
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Sessions that were still running at the end of the grace and were ended.
+    pub ended: usize,
+    /// Sessions whose threads had not returned even then; they go on computing until the process exits.
+    pub stuck: usize,
+}
+
+/// A running server. Dropping it ends it without grace.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    fingerprint: Digest,
+    memory: MemoryBudget,
+    grace: Duration,
+    sessions: Arc<Gauge>,
+    stop: watch::Sender<bool>,
+    abort: watch::Sender<Option<Notice>>,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    /// Listens and serves until [`Server::shutdown`] or drop. Needs no runtime around it.
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`], [`Error::Bind`], [`Error::Runtime`].
+    pub fn bind(options: ServerOptions, handler: impl SessionHandler) -> Result<Self, Error> {
+        let tls = TlsAcceptor::from(server_config(&options.identity, options.clients)?);
+        let address = options.listen;
+        let refused = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::AddrInUse => Error::AddressInUse { address },
+            _ => Error::Bind { address, why: e.to_string() },
+        };
+        let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("net")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Runtime { why: e.to_string() })?;
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener).map_err(refused)?
+        };
+        let limits = options.limits;
+        let memory = MemoryBudget::new(limits.max_memory_bytes);
+        let (stop, stopped) = watch::channel(false);
+        let (abort, aborted) = watch::channel(None);
+        let sessions = Arc::new(Gauge::new(limits.max_sessions));
+        let host = Arc::new(Host {
+            tls,
+            link: LinkOptions {
+                idle_timeout: limits.idle_timeout,
+                max_message_bytes: limits.max_message_bytes,
+                max_queued_bytes: limits.max_queued_bytes,
+                memory: Some(memory.clone()),
+                clock: None,
+            },
+            handshake_timeout: limits.handshake_timeout,
+            sessions: sessions.clone(),
+            next: AtomicU64::new(1),
+            memory: memory.clone(),
+            stopped: stopped.clone(),
+            aborted,
+            faults: options.faults,
+            handler: Box::new(handler),
+        });
+        runtime.spawn(accept(listener, host, stopped, limits.max_handshakes));
+        Ok(Self {
+            address,
+            fingerprint: options.identity.fingerprint(),
+            memory,
+            grace: limits.shutdown_grace,
+            sessions,
+            stop,
+            abort,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where the server listens; the real port where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients pin.
+    pub fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    /// Sessions running now.
+    pub fn sessions(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// The budget of all sessions.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
+    }
+
+    /// Stops accepting, lets sessions finish within the grace, ends the others. Blocks until done.
+    pub fn shutdown(mut self) -> ShutdownReport {
+        self.stop.send_replace(true);
+        let ended = self.sessions.wait_for_none(self.grace);
+        self.abort.send_replace(Some(Notice::ShuttingDown));
+        let stuck = if ended == 0 { 0 } else { self.sessions.wait_for_none(LAST_WORDS) };
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        ShutdownReport { ended, stuck }
+    }
+
+    /// Serves until the process is asked to stop (Ctrl-C, or SIGTERM on Unix), then shuts down. Blocks; not
+    /// to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when the signals cannot be watched.
+    pub fn run_until_interrupted(self) -> Result<ShutdownReport, Error> {
+        if let Some(runtime) = &self.runtime {
+            runtime.block_on(interrupted()).map_err(|e| Error::Runtime { why: e.to_string() })?;
+        }
+        Ok(self.shutdown())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.abort.send_replace(Some(Notice::ShuttingDown));
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// What every connection needs.
+struct Host {
+    tls: TlsAcceptor,
+    link: LinkOptions,
+    handshake_timeout: Duration,
+    sessions: Arc<Gauge>,
+    next: AtomicU64,
+    memory: MemoryBudget,
+    stopped: watch::Receiver<bool>,
+    aborted: watch::Receiver<Option<Notice>>,
+    faults: Option<FaultInjector>,
+    handler: Box<dyn SessionHandler>,
+}
+
+async fn accept(
+    listener: TcpListener,
+    host: Arc<Host>,
+    mut stopped: watch::Receiver<bool>,
+    max_handshakes: usize,
+) {
+    let handshakes = Arc::new(Semaphore::new(max_handshakes));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, address)) => match handshakes.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let host = host.clone();
+                    tokio::spawn(async move {
+                        host.admit(tcp, address).await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => tracing::warn!(%address, "too many handshakes at once; connection closed"),
+            },
+            Err(e) => {
+                tracing::warn!(error = %e, "a connection could not be accepted");
+                // Out of descriptors, most likely: give sessions time to end.
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+impl Host {
+    async fn admit(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
+        // Delays small messages by nothing; a socket that cannot do it still works.
+        let _ = tcp.set_nodelay(true);
+        let mut stream: BoxStream = Box::new(tcp);
+        let mut link = self.link.clone();
+        if let Some(faults) = &self.faults {
+            let (faulty, clock) = faults.wrap(stream, Direction::ServerToClient);
+            stream = Box::new(faulty);
+            link.clock = Some(clock);
+        }
+        let stream = BufReader::with_capacity(READ_AHEAD_BYTES, stream);
+        let stream = match timeout(self.handshake_timeout, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::info!(%address, %error, "TLS handshake failed"),
+            Err(_) => return tracing::info!(%address, "TLS handshake took too long"),
+        };
+        let secured = match Secured::of(stream.get_ref().1) {
+            Ok(secured) => secured,
+            Err(error) => return tracing::info!(%address, %error, "client refused"),
+        };
+        let stream: BoxStream = Box::new(stream);
+        if *self.stopped.borrow() {
+            return turn_away(stream, &link, Notice::ShuttingDown).await;
+        }
+        let Some(seat) = self.sessions.clone().enter() else {
+            tracing::info!(%address, "turned a client away: all sessions are taken");
+            return turn_away(stream, &link, Notice::Busy).await;
+        };
+        let seat = Arc::new(seat);
+        let extras = Extras {
+            secured: Some(secured),
+            abort: AbortSwitch::new(self.aborted.clone()),
+            guard: Some(Box::new(seat.clone())),
+        };
+        let wire = match StreamWire::with(stream, &link, extras) {
+            Ok(wire) => wire,
+            Err(error) => return tracing::error!(%error, "session not started"),
+        };
+        let session = self.next.fetch_add(1, Ordering::Relaxed);
+        let io = SessionIo {
+            wire: Box::new(wire),
+            client: secured.peer,
+            address,
+            session,
+            memory: self.memory.clone(),
+            shutdown: Shutdown(self.stopped.clone()),
+        };
+        let handle = Handle::current();
+        let host = self.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("session-{session}"))
+            .stack_size(SESSION_STACK_BYTES)
+            .spawn(move || {
+                host.run(&handle, io);
+                drop(seat);
+            });
+        if let Err(error) = thread {
+            tracing::error!(%address, %error, "no thread for a session; connection closed");
+        }
+    }
+
+    fn run(&self, handle: &Handle, io: SessionIo) {
+        let (session, client, address) = (io.session, io.client, io.address);
+        tracing::info!(session, client = %client.short(), %address, "session begins");
+        match catch_unwind(AssertUnwindSafe(|| handle.block_on(self.handler.serve(io)))) {
+            Ok(Ok(())) => tracing::info!(session, "session ends"),
+            Ok(Err(error)) => tracing::warn!(session, blame = %error.blame(), %error, "session failed"),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                tracing::error!(session, panic = %text, "a session panicked: this is a bug");
+            }
+        }
+    }
+}
+
+async fn turn_away(stream: BoxStream, link: &LinkOptions, notice: Notice) {
+    let gone = Arc::new(Semaphore::new(0));
+    let extras =
+        Extras { secured: None, abort: AbortSwitch::never(), guard: Some(Box::new(Departure(gone.clone()))) };
+    let link = LinkOptions { idle_timeout: TURN_AWAY, ..link.clone() };
+    let Ok(mut wire) = StreamWire::with(stream, &link, extras) else { return };
+    // A client that has already left does not hear it.
+    let _ = wire.send(Kind::Abort, notice.to_bytes()).await;
+    let _ = wire.finish().await;
+    drop(wire);
+    // Whoever is turned away counts among the handshakes until the connection is closed.
+    let _ = gone.acquire().await;
+}
+
+/// Signals, when dropped, that a connection is closed.
+struct Departure(Arc<Semaphore>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// Counts sessions and lets a thread wait until there are none.
+#[derive(Debug)]
+struct Gauge {
+    max: usize,
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Gauge {
+    fn new(max: usize) -> Self {
+        Self { max, count: Mutex::new(0), changed: Condvar::new() }
+    }
+
+    fn count(&self) -> usize {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: Arc<Self>) -> Option<Seat> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        drop(count);
+        Some(Seat(self))
+    }
+
+    /// How many are left when none are or the time is over.
+    fn wait_for_none(&self, limit: Duration) -> usize {
+        let end = Instant::now() + limit;
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner);
+            count = waited.0;
+        }
+        *count
+    }
+}
+
+/// A session's place.
+struct Seat(Arc<Gauge>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,190 @@
+//! Every fault at every message, in both directions, below TLS.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that is wrong may panic")]
+
+mod common;
+
+use common::{LONG, client_of, options};
+use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan};
+use oblivia_net::{ConnectOptions, LinkOptions, Server, SessionIo, connect};
+use oblivia_protocol::{Error, Expect, Kind, LinkError, Wire};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Messages each side sends: two long ones and `Done`.
+const MESSAGES: u64 = 3;
+/// Below it everything is a fault that was waited out; much longer than any delay injected here.
+const IDLE: Duration = Duration::from_millis(400);
+
+fn body(i: u8, salt: u8) -> Vec<u8> {
+    (0..40_000u32).map(|j| (j as u8).wrapping_mul(31) ^ i ^ salt).collect()
+}
+
+async fn client(wire: &mut dyn Wire) -> Result<(), LinkError> {
+    for i in 0..2 {
+        wire.send(Kind::System(i), body(i, 0)).await?;
+        let answer = wire.recv(Expect::exactly(Kind::System(i), 40_000)).await?;
+        assert!(answer == body(i, 99), "a wrong answer got through");
+    }
+    wire.send(Kind::Done, vec![]).await?;
+    wire.recv(Expect::exactly(Kind::Done, 0)).await?;
+    wire.finish().await
+}
+
+async fn server(wire: &mut dyn Wire) -> Result<(), LinkError> {
+    for i in 0..2 {
+        let question = wire.recv(Expect::exactly(Kind::System(i), 40_000)).await?;
+        assert!(question == body(i, 0), "a wrong question got through");
+        wire.send(Kind::System(i), body(i, 99)).await?;
+    }
+    wire.recv(Expect::exactly(Kind::Done, 0)).await?;
+    wire.send(Kind::Done, vec![]).await?;
+    wire.finish().await
+}
+
+struct Outcome {
+    client: Result<(), LinkError>,
+    /// None: no session began.
+    server: Option<Result<(), LinkError>>,
+    fired: bool,
+}
+
+fn handler(tell: Sender<Result<(), LinkError>>) -> impl oblivia_net::SessionHandler {
+    let tell = Arc::new(Mutex::new(tell));
+    move |mut io: SessionIo| {
+        let tell = tell.clone();
+        async move {
+            let result = server(io.wire.as_mut()).await;
+            tell.lock().unwrap().send(result.clone()).unwrap();
+            Ok::<(), Error>(result?)
+        }
+    }
+}
+
+fn run(plan: FaultPlan) -> Outcome {
+    let (tell, hear) = channel();
+    let faults = FaultInjector::new(plan);
+    let mut options = options();
+    options.limits.idle_timeout = IDLE;
+    options.limits.handshake_timeout = IDLE;
+    options.faults = Some(faults.clone());
+    let server = Server::bind(options, handler(tell)).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(async {
+        let options = ConnectOptions {
+            timeout: IDLE,
+            link: LinkOptions { idle_timeout: IDLE, ..LinkOptions::default() },
+            faults: Some(faults.clone()),
+            ..ConnectOptions::default()
+        };
+        let address = server.local_addr().to_string();
+        let all = async {
+            let mut wire = connect(&address, &client_of(&server), &options).await?;
+            client(&mut wire).await
+        };
+        tokio::time::timeout(LONG, all).await.expect("the client hangs")
+    });
+    let report = server.shutdown();
+    assert_eq!(report.stuck, 0, "{plan:?}");
+    Outcome { client, server: hear.try_recv().ok(), fired: faults.fired() }
+}
+
+fn every(action: FaultAction, check: impl Fn(FaultPlan, Outcome)) {
+    for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+        for at_message in 0..=MESSAGES + 1 {
+            let plan = FaultPlan { direction, at_message, action };
+            let outcome = run(plan);
+            check(plan, outcome);
+        }
+    }
+}
+
+/// The receiver of the faulty direction must not have ended well; and no side may hang or take wrong bytes.
+fn receiver_fails(plan: FaultPlan, outcome: Outcome) {
+    let Outcome { client, server, fired } = outcome;
+    assert!(fired, "{plan:?} did not happen");
+    if plan.at_message > MESSAGES {
+        return; // The close: both sides have all they wanted.
+    }
+    match plan.direction {
+        Direction::ClientToServer => assert!(!matches!(server, Some(Ok(()))), "{plan:?}: {server:?}"),
+        Direction::ServerToClient => assert!(client.is_err(), "{plan:?}"),
+    }
+}
+
+#[test]
+fn a_cut_connection_fails_the_receiver_wherever_it_is_cut() {
+    every(FaultAction::Cut, |plan, outcome| {
+        if (1..=MESSAGES).contains(&plan.at_message) {
+            let heard = match plan.direction {
+                Direction::ClientToServer => outcome.server.clone().unwrap(),
+                Direction::ServerToClient => outcome.client.clone(),
+            };
+            assert!(matches!(heard, Err(LinkError::Closed { .. })), "{plan:?}: {heard:?}");
+        }
+        receiver_fails(plan, outcome);
+    });
+}
+
+#[test]
+fn a_truncated_message_fails_the_receiver() {
+    every(FaultAction::Truncate { keep_bytes: 7 }, receiver_fails);
+}
+
+#[test]
+fn a_flipped_bit_fails_the_receiver_wherever_it_is() {
+    // In the record's length, and in what is encrypted.
+    for bit in [38, 8 * 20 + 3] {
+        every(FaultAction::FlipBit { bit }, receiver_fails);
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_what_tls_ignores_changes_nothing_or_fails() {
+    // The type and the version of the first record of a message.
+    for bit in [1, 9, 17] {
+        let action = FaultAction::FlipBit { bit };
+        let plan = FaultPlan { direction: Direction::ClientToServer, at_message: 2, action };
+        let outcome = run(plan);
+        assert!(outcome.fired);
+        assert_eq!(outcome.client.is_ok(), outcome.server == Some(Ok(())), "{plan:?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_message_is_a_security_failure_at_the_receiver() {
+    let action = FaultAction::FlipBit { bit: 8 * 20 };
+    let plan = FaultPlan { direction: Direction::ClientToServer, at_message: 2, action };
+    let outcome = run(plan);
+    assert!(matches!(outcome.server, Some(Err(LinkError::Tls(_)))), "{:?}", outcome.server);
+    assert!(outcome.client.is_err());
+}
+
+#[test]
+fn repeated_bytes_never_pass_as_a_message() {
+    every(FaultAction::Duplicate, |plan, outcome| {
+        assert!(outcome.fired, "{plan:?} did not happen");
+        if plan.at_message < MESSAGES {
+            receiver_fails(plan, outcome);
+        }
+        // The last message came before its copy, and nothing is read after it.
+    });
+}
+
+#[test]
+fn reordered_messages_never_pass() {
+    every(FaultAction::Reorder, receiver_fails);
+}
+
+#[test]
+fn a_delay_below_the_timeout_is_harmless_and_one_above_it_times_out() {
+    every(FaultAction::Delay(Duration::from_millis(20)), |plan, outcome| {
+        assert!(outcome.fired, "{plan:?}");
+        assert_eq!(outcome.client, Ok(()), "{plan:?}");
+        assert_eq!(outcome.server, Some(Ok(())), "{plan:?}");
+    });
+    let action = FaultAction::Delay(4 * IDLE);
+    let plan = FaultPlan { direction: Direction::ServerToClient, at_message: 2, action };
+    let outcome = run(plan);
+    assert!(matches!(outcome.client, Err(LinkError::TimedOut { .. })), "{:?}", outcome.client);
+}

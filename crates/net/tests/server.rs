@@ -1,0 +1,330 @@
+//! Sessions on threads, limits, shutdown.
+#![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
+
+mod common;
+
+use common::{LONG, client_of, dial, echo, greeting, options, round};
+use oblivia_net::{ConnectOptions, Error as NetError, LinkOptions, Server, SessionIo, connect};
+use oblivia_protocol::{Error, Expect, Kind, LinkError, Notice, Wire};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < LONG, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().unwrap()
+}
+
+#[test]
+fn sessions_run_at_once_each_on_its_own_thread() {
+    // Every handler blocks its thread until all eight are there.
+    let barrier = Arc::new(Barrier::new(8));
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let seen = threads.clone();
+    let server = Server::bind(options(), move |io: SessionIo| {
+        let (barrier, seen) = (barrier.clone(), seen.clone());
+        async move {
+            barrier.wait();
+            seen.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+            echo(io).await
+        }
+    })
+    .unwrap();
+    runtime().block_on(async {
+        let mut clients = Vec::new();
+        for i in 0..8u8 {
+            let mut wire = dial(&server).await.unwrap();
+            clients.push(tokio::spawn(async move {
+                greeting(&mut wire).await.unwrap();
+                for j in 0..20 {
+                    round(&mut wire, &vec![i; 1000 * (j + 1)]).await.unwrap();
+                }
+                wire.send(Kind::System(0), vec![]).await.unwrap();
+                wire.finish().await.unwrap();
+            }));
+        }
+        for client in clients {
+            client.await.unwrap();
+        }
+    });
+    let mut names = threads.lock().unwrap().clone();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 8, "{names:?}");
+    wait_until("the sessions to end", || server.sessions() == 0);
+    assert_eq!(server.memory().used_bytes(), 0);
+}
+
+#[test]
+fn a_client_too_many_is_told_busy_and_gets_in_when_a_place_is_free() {
+    let mut options = options();
+    options.limits.max_sessions = 2;
+    let server = Server::bind(options, echo).unwrap();
+    let runtime = runtime();
+    let mut inside = runtime.block_on(async {
+        let mut wires = Vec::new();
+        for _ in 0..2 {
+            let mut wire = dial(&server).await.unwrap();
+            greeting(&mut wire).await.unwrap();
+            wires.push(wire);
+        }
+        for _ in 0..3 {
+            let mut wire = dial(&server).await.unwrap();
+            // Even with a message of ours on its way.
+            let _ = wire.send(Kind::Hello, vec![0; 100_000]).await;
+            assert_eq!(greeting(&mut wire).await, Err(LinkError::Aborted(Notice::Busy)));
+        }
+        wires
+    });
+    assert_eq!(server.sessions(), 2);
+    let leaving = inside.pop();
+    runtime.block_on(async { drop(leaving) });
+    wait_until("a free place", || server.sessions() == 1);
+    runtime.block_on(async {
+        let mut wire = dial(&server).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+        round(&mut wire, b"in").await.unwrap();
+        for wire in &mut inside {
+            round(wire, b"still here").await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_panic_ends_its_session_and_no_other() {
+    let server = Server::bind(options(), |mut io: SessionIo| async move {
+        let body = io.wire.recv(Expect::at_most(Kind::Hello, 9)).await?;
+        assert!(body.is_empty(), "a bug in a handler");
+        io.wire.send(Kind::Offer, vec![0; 64]).await?;
+        Ok(())
+    })
+    .unwrap();
+    runtime().block_on(async {
+        let mut good = dial(&server).await.unwrap();
+        let mut bad = dial(&server).await.unwrap();
+        bad.send(Kind::Hello, vec![1]).await.unwrap();
+        assert!(matches!(greeting(&mut bad).await, Err(LinkError::Closed { .. })));
+        good.send(Kind::Hello, vec![]).await.unwrap();
+        greeting(&mut good).await.unwrap();
+    });
+    wait_until("the sessions to end", || server.sessions() == 0);
+}
+
+#[test]
+fn bodies_and_handlers_share_one_memory_budget_and_an_excess_fails_one_session_only() {
+    let mut options = options();
+    options.limits.max_memory_bytes = 1_000_000;
+    let server = Server::bind(options, |mut io: SessionIo| async move {
+        io.wire.send(Kind::Offer, vec![0; 64]).await?;
+        let body = io.wire.recv(Expect::at_most(Kind::Hello, 1 << 28)).await?;
+        let room = io.memory.reserve(body.len() as u64).map_err(|e| Error::Refused { why: e.to_string() });
+        let answer = u8::from(room.is_ok());
+        io.wire.send(Kind::Offer, vec![answer; 64]).await?;
+        // Holds both until the client says so.
+        io.wire.recv(Expect::exactly(Kind::Done, 0)).await?;
+        Ok(())
+    })
+    .unwrap();
+    runtime().block_on(async {
+        let mut first = dial(&server).await.unwrap();
+        greeting(&mut first).await.unwrap();
+        first.send(Kind::Hello, vec![0; 400_000]).await.unwrap();
+        assert_eq!(greeting(&mut first).await.unwrap()[0], 1);
+        assert_eq!(server.memory().used_bytes(), 800_000);
+        // 150,000 fit once, not twice; 300,000 do not fit at all.
+        for (size, fits) in [(150_000, true), (300_000, false)] {
+            let mut wire = dial(&server).await.unwrap();
+            greeting(&mut wire).await.unwrap();
+            wire.send(Kind::Hello, vec![0; size]).await.unwrap();
+            match greeting(&mut wire).await {
+                Ok(answer) => assert!(fits && answer[0] == 0),
+                Err(e) => assert!(!fits && matches!(e, LinkError::Closed { .. }), "{size}: {e}"),
+            }
+        }
+        first.send(Kind::Done, vec![]).await.unwrap();
+        first.finish().await.unwrap();
+    });
+    wait_until("the memory to be given back", || server.memory().used_bytes() == 0);
+}
+
+#[test]
+fn a_session_that_is_silent_for_too_long_is_ended() {
+    let mut options = options();
+    options.limits.idle_timeout = Duration::from_millis(100);
+    let server = Server::bind(options, echo).unwrap();
+    runtime().block_on(async {
+        let mut wire = dial(&server).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+        assert!(matches!(greeting(&mut wire).await, Err(LinkError::Closed { .. })));
+    });
+    wait_until("the session to end", || server.sessions() == 0);
+}
+
+#[test]
+fn who_never_shakes_hands_is_closed_and_who_comes_when_too_many_do_is_closed_at_once() {
+    let mut options = options();
+    options.limits.handshake_timeout = Duration::from_millis(300);
+    options.limits.max_handshakes = 2;
+    let server = Server::bind(options, echo).unwrap();
+    let mut silent: Vec<_> = (0..2).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
+    // Half a record header, then nothing.
+    silent[0].write_all(&[22, 3]).unwrap();
+    let mut third = TcpStream::connect(server.local_addr()).unwrap();
+    let ended = |tcp: &mut TcpStream| {
+        tcp.set_read_timeout(Some(LONG)).unwrap();
+        let mut bytes = Vec::new();
+        // Closed, or reset because our bytes were not read.
+        let _ = tcp.read_to_end(&mut bytes);
+        assert!(bytes.is_empty());
+    };
+    ended(&mut third);
+    silent.iter_mut().for_each(ended);
+    runtime().block_on(async {
+        let mut wire = dial(&server).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+    });
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do_and_port_zero_finds_a_free_one() {
+    let first = Server::bind(options(), echo).unwrap();
+    assert_ne!(first.local_addr().port(), 0);
+    let mut again = options();
+    again.listen = first.local_addr();
+    let e = Server::bind(again, echo).unwrap_err();
+    assert!(matches!(e, NetError::AddressInUse { .. }));
+    let text = e.to_string();
+    assert!(text.contains(&first.local_addr().to_string()) && text.contains("--listen"), "{text}");
+    let mut elsewhere = options();
+    elsewhere.listen = "192.0.2.1:0".parse().unwrap(); // TEST-NET-1, no interface has it
+    let e = Server::bind(elsewhere, echo).unwrap_err();
+    assert!(matches!(e, NetError::Bind { .. }), "{e}");
+    // A port is free again as soon as the server is gone.
+    let address = first.local_addr();
+    first.shutdown();
+    let mut again = options();
+    again.listen = address;
+    wait_until("the port to be free", || Server::bind(again.clone(), echo).is_ok());
+}
+
+#[test]
+fn shutdown_lets_running_sessions_finish_and_takes_no_new_ones() {
+    let server = Server::bind(options(), |mut io: SessionIo| async move {
+        io.wire.send(Kind::Offer, vec![0; 64]).await?;
+        io.shutdown.wait().await;
+        assert!(io.shutdown.requested());
+        io.wire.recv(Expect::at_most(Kind::Hello, 9)).await?;
+        io.wire.send(Kind::Done, vec![7]).await?;
+        io.wire.finish().await?;
+        Ok(())
+    })
+    .unwrap();
+    let runtime = runtime();
+    let (address, client) = (server.local_addr().to_string(), client_of(&server));
+    let mut wire = runtime.block_on(connect(&address, &client, &ConnectOptions::default())).unwrap();
+    runtime.block_on(greeting(&mut wire)).unwrap();
+    let stopping = std::thread::spawn(move || server.shutdown());
+    wait_until("the listener to close", || TcpStream::connect(&address).is_err());
+    runtime.block_on(async {
+        let e = connect(&address, &client, &ConnectOptions::default()).await.unwrap_err();
+        assert!(e.to_string().contains("is the server running"), "{e}");
+        wire.send(Kind::Hello, vec![]).await.unwrap();
+        assert_eq!(wire.recv(Expect::at_most(Kind::Done, 9)).await, Ok(vec![7]));
+        wire.finish().await.unwrap();
+        drop(wire);
+    });
+    let report = stopping.join().unwrap();
+    assert_eq!((report.ended, report.stuck), (0, 0));
+}
+
+#[test]
+fn shutdown_ends_what_does_not_finish_in_time_and_says_why_to_both() {
+    let (tell, hear) = channel();
+    let tell = Arc::new(Mutex::new(tell));
+    let mut options = options();
+    options.limits.shutdown_grace = Duration::from_millis(50);
+    let server = Server::bind(options, move |mut io: SessionIo| {
+        let tell = tell.clone();
+        async move {
+            io.wire.send(Kind::Offer, vec![0; 64]).await?;
+            let result = io.wire.recv(Expect::at_most(Kind::Hello, 9)).await;
+            tell.lock().unwrap().send(result).unwrap();
+            Ok(())
+        }
+    })
+    .unwrap();
+    let runtime = runtime();
+    let mut wire = runtime.block_on(dial(&server)).unwrap();
+    runtime.block_on(greeting(&mut wire)).unwrap();
+    let stopping = std::thread::spawn(move || server.shutdown());
+    let heard = runtime.block_on(greeting(&mut wire));
+    assert_eq!(heard, Err(LinkError::Aborted(Notice::ShuttingDown)));
+    runtime.block_on(async { drop(wire) });
+    assert!(hear.recv_timeout(LONG).unwrap().is_err());
+    let report = stopping.join().unwrap();
+    assert_eq!((report.ended, report.stuck), (1, 0));
+}
+
+#[test]
+fn shutdown_does_not_wait_for_a_session_that_computes_for_ever() {
+    let (release, hold) = channel::<()>();
+    let hold = Arc::new(Mutex::new(hold));
+    let mut options = options();
+    options.limits.shutdown_grace = Duration::from_millis(50);
+    let server = Server::bind(options, move |mut io: SessionIo| {
+        let hold = hold.clone();
+        async move {
+            io.wire.send(Kind::Offer, vec![0; 64]).await?;
+            let _ = hold.lock().unwrap().recv();
+            Ok(())
+        }
+    })
+    .unwrap();
+    let runtime = runtime();
+    let mut wire = runtime.block_on(dial(&server)).unwrap();
+    runtime.block_on(greeting(&mut wire)).unwrap();
+    let stopping = std::thread::spawn(move || server.shutdown());
+    // Its client is told all the same: the link does not need the session's thread.
+    let heard = runtime.block_on(greeting(&mut wire));
+    assert_eq!(heard, Err(LinkError::Aborted(Notice::ShuttingDown)));
+    let report = stopping.join().unwrap();
+    assert_eq!((report.ended, report.stuck), (1, 1));
+    drop(release);
+}
+
+#[tokio::test]
+async fn a_server_dropped_inside_a_runtime_ends_its_links() {
+    let server = Server::bind(options(), echo).unwrap();
+    let mut wire = dial(&server).await.unwrap();
+    greeting(&mut wire).await.unwrap();
+    drop(server);
+    assert!(greeting(&mut wire).await.is_err());
+}
+
+#[test]
+fn a_shaped_client_still_gets_its_answers() {
+    let server = Server::bind(options(), echo).unwrap();
+    runtime().block_on(async {
+        let options = ConnectOptions {
+            shape: Some("200mbit,4ms".parse().unwrap()),
+            link: LinkOptions { idle_timeout: LONG, ..LinkOptions::default() },
+            ..ConnectOptions::default()
+        };
+        let address = server.local_addr().to_string();
+        let mut wire = connect(&address, &client_of(&server), &options).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+        round(&mut wire, &[3; 300_000]).await.unwrap();
+        wire.send(Kind::System(0), vec![]).await.unwrap();
+        wire.finish().await.unwrap();
+    });
+    wait_until("the session to end", || server.sessions() == 0);
+}
