@@ -30,6 +30,12 @@ pub(crate) struct SwitchingKey {
 }
 
 impl SwitchingKey {
+    /// A key over given halves.
+    #[cfg(test)]
+    pub(crate) fn of_digits(level: usize, digits: Vec<(Poly<Ntt>, Poly<Ntt>)>) -> Self {
+        Self { level, digits }
+    }
+
     /// Highest level of use.
     pub(crate) fn level(&self) -> usize {
         self.level

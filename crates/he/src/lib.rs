@@ -15,6 +15,8 @@ mod convert;
 mod counts;
 mod error;
 mod evaluation_keys;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod key_request;
 mod params;
 mod plaintext;

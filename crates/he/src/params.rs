@@ -170,10 +170,8 @@ impl Params {
     /// # Errors
     /// The first check that fails.
     pub fn new(literal: &ParamsLiteral) -> Result<Self, HeError> {
-        let params = Self::build(literal)?;
-        let primes: Vec<u64> = params.level_data(params.max_level()).qp.moduli().map(|m| m.value()).collect();
-        security::check(params.n(), &primes)?;
-        let (p, needed) = (params.log_p_value(), params.least_p());
+        let params = Self::build(literal, true)?;
+        let (p, needed) = (params.p_product(), params.least_p());
         if p < needed {
             return Err(HeError::SpecialPrimesTooSmall { log_p: p.log2(), needed: needed.log2() });
         }
@@ -187,11 +185,15 @@ impl Params {
     /// As [`Params::new`], without those two checks.
     #[cfg(any(test, feature = "insecure-params"))]
     pub fn insecure_unchecked(literal: &ParamsLiteral) -> Result<Self, HeError> {
-        Self::build(literal)
+        Self::build(literal, false)
     }
 
-    fn build(literal: &ParamsLiteral) -> Result<Self, HeError> {
+    /// All cheap checks come before any table is made: a literal may be a peer's.
+    fn build(literal: &ParamsLiteral, secure: bool) -> Result<Self, HeError> {
         let shape = RingShape::new(literal.kind, literal.log_n)?;
+        if secure {
+            security::max_log_qp(shape.n())?;
+        }
         let (q, p) = literal.resolve(shape.order())?;
         let alpha = literal.alpha;
         if alpha == 0 || alpha > q.len() {
@@ -205,7 +207,11 @@ impl Params {
         {
             return Err(HeError::Shape { what: "primes must have 14 to 50 bits" });
         }
-        let all = Basis::new(shape, &[q.as_slice(), &p].concat())?;
+        let primes = [q.as_slice(), &p].concat();
+        if secure {
+            security::check(shape.n(), &primes)?;
+        }
+        let all = Basis::new(shape, &primes)?;
         let (p_basis, mut levels) = (all.slice(q.len()..all.limbs()), Vec::with_capacity(q.len()));
         for l in 1..=q.len() {
             levels.push(Level::new(&all.prefix(l), &p_basis, alpha)?);
@@ -313,7 +319,7 @@ impl Params {
     }
 
     /// P as a number.
-    pub(crate) fn log_p_value(&self) -> f64 {
+    pub(crate) fn p_product(&self) -> f64 {
         self.0.p.moduli().map(|m| m.value() as f64).product()
     }
 

@@ -208,3 +208,6 @@ impl Digits {
         Self { level: c.limbs(), polys: level.digits.iter().map(decompose).collect() }
     }
 }
+
+#[cfg(test)]
+mod known_answers;

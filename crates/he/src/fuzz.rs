@@ -1,0 +1,105 @@
+//! Fuzz harness: one plain function per decoder.
+//!
+//! Each takes any bytes. It must not panic, and whatever is accepted must encode to the same bytes again.
+
+use crate::{
+    Ciphertext, EvaluationKeys, KeyRequest, Moduli, Params, ParamsLiteral, PublicKey, SeededCiphertext,
+};
+use oblivia_base::codec::{Decode, Encode, Reader, Writer};
+use oblivia_ring::RingKind;
+use std::sync::LazyLock;
+
+/// The label everything is decoded under.
+pub const LABEL: &[u8] = b"fuzz";
+/// Level and scale that ciphertexts are expected to have.
+pub const LEVEL: usize = 1;
+/// See [`LEVEL`].
+pub const SCALE: f64 = 1024.0;
+
+static PARAMS: LazyLock<Option<Params>> = LazyLock::new(|| {
+    Params::new(&ParamsLiteral {
+        kind: RingKind::ConjugateInvariant,
+        log_n: 11,
+        q: Moduli::Bits(vec![20]),
+        p: Moduli::Bits(vec![24]),
+        alpha: 1,
+    })
+    .ok()
+});
+
+/// The parameters everything is decoded for: dimension 2048, one prime.
+pub fn params() -> Option<&'static Params> {
+    PARAMS.as_ref()
+}
+
+/// The request evaluation keys are expected to answer.
+pub fn request() -> KeyRequest {
+    let mut request = KeyRequest::new();
+    request.need_relin(LEVEL);
+    request.need_rotation(3, LEVEL);
+    request
+}
+
+/// Decodes, encodes, and compares. `false` if the bytes were refused.
+fn round_trip<T, E>(
+    bytes: &[u8],
+    decode: impl FnOnce(&mut Reader<'_>) -> Result<T, E>,
+    encode: impl FnOnce(&T, &mut Writer),
+) -> bool {
+    let mut r = Reader::new(bytes);
+    let Ok(value) = decode(&mut r) else { return false };
+    let read = bytes.len() - r.remaining();
+    let mut w = Writer::new();
+    encode(&value, &mut w);
+    assert!(bytes.get(..read) == Some(w.into_bytes().as_slice()), "accepted a second encoding of one value");
+    true
+}
+
+/// A parameter literal; what is accepted goes through the checking constructor too if it is cheap to.
+pub fn params_literal(bytes: &[u8]) -> bool {
+    if let Ok(literal) = ParamsLiteral::from_bytes(bytes)
+        && literal.log_n <= 12
+    {
+        let _ = Params::new(&literal);
+    }
+    round_trip(bytes, ParamsLiteral::decode, Encode::encode)
+}
+
+/// A key request, with the size and the checks a peer's request goes through.
+pub fn key_request(bytes: &[u8]) -> bool {
+    if let (Ok(request), Some(params)) = (KeyRequest::from_bytes(bytes), params()) {
+        let _ = (request.check(params), request.encoded_bytes(params));
+    }
+    round_trip(bytes, KeyRequest::decode, Encode::encode)
+}
+
+/// A whole ciphertext.
+pub fn ciphertext(bytes: &[u8]) -> bool {
+    let Some(params) = params() else { return false };
+    round_trip(bytes, |r| Ciphertext::decode(params, LEVEL, SCALE, r), Ciphertext::encode)
+}
+
+/// A seeded ciphertext.
+pub fn seeded_ciphertext(bytes: &[u8]) -> bool {
+    let Some(params) = params() else { return false };
+    round_trip(
+        bytes,
+        |r| {
+            let ct = SeededCiphertext::decode(params, LEVEL, SCALE, r)?;
+            ct.expand(params, LABEL).map(|_| ct)
+        },
+        SeededCiphertext::encode,
+    )
+}
+
+/// A public key.
+pub fn public_key(bytes: &[u8]) -> bool {
+    let Some(params) = params() else { return false };
+    round_trip(bytes, |r| PublicKey::decode(params, LABEL, r), PublicKey::encode)
+}
+
+/// Evaluation keys.
+pub fn evaluation_keys(bytes: &[u8]) -> bool {
+    let Some(params) = params() else { return false };
+    round_trip(bytes, |r| EvaluationKeys::decode(params, &request(), LABEL, r), EvaluationKeys::encode)
+}

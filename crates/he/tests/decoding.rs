@@ -1,0 +1,295 @@
+//! What is read from bytes: sizes, round trips, and everything that must be refused.
+
+mod common;
+
+use common::*;
+use oblivia_base::Blame;
+use oblivia_base::codec::{Decode, Encode, Reader, Writer};
+use oblivia_he::ckks::{Decryptor, Encoder, Encryptor};
+use oblivia_he::*;
+use oblivia_ring::RingKind;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+const SCALE: f64 = fuzz::SCALE;
+
+fn bytes_of(encode: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut w = Writer::new();
+    encode(&mut w);
+    w.into_bytes()
+}
+
+/// One valid encoding of every kind, under the parameters of the harness.
+struct Corpus {
+    sk: SecretKey,
+    literal: Vec<u8>,
+    request: Vec<u8>,
+    whole: Vec<u8>,
+    seeded: Vec<u8>,
+    public: Vec<u8>,
+    keys: Vec<u8>,
+}
+
+static CORPUS: LazyLock<Corpus> = LazyLock::new(|| {
+    let params = fuzz::params().unwrap();
+    let mut rng = rng(21);
+    let sk = SecretKey::generate(params, &mut rng);
+    let pt = Encoder::new(params).encode(&[0.5, -0.25], fuzz::LEVEL, SCALE).unwrap();
+    let encryptor = Encryptor::new(params);
+    let whole = encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap();
+    let seeded = encryptor.encrypt_seeded(&sk, &pt, fuzz::LABEL, &mut rng).unwrap();
+    let public = PublicKey::generate(&sk, fuzz::LABEL, &mut rng);
+    let keys = EvaluationKeys::generate(&sk, &fuzz::request(), fuzz::LABEL, &mut rng).unwrap();
+    Corpus {
+        literal: params.literal().to_bytes(),
+        request: fuzz::request().to_bytes(),
+        whole: bytes_of(|w| whole.encode(w)),
+        seeded: bytes_of(|w| seeded.encode(w)),
+        public: bytes_of(|w| public.encode(w)),
+        keys: keys.to_bytes(),
+        sk,
+    }
+});
+
+type Harness = fn(&[u8]) -> bool;
+
+fn harnesses() -> [(Harness, &'static [u8]); 6] {
+    let c: &'static Corpus = &CORPUS;
+    [
+        (fuzz::params_literal, &c.literal),
+        (fuzz::key_request, &c.request),
+        (fuzz::ciphertext, &c.whole),
+        (fuzz::seeded_ciphertext, &c.seeded),
+        (fuzz::public_key, &c.public),
+        (fuzz::evaluation_keys, &c.keys),
+    ]
+}
+
+#[test]
+fn every_valid_encoding_is_accepted_and_no_prefix_of_it_is() {
+    for (i, (harness, valid)) in harnesses().into_iter().enumerate() {
+        assert!(harness(valid), "decoder {i}");
+        for cut in [0, 1, 31, 32, 33, valid.len() / 2, valid.len() - 1] {
+            assert!(cut >= valid.len() || !harness(&valid[..cut]), "decoder {i} at {cut}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic_a_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        for (harness, _) in harnesses() {
+            harness(&bytes);
+        }
+    }
+
+    #[test]
+    fn damaged_encodings_are_refused_or_mean_exactly_their_bytes(
+        which in 0usize..6,
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let (harness, valid) = harnesses()[which];
+        let mut bytes = valid.to_vec();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        harness(&bytes);
+    }
+}
+
+#[test]
+fn sizes_are_known_before_anything_exists() {
+    let params = fuzz::params().unwrap();
+    let c = &CORPUS;
+    assert_eq!(c.whole.len(), Ciphertext::encoded_bytes(params, 1).unwrap());
+    assert_eq!(c.seeded.len(), SeededCiphertext::encoded_bytes(params, 1).unwrap());
+    assert_eq!(c.public.len(), PublicKey::encoded_bytes(params));
+    assert_eq!(c.keys.len(), fuzz::request().encoded_bytes(params));
+
+    // Truncation by level shows in the size: d(l) digits over l + k limbs.
+    let params = small(RingKind::Standard, 6, &[30, 20, 20], &[35], 1);
+    let mut request = KeyRequest::new();
+    request.need_rotation(3, 1);
+    request.need_rotation(4, 3);
+    request.need_relin(2);
+    let bits = [35 + 30, 2 * (35 + 30 + 20), 3 * (35 + 30 + 20 + 20)];
+    assert_eq!(request.encoded_bytes(&params), 96 + bits.iter().map(|b| 64 * b / 8).sum::<usize>());
+    let b = Bench::new(&params, &KeyRequest::new(), 22);
+    let keys = EvaluationKeys::generate(&b.sk, &request, b"", &mut rng(23)).unwrap();
+    assert_eq!(keys.to_bytes().len(), request.encoded_bytes(&params));
+}
+
+#[test]
+fn decoded_objects_work_like_the_originals() {
+    let params = small(RingKind::ConjugateInvariant, 6, &[40, 33, 33], &[45], 1);
+    let mut request = KeyRequest::new();
+    request.need_relin(3);
+    request.need_rotation(5, 2);
+    let mut rng = rng(24);
+    let sk = SecretKey::generate(&params, &mut rng);
+    let encoder = Encoder::new(&params);
+    let scale = 2f64.powi(33);
+    let z = reals(1, 64);
+    let pt = encoder.encode(&z, 3, scale).unwrap();
+
+    let sent = EvaluationKeys::generate(&sk, &request, b"session", &mut rng).unwrap().to_bytes();
+    let keys = EvaluationKeys::from_bytes(&params, &request, b"session", &sent).unwrap();
+    let evaluator = ckks::Evaluator::new(std::sync::Arc::new(keys));
+
+    let pk = PublicKey::generate(&sk, b"session", &mut rng);
+    let pk = PublicKey::decode(&params, b"session", &mut Reader::new(&bytes_of(|w| pk.encode(w)))).unwrap();
+    let public = Encryptor::new(&params).encrypt(&pk, &pt, &mut rng).unwrap();
+
+    let up = Encryptor::new(&params).encrypt_seeded(&sk, &pt, b"session", &mut rng).unwrap();
+    let up =
+        SeededCiphertext::decode(&params, 3, scale, &mut Reader::new(&bytes_of(|w| up.encode(w)))).unwrap();
+
+    for ct in [up.expand(&params, b"session").unwrap(), public] {
+        let mut out = evaluator.rescale(&evaluator.square(&ct).unwrap()).unwrap();
+        evaluator.drop_level_assign(&mut out, 2).unwrap();
+        let out = evaluator.rotate(&out, 5).unwrap();
+        let bytes = bytes_of(|w| out.encode(w));
+        let down = Ciphertext::decode(&params, 2, out.scale(), &mut Reader::new(&bytes)).unwrap();
+        let found = encoder.decode(&Decryptor::new(&sk).decrypt(&down).unwrap()).unwrap();
+        let expected: Vec<f64> = rotated(&z, 5).iter().map(|x| x * x).collect();
+        assert!(max_error(&found, &expected) < 1e-6);
+    }
+
+    // Under another label the uniform half is another one: nothing decrypts.
+    let wrong = up.expand(&params, b"other").unwrap();
+    let found = encoder.decode(&Decryptor::new(&sk).decrypt(&wrong).unwrap()).unwrap();
+    assert!(max_error(&found, &z) > 1.0);
+}
+
+#[test]
+fn keys_for_another_request_or_parameters_are_refused() {
+    let params = fuzz::params().unwrap();
+    let mut other = fuzz::request();
+    other.need_rotation(4, 1);
+    let e = EvaluationKeys::from_bytes(params, &other, fuzz::LABEL, &CORPUS.keys).unwrap_err();
+    assert_eq!((e.blame(), e), (Blame::PeerIncompatible, HeError::RequestMismatch));
+    let mut longer = CORPUS.keys.clone();
+    longer.push(0);
+    assert!(EvaluationKeys::from_bytes(params, &fuzz::request(), fuzz::LABEL, &longer).is_err());
+    let stranger = small(RingKind::ConjugateInvariant, 11, &[20], &[25], 1);
+    let e = EvaluationKeys::from_bytes(&stranger, &fuzz::request(), fuzz::LABEL, &CORPUS.keys).unwrap_err();
+    assert!(matches!(e, HeError::ParamsMismatch { .. }));
+    let mut absurd = KeyRequest::new();
+    absurd.rotations.insert(0, 1);
+    assert!(matches!(absurd.check(params), Err(HeError::RotationStep { step: 0, .. })));
+    let mut absurd = KeyRequest::new();
+    absurd.need_rotation(2048, 1);
+    assert!(matches!(absurd.check(params), Err(HeError::RotationStep { step: 2048, max: 2047 })));
+    let mut absurd = KeyRequest::new();
+    absurd.need_relin(2);
+    assert!(matches!(
+        EvaluationKeys::generate(&CORPUS.sk, &absurd, b"", &mut rng(1)),
+        Err(HeError::Level { level: 2, max: 1, .. })
+    ));
+}
+
+#[test]
+fn ciphertexts_of_another_level_scale_or_parameters_are_refused() {
+    let params = small(RingKind::ConjugateInvariant, 6, &[30, 20], &[35], 1);
+    let mut b = Bench::new(&params, &KeyRequest::new(), 25);
+    let ct = b.encrypt(&[1.0], 2, SCALE);
+    let bytes = bytes_of(|w| ct.encode(w));
+    let decode = |p: &Params, level, scale| Ciphertext::decode(p, level, scale, &mut Reader::new(&bytes));
+    assert!(decode(&params, 2, SCALE).is_ok());
+    assert!(matches!(decode(&params, 1, SCALE), Err(HeError::LevelMismatch { left: 2, right: 1, .. })));
+    assert!(matches!(decode(&params, 2, SCALE + 1e-9), Err(HeError::ScaleMismatch { .. })));
+    assert!(matches!(decode(&params, 3, SCALE), Err(HeError::Level { .. })));
+    let other = small(RingKind::ConjugateInvariant, 6, &[30, 20], &[36], 1);
+    assert!(matches!(decode(&other, 2, SCALE), Err(HeError::ParamsMismatch { .. })));
+}
+
+#[test]
+fn a_residue_that_is_not_below_its_prime_is_refused() {
+    let params = fuzz::params().unwrap();
+    let q = params.basis(1).unwrap().modulus(0).value();
+    // The first 20-bit residue of c0 sits right behind the header of 41 bytes.
+    let with_first = |x: u64| {
+        let mut bytes = CORPUS.whole.clone();
+        let high = bytes[43] & 0xf0;
+        bytes[41..44].copy_from_slice(&x.to_le_bytes()[..3]);
+        bytes[43] |= high;
+        Ciphertext::decode(params, 1, SCALE, &mut Reader::new(&bytes))
+    };
+    assert!(with_first(q - 1).is_ok());
+    for x in [q, q + 1, (1 << 20) - 1] {
+        let e = with_first(x).unwrap_err();
+        assert_eq!(e.blame(), Blame::InvalidMessage);
+        assert!(matches!(e, HeError::Decode(_)));
+    }
+}
+
+#[test]
+fn a_transparent_ciphertext_is_refused_even_if_only_one_limb_is() {
+    let params = small(RingKind::Standard, 6, &[16, 24], &[35], 1);
+    let mut b = Bench::new(&params, &KeyRequest::new(), 26);
+    let ct = b.encrypt(&[1.0], 2, SCALE);
+    let bytes = bytes_of(|w| ct.encode(w));
+    let (header, limbs) = (41, [64 * 16 / 8, 64 * 24 / 8]);
+    let c1 = header + limbs[0] + limbs[1];
+    for range in [c1..bytes.len(), c1..c1 + limbs[0], c1 + limbs[0]..bytes.len()] {
+        let mut bytes = bytes.clone();
+        bytes[range].fill(0);
+        let e = Ciphertext::decode(&params, 2, SCALE, &mut Reader::new(&bytes)).unwrap_err();
+        assert_eq!((e.blame(), e), (Blame::InvalidMessage, HeError::Transparent));
+    }
+}
+
+#[test]
+fn parameter_ids_change_with_every_field_and_literals_round_trip() {
+    let base = mnist(39);
+    let params = Params::new(&base).unwrap();
+    let literal = params.literal();
+    assert_eq!(ParamsLiteral::from_bytes(&literal.to_bytes()).unwrap(), literal);
+    assert_eq!(ParamsLiteral::from_bytes(&base.to_bytes()).unwrap(), base);
+    assert_eq!(Params::new(&literal).unwrap(), params);
+    let others = [
+        ParamsLiteral { kind: RingKind::Standard, ..literal.clone() },
+        ParamsLiteral { p: Moduli::Bits(vec![40]), ..literal.clone() },
+        ParamsLiteral { q: Moduli::Bits(vec![34, 26, 33, 26, 33]), ..literal.clone() },
+        ParamsLiteral { alpha: 2, ..literal.clone() },
+        ParamsLiteral { log_n: 14, q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]), ..literal },
+    ];
+    for other in others {
+        let other = Params::insecure_unchecked(&other);
+        assert_ne!(other.unwrap().id(), params.id());
+    }
+}
+
+#[test]
+fn parameters_outside_the_table_or_with_a_small_p_are_refused() {
+    assert!((Params::new(&mnist(39)).unwrap().log_qp() - 216.98).abs() < 0.05);
+    let e = Params::new(&mnist(41)).unwrap_err();
+    assert!(matches!(e, HeError::AboveSecurityTable { dimension: 8192, max: 218, log_qp } if log_qp > 218.0));
+    assert_eq!(e.blame(), Blame::Refused);
+    assert!(e.to_string().contains("8192") && e.to_string().contains("218"));
+    assert!(matches!(Params::new(&mnist(33)), Err(HeError::SpecialPrimesTooSmall { .. })));
+    let small = ParamsLiteral { log_n: 9, q: Moduli::Bits(vec![20]), ..mnist(24) };
+    assert_eq!(Params::new(&small).unwrap_err(), HeError::NotInSecurityTable { dimension: 512 });
+    for alpha in [0, 7] {
+        assert!(matches!(Params::new(&ParamsLiteral { alpha, ..mnist(39) }), Err(HeError::Shape { .. })));
+    }
+    let none = ParamsLiteral { q: Moduli::Bits(vec![]), ..mnist(39) };
+    assert!(matches!(Params::new(&none), Err(HeError::Shape { .. })));
+    let primes = |q: Vec<u64>| Params::new(&ParamsLiteral { q: Moduli::Primes(q), ..mnist(39) }).unwrap_err();
+    let good = match Params::new(&mnist(39)).unwrap().literal().q {
+        Moduli::Primes(p) => p,
+        Moduli::Bits(_) => unreachable!(),
+    };
+    assert!(matches!(primes(vec![good[0], good[0]]), HeError::Ring(_)));
+    assert!(matches!(primes(vec![good[0] + 2]), HeError::Ring(_)));
+    // A prime, but not 1 modulo 4n.
+    assert!(matches!(primes(vec![67_108_859]), HeError::Ring(_)));
+    assert!(matches!(primes(vec![8191]), HeError::Shape { .. }));
+}
