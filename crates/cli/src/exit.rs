@@ -31,8 +31,9 @@ fn code(blame: Blame) -> u8 {
 /// The blame of the first error of the house in the chain.
 fn blame(error: &anyhow::Error) -> Option<Blame> {
     error.chain().find_map(|e| {
-        e.downcast_ref::<oblivia_protocol::Error>()
-            .map(oblivia_protocol::Error::blame)
+        e.downcast_ref::<oblivia::Error>()
+            .map(oblivia::Error::blame)
+            .or_else(|| e.downcast_ref::<oblivia_protocol::Error>().map(oblivia_protocol::Error::blame))
             .or_else(|| e.downcast_ref::<oblivia_net::Error>().map(oblivia_net::Error::blame))
             .or_else(|| e.downcast_ref::<oblivia_onnx::OnnxError>().map(oblivia_onnx::OnnxError::blame))
             .or_else(|| e.downcast_ref::<oblivia_data::DataError>().map(oblivia_data::DataError::blame))

@@ -26,8 +26,8 @@ pub(crate) fn run(a: &InspectArgs) -> Result<()> {
             .iter()
             .map(|r| {
                 serde_json::json!({
-                    "name": r.name, "op": r.op, "shape": r.shape.dims(), "macs": r.macs,
-                    "params": r.params, "bound": r.bound,
+                    "name": r.name, "op": r.op, "shape": r.shape.dims(), "macs": r.cost.macs,
+                    "params": r.cost.params, "bound": r.bound,
                 })
             })
             .collect();

@@ -1,12 +1,13 @@
 //! A client of a server.
 
+use crate::Error;
 use crate::input::{Input, tensor};
 use crate::party::{self, Machine, Prediction, Question};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::Request;
-use oblivia_protocol::{Error, LinkError, Observer, Plan, Silent, Wish};
+use oblivia_protocol::{LinkError, Observer, Plan, Silent, Wish};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ pub struct Ask<'a> {
     /// Longest time for everything.
     pub max_time: Option<Duration>,
     /// Sees model and plan before anything is promised and may refuse.
-    pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
+    pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), oblivia_protocol::Error> + Send),
     /// Watches.
     pub observer: &'a mut dyn Observer,
 }
@@ -109,7 +110,7 @@ impl Client {
     /// Sorted by [`Error::blame`]: input, refusal, peer, link.
     pub fn ask(&self, ask: Ask<'_>, inputs: &[Input]) -> Result<Prediction, Error> {
         let began = Instant::now();
-        let samples = u32::try_from(inputs.len()).map_err(|_| Error::Input("too many inputs".into()))?;
+        let samples = u32::try_from(inputs.len()).map_err(|_| oblivia_protocol::Error::Input("too many inputs for one session".into()))?;
         let Ask { model, system, wish, max_time, confirm, observer } = ask;
         let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
         let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect();
@@ -125,10 +126,10 @@ impl Client {
             .worker_threads(1)
             .enable_all()
             .build()
-            .map_err(|e| Error::Resource { what: "threads", why: e.to_string() })?;
+            .map_err(|e| oblivia_protocol::Error::Resource { what: "threads", why: e.to_string() })?;
         let session = async {
             let wire = oblivia_net::connect(&self.address, &self.tls, &self.connect).await?;
-            let rng = SessionRng::fresh().map_err(|e| Error::Io(e.to_string()))?;
+            let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
             party::client(Box::new(wire), oblivia_systems::SYSTEMS, rng, &self.machine, question).await
         };
         let done = runtime.block_on(async {
@@ -141,7 +142,7 @@ impl Client {
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
-        done
+        Ok(done?)
     }
 
     fn assurance(&self) -> String {

@@ -20,6 +20,7 @@
 
 mod catalog;
 mod client;
+mod error;
 mod input;
 pub mod party;
 mod server;
@@ -27,6 +28,7 @@ mod server;
 pub use catalog::{Models, served};
 pub use client::{Ask, Client, Trust};
 pub use input::{Input, load_image, load_model, tensor};
-pub use oblivia_protocol::{Error, Leak, Observer, Plan, Receipt, Silent, Wish};
+pub use error::Error;
+pub use oblivia_protocol::{Leak, Observer, Plan, Receipt, Silent, Wish};
 pub use party::{Machine, Prediction, SampleRecord, Served};
 pub use server::{ServeOptions, Server};

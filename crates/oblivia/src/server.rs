@@ -1,13 +1,14 @@
 //! A server that offers models.
 
 use crate::catalog::Models;
+use crate::Error;
 use crate::party::{self, Machine};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::{Error, Plan, Silent};
+use oblivia_protocol::{Plan, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,11 +72,13 @@ impl Server {
         let handler = move |io: SessionIo| {
             let (models, machine) = shared.clone();
             async move {
-                let rng = SessionRng::fresh().map_err(|e| Error::Io(e.to_string()))?;
+                let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
                 let (client, session) = (io.client.short(), io.session);
                 let memory = io.memory.clone();
                 let admit = move |plan: &Plan| {
-                    let kept = memory.reserve(plan.session_memory_bytes)?;
+                    let kept = memory.reserve(plan.session_memory_bytes).map_err(|e| {
+                        oblivia_protocol::Error::Resource { what: "memory", why: e.to_string() }
+                    })?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
                 let served =

@@ -1,0 +1,131 @@
+//! System `leveled` against the suite.
+
+use oblivia_base::codec::Reader;
+use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory};
+use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
+use oblivia_protocol::{Direction, Kind, LoggedMessage, Wish};
+use oblivia_ring::{Basis, Coeff, Ntt, Poly, packing};
+
+const INPUT: Kind = Kind::System(1);
+
+fn case(images: usize) -> Case {
+    mnist("leveled", Wish::default(), images)
+}
+
+#[test]
+fn answers_are_within_the_declared_error_and_cost_what_was_declared() {
+    let case = case(20);
+    let pair = over_memory(&case, 1).ok().expect("the session succeeds");
+    answers::check(&case, &pair);
+    costs::check(&pair);
+    assert!(pair.server.ops.ntt > 0);
+}
+
+/// Parameters of the plan `diagonal`.
+fn params() -> Params {
+    Params::new(&ParamsLiteral {
+        kind: RingKind::ConjugateInvariant,
+        log_n: 13,
+        q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
+        p: Moduli::Bits(vec![39]),
+        alpha: 1,
+    })
+    .unwrap()
+}
+
+/// Share of coefficients of the bottom limb that are below a quarter of the modulus in absolute value. Half of
+/// them are if the polynomial is uniform; nearly all if it is a message that lacks its mask.
+fn small_share(c0: Poly<Ntt>) -> f64 {
+    let q = *c0.basis().modulus(0);
+    let c0: Poly<Coeff> = c0.into_coeff();
+    let small = c0.row(0).iter().filter(|&&x| q.centre(x).unsigned_abs() < q.value() / 4).count();
+    small as f64 / c0.n() as f64
+}
+
+/// The masked halves of all ciphertexts of an input message: header, seed, packed residues.
+fn masked_halves(params: &Params, body: &[u8]) -> Vec<Poly<Ntt>> {
+    let basis: &Basis = params.basis(params.max_level()).unwrap();
+    let one = packing::poly_bytes(basis);
+    let bytes = body.len() / 25;
+    body.chunks(bytes)
+        .map(|ct| packing::read_poly(basis, &mut Reader::new(&ct[bytes - one..])).unwrap())
+        .collect()
+}
+
+fn inputs(log: &[LoggedMessage]) -> impl Iterator<Item = &LoggedMessage> {
+    log.iter().filter(|m| m.kind == INPUT && m.direction == Direction::Up)
+}
+
+#[test]
+fn messages_have_the_same_outline_for_every_input_and_masked_halves_look_uniform() {
+    let (mut a, mut b) = (case(2), case(2));
+    a.inputs.truncate(1);
+    b.inputs.remove(0);
+    let logs = leaks::check(&a, &b);
+    let params = params();
+    let mut seen = 0;
+    for message in logs.iter().flat_map(|log| inputs(log)) {
+        for c0 in masked_halves(&params, &message.body) {
+            let share = small_share(c0);
+            // Standard deviation of the share of 8192 fair coins: 0.0055.
+            assert!((share - 0.5).abs() < 6.0 * 0.0055, "{share}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 50);
+    let [x, y] = logs.map(|log| inputs(&log).next().unwrap().body.clone());
+    assert_ne!(x, y);
+}
+
+#[test]
+fn the_distinguisher_catches_a_message_without_its_mask() {
+    use oblivia_he::ckks::Encoder;
+    let params = params();
+    let image = &case(1).inputs[0];
+    let values: Vec<f64> = image.data().iter().map(|&v| f64::from(v)).collect();
+    let basis = params.basis(params.max_level()).unwrap();
+    let bare = Encoder::new(&params).coefficients(&values, &[], (1u64 << 32) as f64).unwrap();
+    let share = small_share(Poly::<Coeff>::from_i64(basis, &bare).into_ntt());
+    assert!(share > 0.9, "{share}");
+}
+
+#[test]
+fn two_uploads_of_one_image_share_nothing() {
+    let mut twice = case(1);
+    twice.inputs.push(twice.inputs[0].clone());
+    let pair = over_memory(&twice, 4).ok().expect("the session succeeds");
+    let log = pair.client.log.expect("the machine keeps a log");
+    let bodies: Vec<&LoggedMessage> = inputs(&log).collect();
+    let params = params();
+    let halves = bodies.iter().flat_map(|m| masked_halves(&params, &m.body)).collect::<Vec<_>>();
+    assert_eq!(halves.len(), 50);
+    for (i, x) in halves.iter().enumerate() {
+        for y in &halves[i + 1..] {
+            let same = x.row(0).iter().zip(y.row(0)).filter(|(a, b)| a == b).count();
+            assert!(same < 8, "{same} of 8192 residues agree");
+        }
+    }
+}
+
+#[test]
+fn peers_that_break_the_protocol_are_refused() {
+    let case = case(1);
+    hostile::wrong_plan(&case);
+    hostile::unknown_model(&case);
+    hostile::tricks_of_a_server(&case);
+    let pair = over_memory(&case, 6).ok().expect("the session succeeds");
+    let log = pair.client.log.expect("the machine keeps a log");
+    let honest: Vec<(Kind, Vec<u8>)> = log
+        .iter()
+        .filter(|m| m.direction == Direction::Up && matches!(m.kind, Kind::System(_)))
+        .map(|m| (m.kind, m.body.clone()))
+        .collect();
+    assert_eq!(honest.len(), 2, "keys and one input");
+    hostile::tricks(&case, &honest);
+}
+
+#[test]
+fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().unwrap();
+    faults::check(&case(1), state.path(), [5, 3]);
+}

@@ -1,0 +1,38 @@
+use oblivia_base::Blame;
+use thiserror::Error as ThisError;
+
+/// What can go wrong for a program that embeds Oblivia.
+#[derive(Debug, Clone, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// In a session, or while planning one.
+    #[error(transparent)]
+    Session(#[from] oblivia_protocol::Error),
+    /// Around the network: address, state directory, identity.
+    #[error(transparent)]
+    Net(#[from] oblivia_net::Error),
+    /// In an image, an array or a data set.
+    #[error(transparent)]
+    Data(#[from] oblivia_data::DataError),
+    /// In a model file.
+    #[error(transparent)]
+    Model(#[from] oblivia_onnx::OnnxError),
+}
+
+impl Error {
+    /// Who is at fault.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Session(e) => e.blame(),
+            Self::Net(e) => e.blame(),
+            Self::Data(e) => e.blame(),
+            Self::Model(e) => e.blame(),
+        }
+    }
+}
+
+impl From<oblivia_protocol::LinkError> for Error {
+    fn from(e: oblivia_protocol::LinkError) -> Self {
+        Self::Session(e.into())
+    }
+}

@@ -1,0 +1,57 @@
+//! What a client predicts on.
+
+use crate::Error;
+use oblivia_data::{MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read};
+use oblivia_nn::{InputSpec, Model, PublicModel, Tensor};
+use std::path::Path;
+
+/// One sample before the model is known.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An image; the model publishes how it becomes numbers.
+    Image(Pixels),
+    /// An array, taken as it is.
+    Array(Npy),
+    /// Numbers in the model's own shape.
+    Tensor(Tensor),
+}
+
+/// Loads a model: an ONNX file, or a folder with `model.onnx` and `model.toml`.
+///
+/// # Errors
+/// [`Error::Model`] says what is wrong where.
+pub fn load_model(path: &Path) -> Result<Model, Error> {
+    Ok(oblivia_onnx::load(path)?)
+}
+
+/// Loads an image (PNG, JPEG) or, by the suffix `.npy`, an array.
+///
+/// # Errors
+/// [`Error::Data`] says what is wrong with which file.
+pub fn load_image(path: &Path) -> Result<Input, Error> {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+        let array = Npy::parse(&read(path, MAX_NPY_BYTES)?).map_err(|e| e.in_file(path))?;
+        return Ok(Input::Array(array));
+    }
+    let pixels = decode_image(&read(path, MAX_IMAGE_BYTES)?).map_err(|e| e.in_file(path))?;
+    Ok(Input::Image(pixels))
+}
+
+/// The input tensor a public model asks for.
+///
+/// # Errors
+/// When the sample does not fit the model; nothing is resized or converted silently.
+pub fn tensor(model: &PublicModel, input: &Input) -> Result<Tensor, oblivia_protocol::Error> {
+    let unfit = |e: oblivia_data::DataError| oblivia_protocol::Error::Input(e.to_string());
+    let shape = model.graph.input_shape();
+    match (input, &model.input) {
+        (Input::Image(pixels), InputSpec::Image(spec)) => pixels.to_tensor(spec).map_err(unfit),
+        (Input::Image(_), InputSpec::Tensor) => Err(oblivia_protocol::Error::Input(format!(
+            "model `{}` does not say how an image becomes its input of shape {shape}; hand over an npy array, or \
+             have its owner add [input] to model.toml",
+            model.name
+        ))),
+        (Input::Array(array), _) => array.to_tensor(shape).map_err(unfit),
+        (Input::Tensor(t), _) => Ok(t.clone()),
+    }
+}
