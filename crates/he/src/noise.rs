@@ -89,6 +89,15 @@ impl NoiseModel {
         (kappa * primes as f64 / 12.0 * (1.0 + 2.0 * kappa / 3.0)).sqrt() / scale
     }
 
+    /// Std added by a rotation or a relinearisation at `level` and scale Δ.
+    ///
+    /// # Errors
+    /// [`HeError::Level`].
+    pub fn key_switch_std(&self, level: usize, scale: f64) -> Result<f64, HeError> {
+        let floor = self.division_floor(self.params.special().limbs(), scale);
+        Ok(rss(self.key_errors(level, scale)?, floor))
+    }
+
     /// Std added by the errors of a switching key at `level`, before the division's rounding:
     /// κ·√(Σ_j α_j D_j² σ²/12)/(PΔ) over the digits.
     fn key_errors(&self, level: usize, scale: f64) -> Result<f64, HeError> {
@@ -107,8 +116,7 @@ impl NoiseModel {
     /// # Errors
     /// [`HeError::Level`].
     pub fn key_switch(&self, x: Estimate, level: usize, scale: f64) -> Result<Estimate, HeError> {
-        let floor = self.division_floor(self.params.special().limbs(), scale);
-        Ok(x.plus(self.key_errors(level, scale)?).plus(floor))
+        Ok(x.plus(self.key_switch_std(level, scale)?))
     }
 
     /// Relinearised at `level` and scale Δ, the division merged with a rescale.

@@ -55,7 +55,7 @@ def key_errors(level, s):
 
 
 x = rss(SIGMA * sqrt(kappa) / scale, rounding(scale))
-x = rss(rss(x, key_errors(6, scale)), floor(1, scale))
+x = rss(x, rss(key_errors(6, scale), floor(1, scale)))
 value, l1, l2, terms = 1.0, 3.0, 2.0, 25
 y = rss(x * l2, rounding(scale) * sqrt(float(terms)) * rss(value, x))
 value *= l1
