@@ -18,6 +18,7 @@ mod evaluation_keys;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod key_request;
+pub mod noise;
 mod params;
 mod plaintext;
 mod public_key;
