@@ -130,7 +130,7 @@ pub fn ternary(rng: &mut (impl EntropySource + ?Sized), out: &mut [i64]) {
     let mut buffer = Zeroizing::new([0u8; REQUEST]);
     let mut filled = 0;
     while filled < out.len() {
-        let bytes = ((out.len() - filled).div_ceil(5) + 7) / 8 * 8;
+        let bytes = (out.len() - filled).div_ceil(5).next_multiple_of(8);
         let bytes = &mut buffer[..bytes.min(REQUEST)];
         rng.fill_bytes(bytes);
         for &byte in &*bytes {
@@ -138,7 +138,7 @@ pub fn ternary(rng: &mut (impl EntropySource + ?Sized), out: &mut [i64]) {
                 let mut rest = u32::from(byte);
                 for o in out.iter_mut().skip(filled).take(5) {
                     // ⌊x·171/512⌋ = ⌊x/3⌋ for x < 256.
-                    let next = rest * 171 >> 9;
+                    let next = (rest * 171) >> 9;
                     *o = i64::from(rest - 3 * next) - 1;
                     rest = next;
                 }
