@@ -8,6 +8,7 @@
 //! - [`Accumulator`]: sums of products with deferred reduction.
 //! - [`kernel`]: the same operations on single rows, for callers that schedule rows themselves.
 //! - [`packing`]: rows of residues as bits, canonical in both directions.
+//! - [`sample`]: uniform, ternary and Gaussian samplers, and elements made from a public seed.
 //!
 //! Every row handed to or returned by a public function holds *canonical* residues, in [0, q); lazy ranges
 //! exist only inside a kernel. Operands of different length or basis are a caller's bug and panic; nothing
@@ -26,6 +27,7 @@ mod ntt;
 pub mod packing;
 mod poly;
 mod rows;
+pub mod sample;
 mod shape;
 
 pub use accumulator::{Accumulator, RowAccumulator};
