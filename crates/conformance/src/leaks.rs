@@ -12,7 +12,7 @@ pub fn outline(log: &[LoggedMessage]) -> Vec<(Direction, Kind, usize)> {
 /// kind and length. Returns both logs for a system's own distinguisher.
 pub fn check(a: &Case, b: &Case) -> [Vec<LoggedMessage>; 2] {
     let logs = [a, b].map(|case| {
-        let Ok(pair) = over_memory(case, 11) else { panic!("the session fails") };
+        let pair = over_memory(case, 11).expect("the session succeeds");
         pair.client.log.expect("the machine keeps a log")
     });
     assert_eq!(outline(&logs[0]), outline(&logs[1]));

@@ -24,4 +24,4 @@ pub mod hostile;
 pub mod leaks;
 mod run;
 
-pub use run::{Case, Pair, mnist, over_memory};
+pub use run::{Case, Failed, Pair, mnist, over_memory};

@@ -21,11 +21,21 @@ pub struct Case {
 }
 
 /// Both sides' accounts of one session.
+#[derive(Debug)]
 pub struct Pair {
     /// The client's.
     pub client: Prediction,
     /// The server's.
     pub server: Served,
+}
+
+/// How a session that failed ended on each side; `None` where that side had what it wanted.
+#[derive(Debug)]
+pub struct Failed {
+    /// The client's end.
+    pub client: Option<Error>,
+    /// The server's end.
+    pub server: Option<Error>,
 }
 
 impl Case {
@@ -66,7 +76,7 @@ pub fn mnist(system: &'static str, wish: Wish, images: usize) -> Case {
 }
 
 /// Runs a case over a memory link with fixed randomness, both sides keeping what they see.
-pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, (Option<Error>, Option<Error>)> {
+pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
     let mut machine = Machine::new(1).expect("threads");
     machine.keep_log = true;
     let models = case.models(&machine);
@@ -92,7 +102,7 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, (Option<Error>, Optio
         let server = server.join().expect("the server does not panic");
         match (client, server) {
             (Ok(client), Ok(server)) => Ok(Pair { client, server }),
-            (client, server) => Err((client.err(), server.err())),
+            (client, server) => Err(Box::new(Failed { client: client.err(), server: server.err() })),
         }
     })
 }

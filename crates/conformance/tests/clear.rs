@@ -14,7 +14,7 @@ fn case(images: usize) -> Case {
 #[test]
 fn answers_are_the_networks_own_and_cost_what_was_declared() {
     let case = case(200);
-    let pair = over_memory(&case, 1).ok().expect("the session succeeds");
+    let pair = over_memory(&case, 1).expect("the session succeeds");
     answers::check(&case, &pair);
     costs::check(&pair);
 }
@@ -22,8 +22,10 @@ fn answers_are_the_networks_own_and_cost_what_was_declared() {
 #[test]
 fn without_accepting_the_leak_the_client_refuses_and_says_how() {
     let case = mnist("clear", Wish::default(), 1);
-    let Err((Some(client), Some(_))) = over_memory(&case, 1) else { panic!("the session must fail") };
-    assert!(client.to_string().contains("--accept-leak input"), "{client}");
+    let Err(failed) = over_memory(&case, 1) else { panic!("the session must fail") };
+    let client = failed.client.expect("the client refuses").to_string();
+    assert!(client.contains("--accept-leak input"), "{client}");
+    assert!(failed.server.is_some());
 }
 
 #[test]

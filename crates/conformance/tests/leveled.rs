@@ -15,7 +15,7 @@ fn case(images: usize) -> Case {
 #[test]
 fn answers_are_within_the_declared_error_and_cost_what_was_declared() {
     let case = case(20);
-    let pair = over_memory(&case, 1).ok().expect("the session succeeds");
+    let pair = over_memory(&case, 1).expect("the session succeeds");
     answers::check(&case, &pair);
     costs::check(&pair);
     assert!(pair.server.ops.ntt > 0);
@@ -93,7 +93,7 @@ fn the_distinguisher_catches_a_message_without_its_mask() {
 fn two_uploads_of_one_image_share_nothing() {
     let mut twice = case(1);
     twice.inputs.push(twice.inputs[0].clone());
-    let pair = over_memory(&twice, 4).ok().expect("the session succeeds");
+    let pair = over_memory(&twice, 4).expect("the session succeeds");
     let log = pair.client.log.expect("the machine keeps a log");
     let bodies: Vec<&LoggedMessage> = inputs(&log).collect();
     let params = params();
@@ -113,7 +113,7 @@ fn peers_that_break_the_protocol_are_refused() {
     hostile::wrong_plan(&case);
     hostile::unknown_model(&case);
     hostile::tricks_of_a_server(&case);
-    let pair = over_memory(&case, 6).ok().expect("the session succeeds");
+    let pair = over_memory(&case, 6).expect("the session succeeds");
     let log = pair.client.log.expect("the machine keeps a log");
     let honest: Vec<(Kind, Vec<u8>)> = log
         .iter()

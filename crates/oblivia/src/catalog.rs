@@ -35,7 +35,7 @@ impl Models {
 
     /// Adds a model: folds what can be folded and publishes the norms of its weight rows.
     pub fn add(&mut self, model: &Model) -> Result<(), Error> {
-        let mut model = served(model)?;
+        let model = served(model)?;
         let name = model.public.name.clone();
         if self.entries.contains_key(&name) {
             return Err(Error::Input(format!("two models are called `{name}`; change the name in one model.toml")));

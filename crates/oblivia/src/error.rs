@@ -14,6 +14,14 @@ pub enum Error {
     /// In an image, an array or a data set.
     #[error(transparent)]
     Data(#[from] oblivia_data::DataError),
+    /// In the contents of one file.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: oblivia_data::DataError,
+    },
     /// In a model file.
     #[error(transparent)]
     Model(#[from] oblivia_onnx::OnnxError),
@@ -25,7 +33,7 @@ impl Error {
         match self {
             Self::Session(e) => e.blame(),
             Self::Net(e) => e.blame(),
-            Self::Data(e) => e.blame(),
+            Self::Data(e) | Self::File { source: e, .. } => e.blame(),
             Self::Model(e) => e.blame(),
         }
     }

@@ -1,7 +1,7 @@
 //! What a client predicts on.
 
 use crate::Error;
-use oblivia_data::{MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read};
+use oblivia_data::{DataError, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read};
 use oblivia_nn::{InputSpec, Model, PublicModel, Tensor};
 use std::path::Path;
 
@@ -30,11 +30,14 @@ pub fn load_model(path: &Path) -> Result<Model, Error> {
 /// [`Error::Data`] says what is wrong with which file.
 pub fn load_image(path: &Path) -> Result<Input, Error> {
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-        let array = Npy::parse(&read(path, MAX_NPY_BYTES)?).map_err(|e| e.in_file(path))?;
-        return Ok(Input::Array(array));
+        return Ok(Input::Array(Npy::parse(&read(path, MAX_NPY_BYTES)?).map_err(in_file(path))?));
     }
-    let pixels = decode_image(&read(path, MAX_IMAGE_BYTES)?).map_err(|e| e.in_file(path))?;
-    Ok(Input::Image(pixels))
+    Ok(Input::Image(decode_image(&read(path, MAX_IMAGE_BYTES)?).map_err(in_file(path))?))
+}
+
+/// Adds the file to an error about its contents.
+fn in_file(path: &Path) -> impl Fn(DataError) -> Error {
+    move |source| Error::File { path: path.to_owned(), source }
 }
 
 /// The input tensor a public model asks for.
@@ -42,7 +45,7 @@ pub fn load_image(path: &Path) -> Result<Input, Error> {
 /// # Errors
 /// When the sample does not fit the model; nothing is resized or converted silently.
 pub fn tensor(model: &PublicModel, input: &Input) -> Result<Tensor, oblivia_protocol::Error> {
-    let unfit = |e: oblivia_data::DataError| oblivia_protocol::Error::Input(e.to_string());
+    let unfit = |e: DataError| oblivia_protocol::Error::Input(e.to_string());
     let shape = model.graph.input_shape();
     match (input, &model.input) {
         (Input::Image(pixels), InputSpec::Image(spec)) => pixels.to_tensor(spec).map_err(unfit),

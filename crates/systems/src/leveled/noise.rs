@@ -6,6 +6,7 @@
 
 use super::diagonal::{Diagonal, power};
 use super::plan::refused;
+use oblivia_he::noise::{BOUND_FACTOR_2_64, NoiseModel};
 use oblivia_he::{HeError, Params};
 use oblivia_protocol::Error;
 
@@ -16,25 +17,26 @@ const FLOAT_EVALUATION: f64 = 1.0 / (1 << 20) as f64;
 pub(super) fn bound(params: &Params, circuit: &Diagonal) -> Result<f64, Error> {
     let std = variance(params, circuit).map_err(refused)?.sqrt();
     let output = circuit.net().dense2.bound;
-    Ok(output * (noise::HIGH_PROBABILITY * std + FLOAT_EVALUATION))
+    Ok(output * (BOUND_FACTOR_2_64 * std + FLOAT_EVALUATION))
 }
 
-/// The machine's noise in units of 1: variances at a level and scale.
+/// The scheme's noise as variances, in units of 1.
 struct Machine<'a> {
     params: &'a Params,
+    model: NoiseModel,
 }
 
 impl Machine<'_> {
     fn switch(&self, level: usize, scale: f64) -> Result<f64, HeError> {
-        Ok(square(noise::key_switch_std(self.params, level)? / scale))
+        Ok(square(self.model.key_switch_std(level, scale)?))
     }
 
     fn rescale(&self, scale: f64) -> f64 {
-        square(noise::rescale_std(self.params) / scale)
+        square(self.model.division_floor(1, scale))
     }
 
     fn rounding(&self, scale: f64) -> f64 {
-        square(noise::rounding_std(self.params) / scale)
+        square(self.model.plaintext_rounding(scale))
     }
 
     /// A sum of `terms` rotated copies made by doubling.
@@ -56,7 +58,7 @@ impl Machine<'_> {
 }
 
 fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
-    let m = Machine { params };
+    let m = Machine { params, model: NoiseModel::new(params) };
     let (net, scales) = (circuit.net(), circuit.scales());
     let q = |level| params.rescale_prime(level);
     let groups = |count: usize, baby: usize| count.div_ceil(baby) as f64;
@@ -69,7 +71,7 @@ fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
     let (product, weight) = (target * q(6)?, target * q(6)? / scale);
     let (taps, maps) = (circuit.input_vectors() as f64, net.conv.out_channels as f64);
     let gain = net.conv_row_norm * net.input_bound / net.conv_bound;
-    let mut v = square(noise::fresh_std(params) / scale);
+    let mut v = square(m.model.fresh(1.0, scale).std);
     v = square(gain) * v + taps / (12.0 * square(weight)) + m.rounding(product);
     v = maps * v + (maps - 1.0) * m.switch(6, product)? + m.rescale(target);
 
@@ -100,26 +102,4 @@ fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
 
 fn square(x: f64) -> f64 {
     x * x
-}
-
-mod noise {
-    use oblivia_he::{ERROR_STD, HeError, Params};
-    pub(super) const HIGH_PROBABILITY: f64 = 10.7;
-    fn kappa(p: &Params) -> f64 {
-        2.0 * p.n() as f64
-    }
-    pub(super) fn fresh_std(p: &Params) -> f64 {
-        ERROR_STD * kappa(p).sqrt()
-    }
-    pub(super) fn rescale_std(p: &Params) -> f64 {
-        kappa(p) / 18f64.sqrt()
-    }
-    pub(super) fn rounding_std(p: &Params) -> f64 {
-        (kappa(p) / 12.0).sqrt()
-    }
-    pub(super) fn key_switch_std(p: &Params, level: usize) -> Result<f64, HeError> {
-        let special: f64 = p.special().moduli().map(|m| m.value() as f64).product();
-        let sum: f64 = p.basis(level)?.moduli().map(|m| (m.value() as f64 * ERROR_STD / special).powi(2) / 12.0).sum();
-        Ok(kappa(p) * (sum + p.special().limbs() as f64 / 18.0).sqrt())
-    }
 }
