@@ -1,17 +1,20 @@
-//! Chores of the workspace: `cargo xtask check | full`.
+//! Chores of the workspace: `cargo xtask check | generate [--check] | full`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod check;
 mod full;
+mod generate;
 
 use anyhow::{Result, bail};
 
 fn main() -> Result<()> {
-    let chore = std::env::args().nth(1);
-    match chore.as_deref() {
-        Some("check") => check::run(),
-        Some("full") => full::run(),
-        other => bail!("no chore `{}`; there are: check, full", other.unwrap_or("")),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["check"] => check::run(),
+        ["generate"] => generate::generate(false),
+        ["generate", "--check"] => generate::generate(true),
+        ["full"] => full::run(),
+        _ => bail!("chores: check, generate [--check], full"),
     }
 }

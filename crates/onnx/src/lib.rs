@@ -1,0 +1,41 @@
+//! ONNX models as files have them, turned into a graph, its weights and what is published of them.
+//!
+//! [`open`] takes a `.onnx` file or a folder with `model.onnx` and `model.toml`; [`import`] takes the bytes
+//! of an ONNX file alone. Every bound on size is checked before memory is taken; a corrupt or truncated file
+//! gives an error that says where it breaks off, an operator Oblivia does not know one that names it.
+//!
+//! A graph speaks of one sample: the batch axis, which must come first and be 1 or symbolic, is stripped.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+mod attributes;
+mod error;
+pub mod fuzz;
+mod import;
+mod load;
+mod manifest;
+mod ops;
+mod scan;
+mod value;
+
+#[expect(unreachable_pub, reason = "generated from proto/onnx.proto")]
+#[rustfmt::skip]
+#[path = "proto/onnx.rs"]
+mod proto;
+
+pub use error::OnnxError;
+pub use import::{Imported, import};
+pub use load::{Loaded, load, open};
+pub use manifest::{
+    ChannelOrder, InputKind, InputSection, Layout, Manifest, OutputKind, OutputSection, Policy, RangesSection,
+};
+pub use ops::operators;
+
+/// The largest ONNX file read, in bytes (512 MiB).
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
+/// The largest number of weights and constants a model may hold, in elements (512 MiB as 32-bit floats).
+pub const MAX_WEIGHT_ELEMENTS: usize = 1 << 27;
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests index what they made")]
+mod tests;

@@ -1,0 +1,265 @@
+//! Reading a model from disk.
+
+use crate::import::tidy;
+use crate::{Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
+use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The manifest's name, beside the ONNX file.
+const MANIFEST: &str = "model.toml";
+
+/// A model with what was read beside it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The model, as in the file: fold it (`nn::pass::fold`) before planning.
+    pub model: Model,
+    /// The manifest, if there is one.
+    pub manifest: Option<Manifest>,
+    /// What the user should know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The model at `path`, a `.onnx` file or a folder with one. See [`open`] for its manifest and for notes.
+pub fn load(path: impl AsRef<Path>) -> Result<Model, OnnxError> {
+    Ok(open(path)?.model)
+}
+
+/// Reads a `.onnx` file, or a folder with `model.onnx` or with a `model.toml` that names the file. A
+/// `model.toml` beside a `.onnx` file counts if it names that file.
+///
+/// Without a manifest the input is a tensor in [-1, 1], labels are indices, all outputs are given, no bounds
+/// are published, and a note says so.
+pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
+    let path = path.as_ref();
+    let is_folder = std::fs::metadata(path).map_err(|e| io(path, &e))?.is_dir();
+    let manifest_path = if is_folder { path.join(MANIFEST) } else { path.with_file_name(MANIFEST) };
+    let mut manifest = match manifest_path.is_file() {
+        true => Some(read_manifest(&manifest_path)?),
+        false => None,
+    };
+    let file = match (&manifest, is_folder) {
+        (Some(m), true) => path.join(&m.model),
+        (None, true) => path.join("model.onnx"),
+        (_, false) => path.to_owned(),
+    };
+    manifest = manifest.filter(|m| file.file_name().is_some_and(|f| f == m.model.as_str()));
+    let imported = import(&read(&file, MAX_FILE_BYTES)?)?;
+    match manifest {
+        Some(manifest) => {
+            let bad = |why| OnnxError::Manifest { path: manifest_path.display().to_string(), why };
+            let model = describe(imported, &manifest).map_err(bad)?;
+            model.public.check().map_err(|e| bad(e.to_string()))?;
+            Ok(Loaded { model, manifest: Some(manifest), notes: Vec::new() })
+        }
+        None => undescribed(imported, &file, if is_folder { path } else { &file }),
+    }
+}
+
+fn describe(imported: Imported, manifest: &Manifest) -> Result<Model, String> {
+    let mut graph = imported.graph;
+    let wire = |name: &String| imported.tensors.get(name).copied();
+    if wire(&manifest.input.tensor) != Some(graph.input()) {
+        let (said, is) = (&manifest.input.tensor, input_name(&graph));
+        return Err(format!("input.tensor is `{said}`, the model's input is `{is}`"));
+    }
+    if wire(&manifest.output.tensor) != Some(graph.output()) {
+        let (said, is) = (&manifest.output.tensor, tidy(&imported.output));
+        return Err(format!("output.tensor is `{said}`, the model's output is `{is}`"));
+    }
+    manifest.publish(&mut graph, &imported.tensors)?;
+    let public = PublicModel {
+        name: manifest.name.clone(),
+        graph,
+        labels: manifest.labels.clone(),
+        input: manifest.input_spec()?,
+        input_range: manifest.input.range,
+        output: manifest.policy(),
+    };
+    Ok(Model { public, weights: imported.weights })
+}
+
+fn input_name(graph: &oblivia_nn::Graph) -> &str {
+    graph.nodes().first().map_or("?", |n| &n.name)
+}
+
+fn undescribed(imported: Imported, file: &Path, named: &Path) -> Result<Loaded, OnnxError> {
+    let outputs = imported.graph.output_shape().elements();
+    let labels = if outputs <= PublicModel::MAX_LABELS { 0..outputs } else { 0..0 };
+    let input_range = [-1.0, 1.0];
+    let public = PublicModel {
+        name: name_from(named),
+        graph: imported.graph,
+        labels: labels.map(|i| i.to_string()).collect(),
+        input: InputSpec::Tensor,
+        input_range,
+        output: OutputPolicy::Logits,
+    };
+    public.check()?;
+    let note = format!(
+        "{} has no manifest: input is taken as a tensor (npy) with values in [-1, 1], labels are indices, all outputs \
+         are given, no bounds are published; write a {MANIFEST} beside it to say otherwise",
+        file.display()
+    );
+    Ok(Loaded { model: Model { public, weights: imported.weights }, manifest: None, notes: vec![note] })
+}
+
+/// A name in the manifest's alphabet from a file's or folder's.
+fn name_from(path: &Path) -> String {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = stem.chars().map(allowed).take(64).collect();
+    if name.trim_matches('-').is_empty() { "model".into() } else { name }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, OnnxError> {
+    let bytes = read(path, Manifest::MAX_BYTES)?;
+    let shown = path.display().to_string();
+    match String::from_utf8(bytes) {
+        Ok(text) => Manifest::parse(&text, &shown),
+        Err(_) => Err(OnnxError::Manifest { path: shown, why: "is not UTF-8 text".into() }),
+    }
+}
+
+/// A whole file of at most `max` bytes.
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, OnnxError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| io(path, &e))?;
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| io(path, &e))?;
+    if bytes.len() as u64 > max {
+        let what = format!("bytes of {}", path.display());
+        return Err(OnnxError::TooLarge { what, found: bytes.len() as u64, max });
+    }
+    Ok(bytes)
+}
+
+fn io(path: &Path, e: &std::io::Error) -> OnnxError {
+    OnnxError::Io { path: path.display().to_string(), why: e.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::relu_model;
+    use std::fs::write;
+
+    const MANIFEST_TEXT: &str = r#"
+        format = 1
+        name = "two-relus"
+        version = "0.1.0"
+        labels = ["no", "yes"]
+        [input]
+        tensor = "x"
+        kind = "tensor"
+        range = [-2, 2.0]
+        [output]
+        tensor = "y"
+        kind = "logits"
+        policy = "argmax"
+        [ranges]
+        published = true
+        bounds = { x = 2, y = 2.5 }
+    "#;
+
+    fn folder(manifest: Option<&str>) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path().join("model.onnx"), relu_model()).unwrap();
+        if let Some(text) = manifest {
+            write(dir.path().join("model.toml"), text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_folder_opens_with_what_its_manifest_says() {
+        let dir = folder(Some(MANIFEST_TEXT));
+        let loaded = open(dir.path()).unwrap();
+        let public = &loaded.model.public;
+        assert_eq!((public.name.as_str(), public.labels.len()), ("two-relus", 2));
+        assert_eq!((public.input_range, public.output), ([-2.0, 2.0], OutputPolicy::ArgMax));
+        let bounds: Vec<_> = public.graph.nodes().iter().map(|n| n.fact.bound).collect();
+        assert_eq!(bounds, [Some(2.0), Some(2.5)]);
+        assert!(loaded.notes.is_empty());
+        assert_eq!(load(dir.path().join("model.onnx")).unwrap().public, *public);
+    }
+
+    #[test]
+    fn bounds_that_are_not_published_stay_out_of_the_graph() {
+        let dir = folder(Some(&MANIFEST_TEXT.replace("published = true", "published = false")));
+        let public = load(dir.path()).unwrap().public;
+        assert!(public.graph.nodes().iter().all(|n| n.fact.bound.is_none()));
+    }
+
+    #[test]
+    fn a_model_without_a_manifest_opens_with_defaults_and_a_note() {
+        let dir = folder(None);
+        let loaded = open(dir.path().join("model.onnx")).unwrap();
+        assert_eq!(loaded.model.public.labels, ["0", "1"]);
+        assert_eq!(
+            (loaded.model.public.input, loaded.model.public.output),
+            (InputSpec::Tensor, OutputPolicy::Logits)
+        );
+        assert!(loaded.notes.iter().any(|n| n.contains("has no manifest")));
+    }
+
+    #[test]
+    fn a_manifest_of_another_file_does_not_count() {
+        let dir = folder(Some(&MANIFEST_TEXT.replace("version", "model = \"other.onnx\"\nversion")));
+        assert!(open(dir.path().join("model.onnx")).unwrap().manifest.is_none());
+        assert!(matches!(open(dir.path()), Err(OnnxError::Io { .. })));
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_fit_says_where() {
+        for (from, to, expected) in [
+            ("format = 1", "format = 2", "format 2 is not known"),
+            ("two-relus", "Two Relus", "`name` must be"),
+            ("version", "versoin", "unknown field `versoin`"),
+            ("labels = [", "labels = [\"maybe\", ", "3 labels for 2 outputs"),
+            ("tensor = \"x\"", "tensor = \"q\"", "input.tensor is `q`, the model's input is `x`"),
+            ("tensor = \"y\"", "tensor = \"x\"", "output.tensor is `x`, the model's output is `y`"),
+            ("kind = \"tensor\"", "kind = \"sound\"", "unknown variant `sound`"),
+            ("kind = \"tensor\"", "kind = \"image\"", "input.layout is needed for an image"),
+            ("kind = \"tensor\"", "kind = \"tensor\"\nwidth = 3", "input.width is for images only"),
+            ("[-2, 2.0]", "[2, -2]", "is not an interval"),
+            ("policy = \"argmax\"", "policy = \"all\"", "unknown variant `all`"),
+            ("x = 2, y", "z = 2, y", "ranges.bounds names the tensor `z`"),
+            ("x = 2, y", "x = -1, y", "ranges.bounds.x = -1 is not a positive number"),
+            ("version", "model = \"../other.onnx\"\nversion", "`model` must be the name of a file"),
+            ("[ranges]", "[ranges", "line 14"),
+        ] {
+            let dir = folder(Some(&MANIFEST_TEXT.replacen(from, to, 1)));
+            let error = open(dir.path()).unwrap_err();
+            assert!(matches!(error, OnnxError::Manifest { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_image_section_must_fit_the_input_and_its_range() {
+        let text = |width: usize, high: f64| {
+            format!(
+                "format = 1\nname = \"m\"\nversion = \"1\"\nlabels = []\n[input]\ntensor = \"x\"\nkind = \"image\"\n\
+                 width = {width}\nheight = 1\nchannels = 1\nlayout = \"NCHW\"\nmean = [0]\nstd = [255]\n\
+                 range = [0, {high:?}]\n[output]\ntensor = \"y\"\nkind = \"logits\"\npolicy = \"argmax-and-logits\""
+            )
+        };
+        let try_with = |manifest: &str| {
+            let dir = folder(Some(manifest));
+            write(dir.path().join("model.onnx"), crate::tests::relu_image()).unwrap();
+            load(dir.path())
+        };
+        assert!(matches!(try_with(&text(2, 1.0)).unwrap().public.input, InputSpec::Image(_)));
+        let misfit = try_with(&text(3, 1.0)).unwrap_err().to_string();
+        assert!(misfit.contains("[1×1×3] does not fit the graph's input [1×1×2]"), "{misfit}");
+        let narrow = try_with(&text(2, 0.5)).unwrap_err().to_string();
+        assert!(narrow.contains("leaves out 1.0000, the value of pixel 255"), "{narrow}");
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_says_so() {
+        let error = open("no/such/model.onnx").unwrap_err().to_string();
+        assert!(error.starts_with("reading no/such/model.onnx: No such file"), "{error}");
+    }
+}
