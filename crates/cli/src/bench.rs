@@ -102,8 +102,7 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
     let connect = ConnectOptions { shape: link(a.link.as_deref())?, ..ConnectOptions::default() };
     let machine = Machine::new(a.threads)?;
-    let client =
-        Client::with_state(&server.at.listening, pin, &state.0.join("client"), machine, connect)?;
+    let client = Client::with_state(&server.at.listening, pin, &state.0.join("client"), machine, connect)?;
     let mut progress = Progress::new(inputs.len() as u64);
     // Measuring the reference is asking for its leak.
     let accepted_leaks = if chosen.id() == "clear" { vec![Leak::Input] } else { Vec::new() };
@@ -158,7 +157,13 @@ fn images(n: usize) -> Result<Vec<Labelled>> {
     Ok(set)
 }
 
-fn row(a: &BenchArgs, p: &Prediction, set: &[Labelled], expected: &[Tensor], server_peak: Option<u64>) -> Row {
+fn row(
+    a: &BenchArgs,
+    p: &Prediction,
+    set: &[Labelled],
+    expected: &[Tensor],
+    server_peak: Option<u64>,
+) -> Row {
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
     let right = |outputs: &[Tensor]| {
@@ -208,7 +213,8 @@ fn row(a: &BenchArgs, p: &Prediction, set: &[Labelled], expected: &[Tensor], ser
 
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim()));
+    let name =
+        text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim()));
     let ifma = if text.contains("avx512ifma") { ", AVX-512 IFMA" } else { "" };
     format!("{}{ifma}", name.unwrap_or(std::env::consts::ARCH))
 }

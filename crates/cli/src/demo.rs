@@ -27,7 +27,12 @@ pub(crate) fn run(a: &DemoArgs) -> Result<()> {
     let state = TemporaryDir(state);
     let server = ServerProcess::start(&model, &state.0.join("server"), a.threads)?;
     if !a.json {
-        println!("server    process {}, {} over TLS 1.3, system `{}`", server.id(), server.at.listening, chosen.id());
+        println!(
+            "server    process {}, {} over TLS 1.3, system `{}`",
+            server.id(),
+            server.at.listening,
+            chosen.id()
+        );
         println!("          {}", chosen.summary());
         println!();
         println!("image     label  truth  {:>9}  {:>10}", "time", "bytes");

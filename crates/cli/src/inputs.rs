@@ -13,14 +13,17 @@ pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).with_context(|| format!("reading folder {}", path.display()))?;
+        let entries =
+            std::fs::read_dir(path).with_context(|| format!("reading folder {}", path.display()))?;
         let mut found: Vec<PathBuf> = entries
             .map(|e| e.map(|e| e.path()))
             .collect::<Result<_, _>>()
             .with_context(|| format!("reading folder {}", path.display()))?;
         found.retain(|f| is_input(f));
         if found.is_empty() {
-            return Err(Error::Input(format!("no .png, .jpg, .jpeg or .npy file in {}", path.display())).into());
+            return Err(
+                Error::Input(format!("no .png, .jpg, .jpeg or .npy file in {}", path.display())).into()
+            );
         }
         found.sort();
         files.extend(found);

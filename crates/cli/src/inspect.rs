@@ -18,8 +18,7 @@ pub(crate) fn run(a: &InspectArgs) -> Result<()> {
     let loaded = oblivia_onnx::load(&a.model)?;
     let report = Report::new(&loaded.public);
     let model = oblivia::served(&loaded)?;
-    let answers: Vec<Answer> =
-        oblivia_systems::SYSTEMS.iter().map(|s| answer(*s, &model.public)).collect();
+    let answers: Vec<Answer> = oblivia_systems::SYSTEMS.iter().map(|s| answer(*s, &model.public)).collect();
     if a.json {
         let rows: Vec<serde_json::Value> = report
             .rows

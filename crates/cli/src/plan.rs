@@ -29,8 +29,12 @@ pub(crate) fn system(id: &str) -> Result<&'static dyn System, Error> {
 pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Error> {
     let leak = |name: &String| {
         Leak::from_name(name).ok_or_else(|| {
-            let known: Vec<&str> = Leak::ALL.iter().filter(|l| l.needs_acceptance()).map(|l| l.name()).collect();
-            Error::Input(format!("there is no leak `{name}`; those that can be accepted: {}", known.join(", ")))
+            let known: Vec<&str> =
+                Leak::ALL.iter().filter(|l| l.needs_acceptance()).map(|l| l.name()).collect();
+            Error::Input(format!(
+                "there is no leak `{name}`; those that can be accepted: {}",
+                known.join(", ")
+            ))
         })
     };
     Ok(Wish {
@@ -77,8 +81,11 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
         _ => format!("error     every output within {:.4}, {}", p.error.value(), p.error.assumption),
     });
     for s in &p.leaks {
-        let accept =
-            if s.leak.needs_acceptance() { format!(" (needs --accept-leak {})", s.leak) } else { String::new() };
+        let accept = if s.leak.needs_acceptance() {
+            format!(" (needs --accept-leak {})", s.leak)
+        } else {
+            String::new()
+        };
         lines.push(format!("learned   the {}: {}{accept}", s.to, s.detail));
     }
     for t in &p.trust {

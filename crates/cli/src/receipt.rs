@@ -45,7 +45,9 @@ pub(crate) fn render(r: &Receipt) -> String {
         seconds(r.seconds.online),
         seconds(r.seconds.online / samples as f64),
     ));
-    for (name, t) in [("setup", r.traffic.setup), ("offline", r.traffic.offline), ("online", r.traffic.online)] {
+    for (name, t) in
+        [("setup", r.traffic.setup), ("offline", r.traffic.offline), ("online", r.traffic.online)]
+    {
         if t != Traffic::default() {
             line(format!(
                 "{name:<9} {} up, {} down, {} round{}{}",
@@ -98,7 +100,11 @@ fn security(r: &Receipt) -> String {
 fn error(r: &Receipt) -> String {
     match r.plan.error.units_2_32 {
         0 => "none: outputs are the network's own".to_owned(),
-        _ => format!("every output within {:.4} of the network's, {}", r.plan.error.value(), r.plan.error.assumption),
+        _ => format!(
+            "every output within {:.4} of the network's, {}",
+            r.plan.error.value(),
+            r.plan.error.assumption
+        ),
     }
 }
 

@@ -84,17 +84,19 @@ fn announce(a: &ServeArgs, server: &Server, names: Vec<String>, offers: &[String
 
 /// A positive, finite number of seconds.
 pub(crate) fn seconds(flag: &str, value: f64) -> Result<Duration, oblivia_protocol::Error> {
-    Duration::try_from_secs_f64(value)
-        .ok()
-        .filter(|d| !d.is_zero())
-        .ok_or_else(|| oblivia_protocol::Error::Input(format!("{flag} {value} is not a positive number of seconds")))
+    Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero()).ok_or_else(|| {
+        oblivia_protocol::Error::Input(format!("{flag} {value} is not a positive number of seconds"))
+    })
 }
 
 /// Client key hashes, one per line; `#` begins a comment.
 fn policy(path: &Path) -> Result<ClientPolicy> {
     let bytes = oblivia_data::read(path, 16 << 20)?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        oblivia_protocol::Error::Input(format!("{} is not text: one fingerprint per line is expected", path.display()))
+        oblivia_protocol::Error::Input(format!(
+            "{} is not text: one fingerprint per line is expected",
+            path.display()
+        ))
     })?;
     let lines = text.lines().map(|l| l.split('#').next().unwrap_or_default().trim());
     let set = lines

@@ -70,9 +70,8 @@ pub fn run(case: &Case, state: &Path, direction: Direction, at_message: u64, act
         confirm: &mut |_, _| Ok(()),
         observer: &mut Silent,
     };
-    let client = client
-        .ask(ask, &as_inputs(case))
-        .map(|p| p.outputs.iter().map(oblivia_nn::Tensor::argmax).collect());
+    let client =
+        client.ask(ask, &as_inputs(case)).map(|p| p.outputs.iter().map(oblivia_nn::Tensor::argmax).collect());
     server.shutdown();
     Ended { fired: faults.fired(), client }
 }

@@ -38,7 +38,9 @@ impl Models {
         let model = served(model)?;
         let name = model.public.name.clone();
         if self.entries.contains_key(&name) {
-            return Err(Error::Input(format!("two models are called `{name}`; change the name in one model.toml")));
+            return Err(Error::Input(format!(
+                "two models are called `{name}`; change the name in one model.toml"
+            )));
         }
         model.public.check().map_err(|e| Error::Input(e.to_string()))?;
         let public = Arc::new(model.public.clone());

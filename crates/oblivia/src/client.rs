@@ -110,18 +110,13 @@ impl Client {
     /// Sorted by [`Error::blame`]: input, refusal, peer, link.
     pub fn ask(&self, ask: Ask<'_>, inputs: &[Input]) -> Result<Prediction, Error> {
         let began = Instant::now();
-        let samples = u32::try_from(inputs.len()).map_err(|_| oblivia_protocol::Error::Input("too many inputs for one session".into()))?;
+        let samples = u32::try_from(inputs.len())
+            .map_err(|_| oblivia_protocol::Error::Input("too many inputs for one session".into()))?;
         let Ask { model, system, wish, max_time, confirm, observer } = ask;
         let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
         let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect();
-        let question = Question {
-            request,
-            confirm,
-            inputs: &mut made,
-            observer,
-            assurance: self.assurance(),
-            began,
-        };
+        let question =
+            Question { request, confirm, inputs: &mut made, observer, assurance: self.assurance(), began };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

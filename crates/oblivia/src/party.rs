@@ -4,8 +4,8 @@ use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::session::{self, Agreed, Catalog, Request};
 use oblivia_protocol::{
-    Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic,
-    Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+    Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic, Plan,
+    Receipt, Role, Seat, Seconds, System, Traffic, Wire,
 };
 use rayon::ThreadPool;
 use std::any::Any;

@@ -1,7 +1,7 @@
 //! A server that offers models.
 
-use crate::catalog::Models;
 use crate::Error;
+use crate::catalog::Models;
 use crate::party::{self, Machine};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{
@@ -59,8 +59,7 @@ impl Server {
     /// A model that cannot be served, an address in use, a state directory that cannot be written.
     pub fn start(models: &[Model], options: ServeOptions) -> Result<Self, Error> {
         let machine = Machine::new(options.threads)?;
-        let mut catalog =
-            Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples);
+        let mut catalog = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples);
         models.iter().try_for_each(|m| catalog.add(m))?;
         let models = Arc::new(catalog);
         let (identity, _) = Identity::load_or_create(&options.state_dir, Owner::Server)?;
@@ -81,8 +80,7 @@ impl Server {
                     })?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
-                let served =
-                    party::server(io.wire, &*models, rng, &machine, &admit, &mut Silent).await?;
+                let served = party::server(io.wire, &*models, rng, &machine, &admit, &mut Silent).await?;
                 tracing::info!(
                     session,
                     client,

@@ -146,7 +146,8 @@ async fn server(model: &Model, samples: u32, cx: &mut Context<'_>) -> Result<Out
             let _turn = cx.permits.acquire();
             cx.pool.install(|| eval::run(model, &input))
         };
-        let output = output.map_err(|e| Error::NumericBound { what: "the network".into(), why: e.to_string() })?;
+        let output =
+            output.map_err(|e| Error::NumericBound { what: "the network".into(), why: e.to_string() })?;
         cx.channel.send(Role::Client, OUTPUT, to_bytes(&output)).await?;
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: None, traffic });

@@ -26,7 +26,8 @@ pub(super) async fn run(
     drop(keys);
     cx.observer.on(Event::Ready);
 
-    let seat = Seat { d: &d, encoder: Encoder::new(&d.params), encryptor: Encryptor::new(&d.params), sk: &sk };
+    let seat =
+        Seat { d: &d, encoder: Encoder::new(&d.params), encryptor: Encryptor::new(&d.params), sk: &sk };
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         cx.observer.on(Event::SampleStarted(index));
@@ -64,10 +65,8 @@ impl Seat<'_> {
     }
 
     fn decrypt(&self, ct: &Ciphertext, model: &PublicModel) -> Result<Tensor, Error> {
-        let slots = Decryptor::new(self.sk)
-            .decrypt(ct)
-            .and_then(|pt| self.encoder.decode(&pt))
-            .map_err(refused)?;
+        let slots =
+            Decryptor::new(self.sk).decrypt(ct).and_then(|pt| self.encoder.decode(&pt)).map_err(refused)?;
         let values = self.d.circuit.decode(&slots);
         let bound = self.d.circuit.net().dense2.bound;
         if let Some(v) = values.iter().find(|v| v.is_nan() || v.abs() > bound + self.d.error) {

@@ -45,14 +45,14 @@ impl Diagonal {
         babies: [Option<usize>; 2],
         scales: LogScales,
     ) -> Result<Self, Error> {
-        let grouped = || Error::Input(format!("`{}` is not a plain convolution over an image", net.conv_name));
+        let grouped =
+            || Error::Input(format!("`{}` is not a plain convolution over an image", net.conv_name));
         let layout = TapInput::new(&net.conv, input, &net.conv_out).ok_or_else(grouped)?;
         let conv = TapConv::new(&layout, net.conv.out_channels);
         let fit = |e: CircuitError| Error::Refused { why: format!("plan `diagonal`: {e}") };
         let (d1, d2) = (&net.dense1, &net.dense2);
         let dense1 = ReplicatedDense::new(d1.inputs, d1.outputs, slots, babies[0]).map_err(fit)?;
-        let dense2 =
-            GatheredDense::new(&dense1, d2.inputs, d2.outputs, slots, babies[1]).map_err(fit)?;
+        let dense2 = GatheredDense::new(&dense1, d2.inputs, d2.outputs, slots, babies[1]).map_err(fit)?;
         Ok(Self { layout, conv, dense1, dense2, scales, slots, net })
     }
 
@@ -109,16 +109,15 @@ impl Diagonal {
         let at = |id: WeightId, i: usize| weights.get(id).data().get(i).map_or(0.0, |&v| f64::from(v));
         let bias = |id: Option<WeightId>, i: usize, bound: f64| id.map_or(0.0, |id| at(id, i) / bound);
         let dense = |l: &DenseLayer, i: usize, j: usize, s: f64| at(l.weight, i * l.inputs + j) * s;
-        let mut plains =
-            self.conv.plains(|m, t| at(n.conv.weight, m * taps + t) * w0, |m| bias(n.conv.bias, m, n.conv_bound));
-        plains.extend(self.dense1.plains(
-            |i, j| dense(&n.dense1, i, j, w1),
-            |i| bias(n.dense1.bias, i, n.dense1.bound),
-        ));
-        plains.extend(self.dense2.plains(
-            |i, j| dense(&n.dense2, i, j, w2),
-            |i| bias(n.dense2.bias, i, n.dense2.bound),
-        ));
+        let mut plains = self
+            .conv
+            .plains(|m, t| at(n.conv.weight, m * taps + t) * w0, |m| bias(n.conv.bias, m, n.conv_bound));
+        plains.extend(
+            self.dense1.plains(|i, j| dense(&n.dense1, i, j, w1), |i| bias(n.dense1.bias, i, n.dense1.bound)),
+        );
+        plains.extend(
+            self.dense2.plains(|i, j| dense(&n.dense2, i, j, w2), |i| bias(n.dense2.bias, i, n.dense2.bound)),
+        );
         plains
     }
 

@@ -12,7 +12,9 @@ mod tests;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel};
-use oblivia_protocol::{BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish};
+use oblivia_protocol::{
+    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish,
+};
 use rayon::ThreadPool;
 use std::sync::Arc;
 

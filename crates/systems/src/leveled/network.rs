@@ -70,7 +70,10 @@ impl TwoSquares {
         let [low, high] = model.input_range;
         let input_bound = low.abs().max(high.abs());
         if input_bound <= 0.0 {
-            return Err(Error::Input(format!("the manifest of `{}` gives the input range [{low}, {high}]", model.name)));
+            return Err(Error::Input(format!(
+                "the manifest of `{}` gives the input range [{low}, {high}]",
+                model.name
+            )));
         }
         Ok(Self {
             conv_name: conv_node.name.clone(),

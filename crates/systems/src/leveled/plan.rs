@@ -134,7 +134,10 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         session_memory_bytes: session_memory_bytes(&d),
         security_bits: 128,
         parameters: parameters(&d.params),
-        error: ErrorBound { units_2_32: (d.error * 4_294_967_296.0).ceil() as u64, assumption: ASSUMPTION.into() },
+        error: ErrorBound {
+            units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
+            assumption: ASSUMPTION.into(),
+        },
         leaks: inherent_leaks("how many samples are predicted, and when", true),
         trust: vec![
             trust(Role::Server, Behaviour::SemiHonest, ""),
@@ -195,7 +198,8 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
     }
     let params = Params::new(&c.params).map_err(refused)?;
     if params.max_level() != Diagonal::LEVELS {
-        let why = format!("plan `{PLAN}` takes {} primes, the offer has {}", Diagonal::LEVELS, params.max_level());
+        let why =
+            format!("plan `{PLAN}` takes {} primes, the offer has {}", Diagonal::LEVELS, params.max_level());
         return Err(Error::Refused { why });
     }
     let net = TwoSquares::find(model)?;
@@ -255,4 +259,3 @@ fn chain(params: &Params) -> Result<Chain, Error> {
 pub(super) fn refused(e: HeError) -> Error {
     Error::Refused { why: e.to_string() }
 }
-

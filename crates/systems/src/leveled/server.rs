@@ -74,12 +74,7 @@ pub(super) async fn run(
     Ok(Outcome::Served)
 }
 
-fn predict(
-    prepared: &Prepared,
-    evaluator: &Evaluator,
-    label: &[u8],
-    body: &[u8],
-) -> Result<Vec<u8>, Error> {
+fn predict(prepared: &Prepared, evaluator: &Evaluator, label: &[u8], body: &[u8]) -> Result<Vec<u8>, Error> {
     let d = &prepared.d;
     let seeded = messages::read_input(d, body)?;
     let xs: Vec<Ciphertext> = seeded

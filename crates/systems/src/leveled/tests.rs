@@ -32,7 +32,13 @@ fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, V
     let w = weight(&mut g, "conv.w", &[maps, 1, 5, 5], 0.3);
     let b = weight(&mut g, "conv.b", &[maps], 0.2);
     let conv = Conv {
-        out_channels: maps, kernel: [5; 2], stride: [2; 2], pads: [1, 1, 0, 0], groups: 1, weight: w, bias: Some(b),
+        out_channels: maps,
+        kernel: [5; 2],
+        stride: [2; 2],
+        pads: [1, 1, 0, 0],
+        groups: 1,
+        weight: w,
+        bias: Some(b),
     };
     let x = g.push("conv", Op::Conv(conv), &[g.input()]).unwrap();
     let x = g.push("square1", Op::Square, &[x]).unwrap();
@@ -56,7 +62,11 @@ fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, V
         g.set_bound(oblivia_nn::WireId(i as u32), 1.5 * f64::from(*m)).unwrap();
     }
     let public = PublicModel {
-        name: "test".into(), graph: g, labels: Vec::new(), input: InputSpec::Tensor, input_range: [0.0, 1.0],
+        name: "test".into(),
+        graph: g,
+        labels: Vec::new(),
+        input: InputSpec::Tensor,
+        input_range: [0.0, 1.0],
         output: OutputPolicy::Logits,
     };
     let mut model = Model { public, weights };
@@ -116,7 +126,8 @@ fn encrypted_the_plan_stays_within_its_declared_error_and_does_the_declared_oper
         let slots = encoder.decode(&Decryptor::new(&sk).decrypt(&y).unwrap()).unwrap();
         let expected = eval::run(&model, x).unwrap();
         let out = d.circuit.decode(&slots);
-        let worst = out.iter().zip(expected.data()).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+        let worst =
+            out.iter().zip(expected.data()).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
         println!("error {worst:.5}, declared {:.5}, outputs {:?}", d.error, expected.data());
         assert!(worst <= d.error && worst > 0.0, "{worst} against {}", d.error);
     }
