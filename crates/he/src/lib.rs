@@ -22,7 +22,6 @@ pub mod noise;
 mod params;
 mod plaintext;
 mod public_key;
-mod sample;
 mod secret_key;
 pub mod security;
 mod switch;

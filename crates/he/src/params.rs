@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Standard deviation σ of the error, the one of the security table.
-pub const ERROR_STD: f64 = 3.2;
+pub const ERROR_STD: f64 = oblivia_ring::sample::GAUSSIAN_SIGMA;
 
 /// Most primes of either kind.
 const MAX_PRIMES: usize = 64;

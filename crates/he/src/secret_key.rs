@@ -1,8 +1,9 @@
+use crate::ckks::Encoder;
+use crate::noise;
 use crate::params::Params;
-use crate::sample;
-use oblivia_base::seed::{EntropySource, Prg};
+use oblivia_base::seed::EntropySource;
 use oblivia_base::{PublicSeed, Secret};
-use oblivia_ring::{Basis, Ntt, Poly, kernel};
+use oblivia_ring::{Basis, Ntt, Poly, kernel, sample};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -13,16 +14,16 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// A fresh key.
+    /// A fresh key. A draw whose largest slot is above [`crate::noise::SECRET_PEAK`] standard deviations is
+    /// thrown away, once in tens of thousands.
     pub fn generate(params: &Params, rng: &mut dyn EntropySource) -> Self {
-        Self::of_ternary(params, &sample::ternary(params.n(), rng))
+        Self::of_coefficients(params, &draw(&Encoder::new(params), noise::secret_limit(params), rng))
     }
 
     /// The key with these n coefficients, each −1, 0 or 1.
-    pub(crate) fn of_ternary(params: &Params, coefficients: &Secret<Vec<i8>>) -> Self {
-        let wide = Secret::new(coefficients.expose().iter().map(|&c| i64::from(c)).collect::<Vec<_>>());
+    pub(crate) fn of_coefficients(params: &Params, coefficients: &Secret<Vec<i64>>) -> Self {
         let qp = &params.level_data(params.max_level()).qp;
-        Self { params: params.clone(), s: small_ntt(qp, wide.expose()) }
+        Self { params: params.clone(), s: small_ntt(qp, coefficients.expose()) }
     }
 
     /// The parameters it belongs to.
@@ -45,6 +46,17 @@ impl SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretKey").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// Uniform ternary coefficients of which no slot is above `limit`.
+fn draw(encoder: &Encoder, limit: f64, rng: &mut dyn EntropySource) -> Secret<Vec<i64>> {
+    let mut s = Secret::new(vec![0; encoder.params().n()]);
+    loop {
+        sample::ternary(rng, s.expose_mut());
+        if encoder.largest_slot(s.expose()) <= limit {
+            return s;
+        }
     }
 }
 
@@ -85,18 +97,41 @@ impl UniformSource<'_> {
     /// Uniform residues, directly in transformed form. One stream per `index` and prime, so that an element over
     /// fewer limbs has the same rows.
     pub(crate) fn draw(&self, basis: &Basis, index: &[u64]) -> Poly<Ntt> {
-        let mut a = Poly::zero(basis);
         let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
-        for (m, row) in basis.moduli().zip(a.rows_mut()) {
-            let prime = m.value().to_le_bytes();
-            let parts = [&self.params.id().0, self.label, &index, &prime];
-            sample::uniform_row(m, &mut Prg::new(&self.seed.0, self.domain, &parts), row);
-        }
-        a
+        sample::uniform_seeded(basis, self.seed, self.domain, &[&self.params.id().0, self.label, &index])
     }
 }
 
 /// Wipes a polynomial that held a secret.
 pub(crate) fn wipe(p: &mut impl Zeroize) {
     p.zeroize();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Moduli, ParamsLiteral};
+    use oblivia_base::Prg;
+    use oblivia_ring::RingKind;
+
+    #[test]
+    fn secrets_with_a_slot_above_the_limit_are_drawn_again() {
+        for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
+            let q = Moduli::Bits(vec![30]);
+            let literal = ParamsLiteral { kind, log_n: 8, q: q.clone(), p: q, alpha: 1 };
+            let params = Params::insecure_unchecked(&literal).unwrap();
+            let encoder = Encoder::new(&params);
+            // The rotation-invariant element 1 has slots 1; all ones has a slot far above the limit.
+            let mut one = vec![0; 256];
+            one[0] = 1;
+            assert!((encoder.largest_slot(&one) - 1.0).abs() < 1e-12);
+            assert!(encoder.largest_slot(&[1; 256]) > 2.0 * noise::secret_limit(&params));
+            // Half of the limit in use turns many draws down.
+            let limit = noise::secret_limit(&params) * 2.6 / noise::SECRET_PEAK;
+            let mut rng = Prg::new(&[5; 32], "he tests", &[]);
+            for _ in 0..20 {
+                assert!(encoder.largest_slot(draw(&encoder, limit, &mut rng).expose()) <= limit);
+            }
+        }
+    }
 }

@@ -295,3 +295,28 @@ fn parameters_outside_the_table_or_with_a_small_p_are_refused() {
     assert!(matches!(primes(vec![67_108_859]), HeError::Ring(_)));
     assert!(matches!(primes(vec![8191]), HeError::Shape { .. }));
 }
+
+#[test]
+fn a_key_request_has_one_encoding() {
+    let encode = |steps: &[(u32, u8)]| {
+        bytes_of(|w| {
+            w.u8(2);
+            w.count(steps.len());
+            steps.iter().for_each(|&(step, level)| {
+                w.u32(step);
+                w.u8(level);
+            });
+        })
+    };
+    let good = KeyRequest::from_bytes(&encode(&[(3, 1), (5, 2)])).unwrap();
+    assert_eq!((good.relin, good.rotations.len(), good.len()), (Some(2), 2, 3));
+    for bad in [&[(5, 2), (3, 1)][..], &[(3, 1), (3, 1)], &[(0, 1)], &[(3, 0)]] {
+        assert!(KeyRequest::from_bytes(&encode(bad)).is_err());
+    }
+    let mut merged = KeyRequest::new();
+    merged.need_rotation(3, 2);
+    merged.need_rotation(3, 1);
+    merged.need_rotation(0, 9);
+    merged.merge(&good);
+    assert_eq!((merged.relin, merged.rotations[&3], merged.rotations[&5]), (Some(2), 2, 2));
+}

@@ -35,7 +35,7 @@ fn signs(slots: usize) -> Vec<f64> {
 }
 
 fn within_five_percent(what: &str, (std, worst): (f64, f64), model: Estimate) {
-    let ratio = std / model.std;
+    let ratio = std / model.error.std;
     assert!((0.95..1.05).contains(&ratio), "{what}: measured {ratio:.4} of the model");
     assert!(worst < model.error_bound(BOUND_FACTOR_2_64), "{what}: {worst:e} above the bound");
 }
@@ -67,7 +67,7 @@ fn rescale_noise_is_what_the_model_says() {
         let ct = b.encrypt(&signs(b.params.slots()), 6, scale);
         (b.decrypt(&b.evaluator.rescale(&ct).unwrap()), b.decrypt(&ct))
     });
-    let nothing = Estimate { value: 1.0, std: 0.0 };
+    let nothing = Estimate::exact(1.0);
     within_five_percent(
         "rescale",
         measured,
@@ -86,7 +86,7 @@ fn rotation(params: &Params, level: usize) -> (f64, f64) {
 #[test]
 fn key_switching_noise_is_what_the_model_says() {
     let model = NoiseModel::new(&PARAMS);
-    let nothing = Estimate { value: 1.0, std: 0.0 };
+    let nothing = Estimate::exact(1.0);
     for level in [2, 6] {
         let expected = model.key_switch(nothing, level, SCALE).unwrap();
         within_five_percent("key switch", rotation(&PARAMS, level), expected);
@@ -96,10 +96,10 @@ fn key_switching_noise_is_what_the_model_says() {
 #[test]
 fn with_six_bits_less_of_p_key_switching_leaves_the_model_and_its_bound() {
     let short = Params::insecure_unchecked(&mnist(33)).unwrap();
-    let nothing = Estimate { value: 1.0, std: 0.0 };
+    let nothing = Estimate::exact(1.0);
     let (std, worst) = rotation(&short, 6);
     let right = NoiseModel::new(&PARAMS).key_switch(nothing, 6, SCALE).unwrap();
-    assert!(std > 1.05 * right.std, "{std:e} against {:e}", right.std);
+    assert!(std > 1.05 * right.error.std, "{std:e} against {:e}", right.error.std);
     assert!(worst > right.error_bound(BOUND_FACTOR_2_64));
     // The model of the short P knows it.
     let own = NoiseModel::new(&short).key_switch(nothing, 6, SCALE).unwrap();
@@ -165,10 +165,10 @@ fn a_network_like_chain_stays_below_its_bound_and_within_two_bits_of_it() {
     let after = SCALE * SCALE / p.rescale_prime(5).unwrap();
     let out = model.rescale(model.key_switch(model.square(hidden), 5, SCALE * SCALE).unwrap(), after);
     let (std, worst) = measured;
-    assert!(std < out.std && std > out.std / 4.0, "{std:e} against {:e}", out.std);
+    assert!(std < out.error.std && std > out.error.std / 4.0, "{std:e} against {:e}", out.error.std);
     assert!(worst < out.error_bound(BOUND_FACTOR_2_40));
     assert!(model.fits(out, BOUND_FACTOR_2_64, 4, after).unwrap());
-    assert!(!model.fits(Estimate { value: 4.0, std: 0.0 }, BOUND_FACTOR_2_64, 1, SCALE).unwrap());
+    assert!(!model.fits(Estimate::exact(4.0), BOUND_FACTOR_2_64, 1, SCALE).unwrap());
 }
 
 #[test]
@@ -177,5 +177,6 @@ fn estimates_do_not_depend_on_the_machine() {
     let x = model.key_switch(model.fresh(1.0, SCALE), 6, SCALE).unwrap();
     let y = model.rescale(model.square(model.dot_plain(x, 3.0, 2.0, 25, SCALE)), SCALE);
     // Printed by tests/known/noise.py.
-    assert_eq!(y.std.to_bits(), 0x3ed7_1773_8514_d484);
+    assert_eq!(y.error.std.to_bits(), 0x3ed7_1773_8514_d484);
+    assert_eq!(y.error.worst.to_bits(), 0x3f01_7478_4df2_6cf9);
 }

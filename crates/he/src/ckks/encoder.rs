@@ -2,6 +2,7 @@ use super::fft::{Fft, root};
 use crate::HeError;
 use crate::params::Params;
 use crate::plaintext::{Plaintext, check_params, check_scale};
+use oblivia_base::Secret;
 use oblivia_ring::{Basis, Ntt, Poly, RingKind, kernel};
 use std::fmt;
 
@@ -205,6 +206,19 @@ impl Encoder {
         poly.into_coeff().lift_centred_i128(&mut integers)?;
         let a: Vec<f64> = integers.iter().map(|&a| a as f64 / pt.scale).collect();
         Ok(self.embed(&a))
+    }
+
+    /// The largest absolute value of a slot of a secret element; intermediate values are wiped, and the time does
+    /// not depend on the coefficients.
+    pub(crate) fn largest_slot(&self, coefficients: &[i64]) -> f64 {
+        let a = Secret::new(coefficients.iter().map(|&a| a as f64).collect::<Vec<_>>());
+        let (re, im) = self.embed(a.expose());
+        let (re, im) = (Secret::new(re), Secret::new(im));
+        let square = |j: usize| {
+            let im = im.expose().get(j).copied().unwrap_or(0.0);
+            re.expose()[j] * re.expose()[j] + im * im
+        };
+        (0..re.expose().len()).map(square).fold(0.0, f64::max).sqrt()
     }
 
     /// The slots of real coefficients `a`.

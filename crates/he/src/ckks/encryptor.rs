@@ -3,12 +3,11 @@ use crate::ciphertext::{Ciphertext, SeededCiphertext};
 use crate::params::Params;
 use crate::plaintext::{Plaintext, check_params};
 use crate::public_key::PublicKey;
-use crate::sample;
 use crate::secret_key::{SecretKey, error_ntt, fresh_seed, small_ntt, wipe};
 use crate::switch::Scratch;
 use oblivia_base::Secret;
 use oblivia_base::seed::EntropySource;
-use oblivia_ring::{Ntt, Poly, kernel};
+use oblivia_ring::{Ntt, Poly, kernel, sample};
 use std::sync::atomic::AtomicU64;
 
 /// Encrypts plaintexts at the level they were encoded for.
@@ -99,9 +98,9 @@ impl Encryptor {
         let (params, l) = (&self.params, pt.level);
         let level = params.level_data(l);
         let skip = params.max_level() - l;
-        let v = sample::ternary(params.n(), rng);
-        let wide = Secret::new(v.expose().iter().map(|&x| i64::from(x)).collect::<Vec<_>>());
-        let v = small_ntt(&level.qp, wide.expose());
+        let mut v = Secret::new(vec![0; params.n()]);
+        sample::ternary(rng, v.expose_mut());
+        let v = small_ntt(&level.qp, v.expose());
         let mut scratch = Scratch::new(params);
         let mut halves = [Poly::zero(&level.q), Poly::zero(&level.q)];
         for (half, (key, out)) in [&pk.b, &pk.a].into_iter().zip(&mut halves).enumerate() {

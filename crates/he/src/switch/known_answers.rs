@@ -21,8 +21,8 @@ struct Case {
     p: Vec<u64>,
     alpha: usize,
     level: usize,
-    s_from: Vec<i8>,
-    s_to: Vec<i8>,
+    s_from: Vec<i64>,
+    s_to: Vec<i64>,
     keys: Vec<Key>,
     input: Vec<Vec<u64>>,
     output0: Vec<Vec<u64>>,
@@ -92,7 +92,7 @@ fn key_switching_equals_big_integers_bit_for_bit() {
         assert_eq!((&h0, &h1), (&o0, &o1));
 
         // The rounding predicted from the integers is the whole error.
-        let key_of = |s: &[i8]| SecretKey::of_ternary(&params, &Secret::new(s.to_vec()));
+        let key_of = |s: &[i64]| SecretKey::of_coefficients(&params, &Secret::new(s.to_vec()));
         let (from, to) = (key_of(&case.s_from), key_of(&case.s_to));
         let times = |x: &Poly<Ntt>, s: &SecretKey| {
             let mut y = s.expose().clone();

@@ -42,23 +42,25 @@ def rounding(s):
     return sqrt(kappa / 12.0) / s
 
 
-def floor(k, s):
-    return sqrt(kappa * float(k) / 12.0 * (1.0 + 2.0 * kappa / 3.0)) / s
+def division(k, s, peak):
+    return sqrt(kappa * float(k) / 12.0 * (1.0 + peak * (2.0 * kappa / 3.0))) / s
 
 
-def key_errors(level, s):
+def key_errors(level, s, peak):
     total = 0.0
     for j in range(level):
         ratio = float(q[j]) / P
         total += 1.0 * (ratio * ratio)
-    return kappa * sqrt(total * (SIGMA * SIGMA) / 12.0) / s
+    return peak * (kappa * sqrt(total * (SIGMA * SIGMA) / 12.0) / s)
 
 
-x = rss(SIGMA * sqrt(kappa) / scale, rounding(scale))
-x = rss(x, rss(key_errors(6, scale), floor(1, scale)))
-value, l1, l2, terms = 1.0, 3.0, 2.0, 25
-y = rss(x * l2, rounding(scale) * sqrt(float(terms)) * rss(value, x))
-value *= l1
-y = rss(2.0 * value * y, sqrt(3.0) * y * y)
-y = rss(y, floor(1, scale))
-print("%#018x" % struct.unpack("<Q", struct.pack("<d", y))[0])
+# Average and worst slot: squares of the peak of s, peaks of key errors.
+for secret_peak, key_peak in ((1.0, 1.0), (36.0, 9.0)):
+    x = rss(SIGMA * sqrt(kappa) / scale, rounding(scale))
+    x = rss(x, rss(key_errors(6, scale, key_peak), division(1, scale, secret_peak)))
+    value, l1, l2, terms = 1.0, 3.0, 2.0, 25
+    y = rss(x * l2, rounding(scale) * sqrt(float(terms)) * rss(value, x))
+    value *= l1
+    y = rss(2.0 * value * y, sqrt(3.0) * y * y)
+    y = rss(y, division(1, scale, secret_peak))
+    print("%#018x" % struct.unpack("<Q", struct.pack("<d", y))[0])
