@@ -3,8 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test runner of its own")]
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use oblivia_data::{MAX_NPY_BYTES, Npy, NpyData, Pixels, data_dir, read};
-use oblivia_nn::{ImageInput, Model, Tensor, eval, inspect::Report, pass::fold};
+use oblivia_data::{MAX_NPY_BYTES, Npy, NpyData, Pixels, Split, data_dir, mnist, read};
+use oblivia_nn::{ImageInput, InputSpec, Model, Tensor, eval, inspect::Report, pass::fold};
 use oblivia_onnx::{OnnxError, fuzz, import, load, open};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
@@ -60,6 +60,16 @@ fn main() -> ExitCode {
         true => Trial::test(name, move || shipped_model(&shipped)),
         false => absent(name, "models/mnist-cryptonets/model.toml"),
     });
+    let name = "the shipped model classifies at least 98.9 % of the MNIST test images";
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist-cryptonets");
+    trials.push(match data_dir().map(|dir| dir.join("mnist")) {
+        Ok(mnist) if mnist.is_dir() && shipped.is_dir() => {
+            Trial::test(name, move || accuracy(&shipped, &mnist))
+        }
+        Ok(mnist) if shipped.is_dir() => absent(name, &mnist.display().to_string()),
+        Ok(_) => absent(name, "models/mnist-cryptonets"),
+        Err(_) => absent(name, NO_DATA),
+    });
     for file in ["resnet8_cifar10.onnx", "resnet20_cifar10.onnx"] {
         trials.push(with_model(&format!("damage to {file} ends in an error or a model"), file, damage));
     }
@@ -103,6 +113,18 @@ fn shipped_model(folder: &Path) -> Result<(), Failed> {
     expect(bounded == public.graph.nodes().len(), || format!("{bounded} wires have bounds"))?;
     let from_file = open(folder.join("model.onnx"))?;
     expect(from_file.model.public == *public, || "the file alone does not find its manifest".into())
+}
+
+fn accuracy(model: &Path, images: &Path) -> Result<(), Failed> {
+    let model = load(model)?;
+    let InputSpec::Image(input) = &model.public.input else { return Err("takes no image".into()) };
+    let set = mnist(images, Split::Test)?;
+    let mut right = 0;
+    for sample in &set {
+        let y = eval::run(&model, &sample.pixels.to_tensor(input)?)?;
+        right += usize::from(y.argmax() == Some(sample.label));
+    }
+    expect(right >= 9_890 && set.len() == 10_000, || format!("{right} of {} are right", set.len()))
 }
 
 /// The tests of one entry of `references.json`.
