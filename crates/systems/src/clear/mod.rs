@@ -1,12 +1,4 @@
-//! System `clear`: the reference. The client sends its data openly and the server evaluates the network in
-//! floating point. Every other system's answers, bytes and times are compared with it.
-//!
-//! ```text
-//! client → server   Input   the sample, 4 bytes per value
-//! server → client   Output  the outputs, 4 bytes per value
-//! ```
-//!
-//! The server learns the input; [`Leak::Input`] must be accepted by name.
+#![doc = include_str!("README.md")]
 
 use crate::common::{TwoSeats, inherent_leaks, statement, trust, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel, Shape, Tensor, eval};
