@@ -219,3 +219,81 @@ fn values_that_do_not_fit_are_refused_by_the_encoder() {
     assert!(matches!(encoder.encode(&[1.0], 3, SCALE), Err(HeError::Level { level: 3, max: 2, .. })));
     assert!(matches!(encoder.encode(&[1.0], 0, SCALE), Err(HeError::Level { .. })));
 }
+
+/// Σ_d diagonal_d ⊙ (z rotated left by d), with babies modulo QP and giants by one division each.
+#[test]
+fn double_hoisting_multiplies_by_a_matrix_and_costs_what_the_formula_says() {
+    const BABY: usize = 4;
+    const GIANTS: usize = 3;
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let (top, slots) = (params.max_level(), params.slots());
+        for level in [top, 2] {
+            let mut request = KeyRequest::new();
+            (1..BABY).for_each(|b| request.need_rotation(b, top));
+            (1..GIANTS).for_each(|g| request.need_rotation(g * BABY, top));
+            let mut b = Bench::new(&params, &request, 8);
+            let z = reals(40, slots);
+            let diagonals: Vec<Vec<f64>> = (0..BABY * GIANTS).map(|d| reals(50 + d as u64, slots)).collect();
+            let mut expected = vec![0.0; slots];
+            for (d, w) in diagonals.iter().enumerate() {
+                let turned = rotated(&z, d);
+                expected.iter_mut().zip(w.iter().zip(turned)).for_each(|(e, (w, z))| *e += w * z);
+            }
+            let ct = b.encrypt(&z, level, SCALE);
+            let plain: Vec<_> = diagonals
+                .iter()
+                .enumerate()
+                .map(|(d, w)| {
+                    let right = rotated(w, slots - d / BABY * BABY);
+                    // Encoded at the top, used below: the special rows must be found.
+                    b.encoder.encode_extended(&right, top, SCALE).unwrap()
+                })
+                .collect();
+            let ev = &b.evaluator;
+            ev.take_counts();
+            let hoisted = ev.hoist(&ct).unwrap();
+            let babies: Vec<_> = (0..BABY).map(|i| ev.rotate_extended(&hoisted, i).unwrap()).collect();
+            let babies: Vec<_> = babies.iter().collect();
+            let mut sum = None;
+            for g in 0..GIANTS {
+                let group: Vec<_> = plain[g * BABY..][..BABY].iter().collect();
+                let inner = ev.dot_plain_extended(&babies, &group).unwrap();
+                let turned = ev.rotate_giant(&inner, g * BABY).unwrap();
+                match &mut sum {
+                    None => sum = Some(turned),
+                    Some(sum) => ev.add_extended_assign(sum, &turned).unwrap(),
+                }
+            }
+            let sum = sum.unwrap();
+            let out = ev.reduce_rescale(&sum).unwrap();
+            let counts = ev.take_counts();
+            let (l, k, d) = (level as u64, params.special().limbs() as u64, params.digits(level) as u64);
+            assert_eq!(counts.ntt, (l + k) * (d + (GIANTS as u64 - 1) * (d + 1) + 2));
+            assert_eq!((counts.hoisted, counts.rotations, counts.rescale), (3, 2, 1));
+            assert_eq!((counts.pt_mul, counts.add), (12, 9 + 2));
+            assert_eq!(out.level(), level - 1);
+            assert!(max_error(&b.decrypt(&out), &expected) < 1e-5);
+            let late = ev.rescale(&ev.reduce(&sum).unwrap()).unwrap();
+            assert!(max_error(&b.decrypt(&late), &expected) < 1e-5);
+            // A plaintext without the special limbs is refused.
+            let short = b.encoder.encode(&z, top, SCALE).unwrap();
+            assert!(matches!(
+                ev.dot_plain_extended(&babies[..1], &[&short]),
+                Err(HeError::LevelMismatch { .. })
+            ));
+        }
+    }
+}
+
+#[test]
+fn scalar_sums_reach_every_coefficient_of_a_large_ring() {
+    let params = small(RingKind::ConjugateInvariant, 12, &[40, 33], &[45], 1);
+    let mut b = Bench::new(&params, &KeyRequest::new(), 9);
+    let (x, y) = (reals(1, 4096), reals(2, 4096));
+    let (cx, cy) = (b.encrypt(&x, 2, SCALE), b.encrypt(&y, 2, SCALE));
+    let scalars = [0.5, -0.25].map(|c| ScalarPlaintext::new(c, 1024.0).unwrap());
+    let dot = b.evaluator.dot_scalar(&[&cx, &cy], &scalars).unwrap();
+    let expected: Vec<f64> = x.iter().zip(&y).map(|(x, y)| 0.5 * x - 0.25 * y).collect();
+    assert!(max_error(&b.decrypt(&dot), &expected) < 1e-6);
+    assert_eq!(b.evaluator.take_counts().scalar_mul, 2);
+}

@@ -524,15 +524,15 @@ impl Evaluator {
     }
 }
 
-fn same_level(op: &'static str, left: usize, right: usize) -> Result<(), HeError> {
+pub(super) fn same_level(op: &'static str, left: usize, right: usize) -> Result<(), HeError> {
     if left == right { Ok(()) } else { Err(HeError::LevelMismatch { op, left, right }) }
 }
 
-fn same_scale(op: &'static str, left: f64, right: f64) -> Result<(), HeError> {
+pub(super) fn same_scale(op: &'static str, left: f64, right: f64) -> Result<(), HeError> {
     if left.to_bits() == right.to_bits() { Ok(()) } else { Err(HeError::ScaleMismatch { op, left, right }) }
 }
 
-fn first<'a, A, B>(op: &'static str, xs: &'a [A], ys: &'a [B]) -> Result<(&'a A, &'a B), HeError> {
+pub(super) fn first<'a, A, B>(op: &'static str, xs: &'a [A], ys: &'a [B]) -> Result<(&'a A, &'a B), HeError> {
     match (xs.first(), ys.first()) {
         (Some(x), Some(y)) if xs.len() == ys.len() => Ok((x, y)),
         _ => Err(HeError::OperandCount { op, left: xs.len(), right: ys.len() }),

@@ -8,6 +8,7 @@ mod decryptor;
 mod encoder;
 mod encryptor;
 mod evaluator;
+mod extended;
 mod fft;
 mod merged;
 
@@ -15,3 +16,4 @@ pub use decryptor::Decryptor;
 pub use encoder::Encoder;
 pub use encryptor::Encryptor;
 pub use evaluator::{Evaluator, Hoisted, Tensor};
+pub use extended::ExtendedCiphertext;

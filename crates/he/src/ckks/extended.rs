@@ -1,0 +1,224 @@
+//! Double hoisting: rotations and products modulo QP, divided by P once (Bossuat, Mouchet, Troncoso-Pastoriza,
+//! Hubaux, *Efficient bootstrapping for approximate homomorphic encryption with non-sparse keys*, 2021).
+//!
+//! A matrix product by diagonals, babies b < B and giants gB:
+//! [`Evaluator::hoist`], [`Evaluator::rotate_extended`] per baby, per giant one [`Evaluator::dot_plain_extended`] with
+//! diagonals moved gB to the *right* and one [`Evaluator::rotate_giant`], their sum, and
+//! [`Evaluator::reduce_rescale`]: (ℓ+k)(d + (G−1)(d+1) + 2) transforms for G groups, the rescale included.
+
+use super::evaluator::{Evaluator, Hoisted, first, same_level, same_scale};
+use crate::HeError;
+use crate::ciphertext::Ciphertext;
+use crate::counts::count;
+use crate::params::Level;
+use crate::plaintext::{Plaintext, check_params};
+use oblivia_base::Digest;
+use oblivia_ring::{Ntt, Poly, kernel};
+use std::fmt;
+
+/// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e).
+#[derive(Clone)]
+pub struct ExtendedCiphertext {
+    a: [Poly<Ntt>; 2],
+    level: usize,
+    scale: f64,
+    params: Digest,
+}
+
+impl ExtendedCiphertext {
+    /// Number of live limbs q.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The scale Δ, the factor P left out.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+}
+
+impl fmt::Debug for ExtendedCiphertext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtendedCiphertext")
+            .field("level", &self.level)
+            .field("scale", &self.scale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// out ← out + P·c on the rows of Q; on those of P that is nothing.
+fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
+    for (i, m) in level.q.moduli().enumerate() {
+        kernel::scale_add_assign(m, out.row_mut(i), c.row(i), level.p_mod[i]);
+    }
+}
+
+impl Evaluator {
+    fn extended(&self, a: [Poly<Ntt>; 2], level: usize, scale: f64) -> ExtendedCiphertext {
+        ExtendedCiphertext { a, level, scale, params: self.params.id() }
+    }
+
+    fn extended_zero(&self, level: usize) -> [Poly<Ntt>; 2] {
+        let qp = &self.params.level_data(level).qp;
+        [Poly::zero(qp), Poly::zero(qp)]
+    }
+
+    /// A rotation of a hoisted ciphertext that stays modulo QP: no transform.
+    ///
+    /// # Errors
+    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
+    pub fn rotate_extended(&self, x: &Hoisted, left: usize) -> Result<ExtendedCiphertext, HeError> {
+        let l = x.level();
+        let level = self.params.level("rotate", l)?;
+        if *x.c0.basis() != level.q {
+            return Err(HeError::ParamsMismatch { what: "hoisted ciphertext" });
+        }
+        let step = left % self.params.slots();
+        let mut out = self.extended_zero(l);
+        if step == 0 {
+            add_times_p(level, &mut out[0], &x.c0);
+            add_times_p(level, &mut out[1], &x.c1);
+            return Ok(self.extended(out, l, x.scale));
+        }
+        let key = self.keys.rotation(step, l)?;
+        self.with_scratch(|s| {
+            s.inner_product_hoisted(&self.params, &x.digits, &key.key);
+            add_times_p(level, &mut s.acc[0], &x.c0);
+            for (acc, out) in s.acc.iter().zip(&mut out) {
+                acc.permute_into(&key.permutation, out);
+            }
+        });
+        count(&self.counters.hoisted, 1);
+        Ok(self.extended(out, l, x.scale))
+    }
+
+    /// Σ x_i ⊙ p_i modulo QP; the scale is the product of both. All x_i of one level and scale, all p_i of one scale
+    /// and extended at that level or above.
+    ///
+    /// # Errors
+    /// As [`Evaluator::dot_plain`]; [`HeError::LevelMismatch`] for a plaintext that is not extended.
+    pub fn dot_plain_extended(
+        &self,
+        xs: &[&ExtendedCiphertext],
+        ps: &[&Plaintext],
+    ) -> Result<ExtendedCiphertext, HeError> {
+        const OP: &str = "sum of extended plaintext products";
+        let (x0, p0) = first(OP, xs, ps)?;
+        let l = x0.level;
+        for (x, p) in xs.iter().zip(ps) {
+            check_params(&self.params, &x.params, "ciphertext")?;
+            check_params(&self.params, &p.params, "plaintext")?;
+            same_level(OP, l, x.level)?;
+            same_scale(OP, x0.scale, x.scale)?;
+            same_scale(OP, p0.scale, p.scale)?;
+            if p.level < l || !p.is_extended() {
+                same_level(OP, l, if p.is_extended() { p.level } else { 0 })?;
+            }
+        }
+        let mut out = self.extended_zero(l);
+        let mut pairs = Vec::with_capacity(xs.len());
+        for (i, m) in self.params.level_data(l).qp.moduli().enumerate() {
+            for (half, out) in out.iter_mut().enumerate() {
+                pairs.clear();
+                pairs.extend(xs.iter().zip(ps).map(|(x, p)| (x.a[half].row(i), p.row(l, i))));
+                kernel::dot_into(m, &pairs, out.row_mut(i));
+            }
+        }
+        count(&self.counters.pt_mul, xs.len() as u64);
+        count(&self.counters.add, xs.len() as u64 - 1);
+        Ok(self.extended(out, l, x0.scale * p0.scale))
+    }
+
+    /// x ← x + y modulo QP. Equal levels and scales.
+    ///
+    /// # Errors
+    /// As [`Evaluator::add_assign`].
+    pub fn add_extended_assign(
+        &self,
+        x: &mut ExtendedCiphertext,
+        y: &ExtendedCiphertext,
+    ) -> Result<(), HeError> {
+        check_params(&self.params, &x.params, "ciphertext")?;
+        check_params(&self.params, &y.params, "ciphertext")?;
+        same_level("add", x.level, y.level)?;
+        same_scale("add", x.scale, y.scale)?;
+        for (x, y) in x.a.iter_mut().zip(&y.a) {
+            x.add_assign(y);
+        }
+        count(&self.counters.add, 1);
+        Ok(())
+    }
+
+    /// A rotation that stays modulo QP: divides a1 alone, decomposes it, and adds a0 where it is.
+    /// (d+1)(ℓ+k) transforms. Counts one rotation.
+    ///
+    /// # Errors
+    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
+    pub fn rotate_giant(&self, x: &ExtendedCiphertext, left: usize) -> Result<ExtendedCiphertext, HeError> {
+        check_params(&self.params, &x.params, "ciphertext")?;
+        let step = left % self.params.slots();
+        if step == 0 {
+            return Ok(x.clone());
+        }
+        let level = self.params.level("rotate", x.level)?;
+        let key = self.keys.rotation(step, x.level)?;
+        let mut out = self.extended_zero(x.level);
+        let mut c1 = Poly::zero(&level.q);
+        self.with_scratch(|s| {
+            s.acc[1].reset(&level.qp);
+            s.acc[1].copy_from(&x.a[1]);
+            s.mod_down(&self.params, 1, &self.counters.ntt, |i, row| c1.row_mut(i).copy_from_slice(row));
+            s.inner_product(&self.params, &c1, &key.key, &self.counters.ntt);
+            s.acc[0].add_assign(&x.a[0]);
+            for (acc, out) in s.acc.iter().zip(&mut out) {
+                acc.permute_into(&key.permutation, out);
+            }
+        });
+        count(&self.counters.rotations, 1);
+        Ok(self.extended(out, x.level, x.scale))
+    }
+
+    /// Divides by P. 2(ℓ+k) transforms.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn reduce(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
+        check_params(&self.params, &x.params, "ciphertext")?;
+        let q = &self.params.level("reduce", x.level)?.q;
+        let mut out = [Poly::zero(q), Poly::zero(q)];
+        self.with_scratch(|s| {
+            for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
+                s.acc[half].reset(a.basis());
+                s.acc[half].copy_from(a);
+                s.mod_down(&self.params, half, &self.counters.ntt, |i, row| {
+                    out.row_mut(i).copy_from_slice(row);
+                });
+            }
+        });
+        let [c0, c1] = out;
+        Ok(Ciphertext { c0, c1, scale: x.scale, params: x.params })
+    }
+
+    /// Divides by P and the last prime at once: a rescale that costs no transform of its own. 2(ℓ+k) transforms.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
+    pub fn reduce_rescale(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
+        check_params(&self.params, &x.params, "ciphertext")?;
+        let below = &self.params.level("rescale", x.level - 1)?.q;
+        let mut out = [Poly::zero(below), Poly::zero(below)];
+        self.with_scratch(|s| {
+            for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
+                s.acc[half].reset(a.basis());
+                s.acc[half].copy_from(a);
+                s.mod_down_rescale(&self.params, half, &self.counters.ntt, |i, row| {
+                    out.row_mut(i).copy_from_slice(row);
+                });
+            }
+        });
+        count(&self.counters.rescale, 1);
+        let [c0, c1] = out;
+        let scale = x.scale / self.params.rescale_prime(x.level)?;
+        Ok(Ciphertext { c0, c1, scale, params: x.params })
+    }
+}
