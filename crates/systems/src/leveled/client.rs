@@ -2,10 +2,13 @@
 
 use super::messages::{self, INPUT, KEYS, OUTPUT};
 use super::plan::{Derived, derive, refused};
+use oblivia_base::{Prg, Secret};
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor};
 use oblivia_he::{Ciphertext, EvaluationKeys, HeError, SecretKey};
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
+use rand_core::Rng;
+use rayon::prelude::*;
 
 pub(super) async fn run(
     model: &PublicModel,
@@ -56,11 +59,20 @@ impl Seat<'_> {
     fn encrypt(&self, input: &Tensor, index: usize, cx: &mut Context<'_>) -> Result<Vec<u8>, HeError> {
         let label = sample_label(&cx.session.0, index);
         let scale = self.d.circuit.input_scale().0;
-        let mut cts = Vec::with_capacity(self.d.circuit.input_vectors());
-        for values in self.d.circuit.encode(input) {
-            let pt = self.encoder.encode(&values, self.d.params.max_level(), scale)?;
-            cts.push(self.encryptor.encrypt_seeded(self.sk, &pt, &label, &mut cx.rng)?);
-        }
+        // A stream of its own for every ciphertext, so that they can be made at once.
+        let streams = self.d.circuit.encode(input).into_iter().map(|values| {
+            let mut seed = Secret::new([0; 32]);
+            cx.rng.fill_bytes(seed.expose_mut());
+            (values, Prg::new(seed.expose(), "leveled encryption v1", &[&label]))
+        });
+        let cts = streams
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(|(values, mut rng)| {
+                let pt = self.encoder.encode(&values, self.d.params.max_level(), scale)?;
+                self.encryptor.encrypt_seeded(self.sk, &pt, &label, &mut rng)
+            })
+            .collect::<Result<Vec<_>, HeError>>()?;
         Ok(messages::write_input(self.d, &cts))
     }
 

@@ -20,7 +20,7 @@ pub(super) fn bound(params: &Params, circuit: &Diagonal) -> Result<f64, Error> {
     Ok(output * (BOUND_FACTOR_2_64 * std + FLOAT_EVALUATION))
 }
 
-/// The scheme's noise as variances, in units of 1.
+/// The scheme's noise as variances in the worst slot under the worst accepted key, in units of 1.
 struct Machine<'a> {
     params: &'a Params,
     model: NoiseModel,
@@ -28,15 +28,15 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn switch(&self, level: usize, scale: f64) -> Result<f64, HeError> {
-        Ok(square(self.model.key_switch_std(level, scale)?))
+        Ok(square(self.model.key_switching(level, scale)?.worst))
     }
 
     fn rescale(&self, scale: f64) -> f64 {
-        square(self.model.division_floor(1, scale))
+        square(self.model.division(1, scale).worst)
     }
 
     fn rounding(&self, scale: f64) -> f64 {
-        square(self.model.plaintext_rounding(scale))
+        square(self.model.plaintext_rounding(scale).worst)
     }
 
     /// A sum of `terms` rotated copies made by doubling.
@@ -71,7 +71,7 @@ fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
     let (product, weight) = (target * q(6)?, target * q(6)? / scale);
     let (taps, maps) = (circuit.input_vectors() as f64, net.conv.out_channels as f64);
     let gain = net.conv_row_norm * net.input_bound / net.conv_bound;
-    let mut v = square(m.model.fresh(1.0, scale).std);
+    let mut v = square(m.model.fresh(1.0, scale).error.worst);
     v = square(gain) * v + taps / (12.0 * square(weight)) + m.rounding(product);
     v = maps * v + (maps - 1.0) * m.switch(6, product)? + m.rescale(target);
 
