@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Messages each side sends: two long ones and `Done`.
 const MESSAGES: u64 = 3;
 /// Below it everything is a fault that was waited out; much longer than any delay injected here.
-const IDLE: Duration = Duration::from_millis(400);
+const IDLE: Duration = Duration::from_secs(2);
 
 fn body(i: u8, salt: u8) -> Vec<u8> {
     (0..40_000u32).map(|j| (j as u8).wrapping_mul(31) ^ i ^ salt).collect()
@@ -89,14 +89,16 @@ fn run(plan: FaultPlan) -> Outcome {
     Outcome { client, server: hear.try_recv().ok(), fired: faults.fired() }
 }
 
-fn every(action: FaultAction, check: impl Fn(FaultPlan, Outcome)) {
-    for direction in [Direction::ClientToServer, Direction::ServerToClient] {
-        for at_message in 0..=MESSAGES + 1 {
-            let plan = FaultPlan { direction, at_message, action };
-            let outcome = run(plan);
-            check(plan, outcome);
+fn every(action: FaultAction, check: impl Fn(FaultPlan, Outcome) + Sync) {
+    std::thread::scope(|scope| {
+        for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+            for at_message in 0..=MESSAGES + 1 {
+                let plan = FaultPlan { direction, at_message, action };
+                let check = &check;
+                scope.spawn(move || check(plan, run(plan)));
+            }
         }
-    }
+    });
 }
 
 /// The receiver of the faulty direction must not have ended well; and no side may hang or take wrong bytes.

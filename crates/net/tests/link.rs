@@ -9,7 +9,7 @@ use oblivia_protocol::{Error, Expect, Kind, LinkError, Notice, Wire};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 /// A server whose sessions do `serve` and report how it ended.
 fn reporting<R>(
@@ -76,7 +76,7 @@ async fn two_parties_that_both_send_far_more_than_a_socket_holds_before_they_rec
 async fn a_full_queue_makes_send_wait_and_a_peer_that_does_not_read_makes_it_time_out() {
     let (near, _far) = duplex(1000);
     let options = LinkOptions {
-        idle_timeout: Duration::from_millis(200),
+        idle_timeout: Duration::from_secs(1),
         max_queued_bytes: 10_000,
         ..LinkOptions::default()
     };
@@ -85,7 +85,7 @@ async fn a_full_queue_makes_send_wait_and_a_peer_that_does_not_read_makes_it_tim
     let waiting = tokio::time::timeout(Duration::from_millis(50), wire.send(Kind::System(0), vec![0; 9_000]));
     assert!(waiting.await.is_err(), "the second message must wait");
     let e = wire.send(Kind::System(0), vec![0; 9_000]).await.unwrap_err();
-    assert!(matches!(e, LinkError::TimedOut { millis: 200, during: "the peer to read" }), "{e}");
+    assert!(matches!(e, LinkError::TimedOut { millis: 1000, during: "the peer to read" }), "{e}");
 }
 
 #[tokio::test]
@@ -113,14 +113,17 @@ async fn a_queue_that_empties_lets_send_go_on() {
 async fn a_silent_peer_times_out_and_the_message_says_how_long() {
     let server = Server::bind(options(), echo).unwrap();
     let options = ConnectOptions {
-        link: LinkOptions { idle_timeout: Duration::from_millis(100), ..LinkOptions::default() },
+        link: LinkOptions { idle_timeout: Duration::from_secs(1), ..LinkOptions::default() },
         ..ConnectOptions::default()
     };
     let address = server.local_addr().to_string();
     let mut wire = connect(&address, &client_of(&server), &options).await.unwrap();
     greeting(&mut wire).await.unwrap();
     let e = wire.recv(Expect::at_most(Kind::System(0), 9)).await.unwrap_err();
-    assert_eq!(e, LinkError::TimedOut { millis: 100, during: "a message" });
+    assert_eq!(e, LinkError::TimedOut { millis: 1000, during: "a message" });
+    // It stays so, even when an answer comes after all.
+    wire.send(Kind::System(0), vec![1]).await.unwrap();
+    assert_eq!(wire.recv(Expect::at_most(Kind::System(0), 9)).await, Err(e));
 }
 
 #[tokio::test]
@@ -200,6 +203,38 @@ async fn an_abort_reaches_a_peer_that_is_still_sending() {
     }
     assert_eq!(result, Err(LinkError::Aborted(Notice::Refused)));
     hear.recv_timeout(LONG).unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_send_that_fails_brings_the_peers_reason() {
+    async fn refuse(mut io: SessionIo) -> Result<(), LinkError> {
+        io.wire.send(Kind::Abort, vec![2]).await
+    }
+    let (server, hear) = reporting(refuse);
+    let options = ConnectOptions {
+        link: LinkOptions { max_queued_bytes: 1 << 20, idle_timeout: LONG, ..LinkOptions::default() },
+        ..ConnectOptions::default()
+    };
+    let address = server.local_addr().to_string();
+    let mut wire = connect(&address, &client_of(&server), &options).await.unwrap();
+    let reason = loop {
+        if let Err(e) = wire.send(Kind::System(0), vec![0; 1 << 20]).await {
+            break e;
+        }
+    };
+    assert_eq!(reason, LinkError::Aborted(Notice::Refused));
+    hear.recv_timeout(LONG).unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_link_still_takes_what_the_peer_sends_for_a_while_and_then_closes() {
+    let (near, mut far) = duplex(100);
+    let near = StreamWire::new(near, &LinkOptions::default()).unwrap();
+    drop(near);
+    assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "the sending side is closed");
+    far.write_all(&[0; 10_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(far.write_all(&[0; 10_000]).await.is_err());
 }
 
 async fn receive(mut io: SessionIo) -> Result<(), LinkError> {

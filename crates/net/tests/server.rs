@@ -172,7 +172,7 @@ fn a_session_that_is_silent_for_too_long_is_ended() {
 #[test]
 fn who_never_shakes_hands_is_closed_and_who_comes_when_too_many_do_is_closed_at_once() {
     let mut options = options();
-    options.limits.handshake_timeout = Duration::from_millis(300);
+    options.limits.handshake_timeout = Duration::from_secs(3);
     options.limits.max_handshakes = 2;
     let server = Server::bind(options, echo).unwrap();
     let mut silent: Vec<_> = (0..2).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
@@ -187,6 +187,10 @@ fn who_never_shakes_hands_is_closed_and_who_comes_when_too_many_do_is_closed_at_
         assert!(bytes.is_empty());
     };
     ended(&mut third);
+    silent[0].set_nonblocking(true).unwrap();
+    let open = silent[0].read(&mut [0]).unwrap_err();
+    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock, "the others have their time");
+    silent[0].set_nonblocking(false).unwrap();
     silent.iter_mut().for_each(ended);
     runtime().block_on(async {
         let mut wire = dial(&server).await.unwrap();

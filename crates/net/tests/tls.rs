@@ -273,7 +273,7 @@ async fn a_server_that_is_not_there_not_tls_or_silent_is_named_as_such() {
         identity: Identity::ephemeral(Owner::Client).unwrap(),
         server: ServerCheck::Pin(Digest([0; 32])),
     };
-    let short = ConnectOptions { timeout: Duration::from_millis(200), ..ConnectOptions::default() };
+    let short = ConnectOptions { timeout: Duration::from_millis(500), ..ConnectOptions::default() };
 
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let e = connect(&free, &client, &short).await.unwrap_err();
@@ -284,7 +284,7 @@ async fn a_server_that_is_not_there_not_tls_or_silent_is_named_as_such() {
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let e = connect(&silent.local_addr().unwrap().to_string(), &client, &short).await.unwrap_err();
-    assert!(matches!(e, LinkError::TimedOut { millis: 200, .. }), "{e}");
+    assert!(matches!(e, LinkError::TimedOut { millis: 500, .. }), "{e}");
 
     let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = plain.local_addr().unwrap().to_string();
