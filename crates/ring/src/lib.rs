@@ -21,6 +21,13 @@
 mod accumulator;
 mod basis;
 mod error;
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "vector instructions: loads, stores, and calls guarded by feature detection"
+    )
+)]
 pub mod kernel;
 mod modulus;
 mod ntt;

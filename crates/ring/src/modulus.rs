@@ -124,6 +124,24 @@ impl Modulus {
         sub_once(self.mul_lazy(x, w), self.q)
     }
 
+    /// 1, prepared: its quotient is ⌊2^52/q⌋.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
+    pub(crate) fn one(&self) -> Shoup {
+        self.one
+    }
+
+    /// 2^52 mod q, prepared.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
+    pub(crate) fn radix(&self) -> Shoup {
+        self.radix
+    }
+
+    /// 2^64 mod q.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
+    pub(crate) fn wrap64(&self) -> u64 {
+        self.wrap64
+    }
+
     /// x mod q, in [0, 2q), for any x < 2^52.
     #[inline(always)]
     pub(crate) fn reduce52_lazy(&self, x: u64) -> u64 {

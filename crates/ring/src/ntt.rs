@@ -13,6 +13,9 @@ pub struct NttTable {
     /// Four rows of n: w, ⌊w·2^52/q⌋, w⁻¹, ⌊w⁻¹·2^52/q⌋. Node i of the level with m nodes is entry m + i.
     twiddles: Rows,
     pub(crate) scale: InverseScale,
+    /// The twiddles again in the order of the vector kernels, where the machine has them.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) vector: Option<kernel::Tables>,
 }
 
 /// What the inverse transform multiplies by at its end.
@@ -98,7 +101,22 @@ impl NttTable {
                 }
             }
         };
-        Ok(Self { shape, modulus, psi, twiddles, scale })
+        #[cfg(target_arch = "x86_64")]
+        let vector = if kernel::Path::available().contains(&kernel::Path::Avx512Ifma) {
+            let (forward, inverse) = ((twiddles.row(0), twiddles.row(1)), (twiddles.row(2), twiddles.row(3)));
+            kernel::Tables::new(shape, &modulus, forward, inverse, n_inv, modulus.pow(psi, n as u64))
+        } else {
+            None
+        };
+        Ok(Self {
+            shape,
+            modulus,
+            psi,
+            twiddles,
+            scale,
+            #[cfg(target_arch = "x86_64")]
+            vector,
+        })
     }
 
     /// Kind and degree.

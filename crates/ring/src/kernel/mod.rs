@@ -4,9 +4,33 @@
 //! equal length (n for the transforms), else the call panics. No function allocates, and none branches on or
 //! indexes by the values in a row.
 
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod path;
 pub(crate) mod portable;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use ifma::tables::Tables;
+pub use path::Path;
+
 use crate::{Modulus, NttTable, Permutation, Shoup};
+
+/// Runs a vector kernel where the machine has one; how many of `$len` entries it has done.
+macro_rules! vector {
+    ($len:expr, $($kernel:ident)::+($($argument:expr),*)) => {{
+        #[cfg(target_arch = "x86_64")]
+        let done = if Path::active() == Path::Avx512Ifma {
+            // SAFETY: this path is active only on processors with the features that the kernels ask for.
+            unsafe { ifma::$($kernel)::+($($argument),*) };
+            $len / 8 * 8
+        } else {
+            0
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        done
+    }};
+}
 
 macro_rules! same_length {
     ($first:expr $(, $other:expr)+) => { $(assert_eq!($first.len(), $other.len(), "rows of different length");)+ };
@@ -15,42 +39,57 @@ macro_rules! same_length {
 /// Coefficients to values, in place: output i is f(ψ^e(i)). `row` has n entries.
 pub fn forward(table: &NttTable, row: &mut [u64]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
+    #[cfg(target_arch = "x86_64")]
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::ntt::forward(table.modulus(), vector, row) };
+    }
     portable::forward(table, row);
 }
 
 /// Values to coefficients, in place; undoes [`forward`]. `row` has n entries.
 pub fn inverse(table: &NttTable, row: &mut [u64]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
+    #[cfg(target_arch = "x86_64")]
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::ntt::inverse(table.modulus(), vector, row) };
+    }
     portable::inverse(table, row);
 }
 
 /// a ← a + b.
 pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
     same_length!(a, b);
-    portable::zip_assign(a, b, |a, b| m.add(a, b));
+    let done = vector!(a.len(), rows::add_assign(m, a, b));
+    portable::zip_assign(&mut a[done..], &b[done..], |a, b| m.add(a, b));
 }
 
 /// out ← a + b.
 pub fn add_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     same_length!(out, a, b);
-    portable::zip_into(a, b, out, |a, b| m.add(a, b));
+    let done = vector!(a.len(), rows::add_into(m, a, b, out));
+    portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.add(a, b));
 }
 
 /// a ← a − b.
 pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
     same_length!(a, b);
-    portable::zip_assign(a, b, |a, b| m.sub(a, b));
+    let done = vector!(a.len(), rows::sub_assign(m, a, b));
+    portable::zip_assign(&mut a[done..], &b[done..], |a, b| m.sub(a, b));
 }
 
 /// out ← a − b.
 pub fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     same_length!(out, a, b);
-    portable::zip_into(a, b, out, |a, b| m.sub(a, b));
+    let done = vector!(a.len(), rows::sub_into(m, a, b, out));
+    portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.sub(a, b));
 }
 
 /// a ← −a.
 pub fn neg_assign(m: &Modulus, a: &mut [u64]) {
-    for x in a {
+    let done = vector!(a.len(), rows::neg_assign(m, a));
+    for x in &mut a[done..] {
         *x = m.neg(*x);
     }
 }
@@ -58,26 +97,30 @@ pub fn neg_assign(m: &Modulus, a: &mut [u64]) {
 /// a ← a·b, entry by entry.
 pub fn mul_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
     same_length!(a, b);
-    portable::zip_assign(a, b, |a, b| m.mul(a, b));
+    let done = vector!(a.len(), rows::mul_assign(m, a, b));
+    portable::zip_assign(&mut a[done..], &b[done..], |a, b| m.mul(a, b));
 }
 
 /// out ← a·b, entry by entry.
 pub fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     same_length!(out, a, b);
-    portable::zip_into(a, b, out, |a, b| m.mul(a, b));
+    let done = vector!(a.len(), rows::mul_into(m, a, b, out));
+    portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.mul(a, b));
 }
 
 /// acc ← acc + a·b, entry by entry, reduced at once. For longer sums see [`dot_into`] and [`mac`].
 pub fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     same_length!(acc, a, b);
-    for ((c, &a), &b) in acc.iter_mut().zip(a).zip(b) {
+    let done = vector!(a.len(), rows::mul_add_assign(m, acc, a, b));
+    for ((c, &a), &b) in acc[done..].iter_mut().zip(&a[done..]).zip(&b[done..]) {
         *c = m.add(*c, m.mul(a, b));
     }
 }
 
 /// a ← a·c for a constant c.
 pub fn scale_assign(m: &Modulus, a: &mut [u64], c: Shoup) {
-    for x in a {
+    let done = vector!(a.len(), rows::scale_assign(m, a, c));
+    for x in &mut a[done..] {
         *x = m.mul_shoup(*x, c);
     }
 }
@@ -85,7 +128,8 @@ pub fn scale_assign(m: &Modulus, a: &mut [u64], c: Shoup) {
 /// out ← a·c for a constant c.
 pub fn scale_into(m: &Modulus, a: &[u64], c: Shoup, out: &mut [u64]) {
     same_length!(out, a);
-    for (o, &a) in out.iter_mut().zip(a) {
+    let done = vector!(a.len(), rows::scale_into(m, a, c, out));
+    for (o, &a) in out[done..].iter_mut().zip(&a[done..]) {
         *o = m.mul_shoup(a, c);
     }
 }
@@ -93,23 +137,26 @@ pub fn scale_into(m: &Modulus, a: &[u64], c: Shoup, out: &mut [u64]) {
 /// acc ← acc + a·c for a constant c.
 pub fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup) {
     same_length!(acc, a);
-    portable::zip_assign(acc, a, |s, a| m.add(s, m.mul_shoup(a, c)));
+    let done = vector!(a.len(), rows::scale_add_assign(m, acc, a, c));
+    portable::zip_assign(&mut acc[done..], &a[done..], |s, a| m.add(s, m.mul_shoup(a, c)));
 }
 
 /// a ← (a − t)·c for a constant c: the last step of a rescale or of a division by P.
 pub fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
     same_length!(a, t);
     // a + q − t lies in (0, 2q), a valid lazy operand.
-    portable::zip_assign(a, t, |a, t| m.mul_shoup(a + m.value() - t, c));
+    let done = vector!(a.len(), rows::sub_scale_assign(m, a, t, c));
+    portable::zip_assign(&mut a[done..], &t[done..], |a, t| m.mul_shoup(a + m.value() - t, c));
 }
 
 /// out ← centred(src) mod `to`, where src is canonical modulo `from` and centred means in
 /// [−(p−1)/2, (p−1)/2]. A true reduction: `from` may be larger or smaller than `to`.
 pub fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out: &mut [u64]) {
     same_length!(out, src);
+    let done = vector!(src.len(), rows::reduce_centred_into(from, to, src, out));
     let half = from.value() >> 1;
     let less = to.neg(to.reduce_u64(from.value()));
-    for (o, &x) in out.iter_mut().zip(src) {
+    for (o, &x) in out[done..].iter_mut().zip(&src[done..]) {
         let above = u64::from(x > half).wrapping_neg();
         // Below 2q + q.
         *o = to.canonical4(to.reduce52_lazy(x) + (less & above));
@@ -131,12 +178,16 @@ pub struct CentredTerm<'a> {
 /// centred. At most 1024 terms.
 pub fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
     assert!(terms.len() <= 1024, "too many terms for one word");
-    out.fill(0);
     for term in terms {
         same_length!(out, term.row);
+    }
+    let done = vector!(out.len(), rows::convert_centred_into(to, terms, out));
+    let out = &mut out[done..];
+    out.fill(0);
+    for term in terms {
         let p = term.modulus.value();
         let less = to.neg(to.mul_shoup(to.reduce_u64(p), term.factor));
-        for (o, &x) in out.iter_mut().zip(term.row) {
+        for (o, &x) in out.iter_mut().zip(&term.row[done..]) {
             let above = u64::from(x > p >> 1).wrapping_neg();
             // Each term adds less than 3q < 2^52: 1024 of them stay below 2^62.
             *o = o.wrapping_add(to.mul_lazy(x, term.factor) + (less & above));
@@ -150,7 +201,8 @@ pub fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [
 /// out ← src mod q, for signed integers of any size.
 pub fn reduce_i64_into(m: &Modulus, src: &[i64], out: &mut [u64]) {
     same_length!(out, src);
-    for (o, &x) in out.iter_mut().zip(src) {
+    let done = vector!(src.len(), rows::reduce_i64_into(m, src, out));
+    for (o, &x) in out[done..].iter_mut().zip(&src[done..]) {
         *o = m.reduce_i64(x);
     }
 }
@@ -166,7 +218,8 @@ pub fn reduce_i128_into(m: &Modulus, src: &[i128], out: &mut [u64]) {
 /// out\[i\] ← src\[π(i)\]. Panics if the permutation is of another degree.
 pub fn gather_into(perm: &Permutation, src: &[u64], out: &mut [u64]) {
     same_length!(perm.source(), src, out);
-    for (o, &p) in out.iter_mut().zip(perm.source()) {
+    let done = vector!(src.len(), rows::gather_into(perm.source(), src, out));
+    for (o, &p) in out[done..].iter_mut().zip(&perm.source()[done..]) {
         *o = src[p as usize];
     }
 }
@@ -174,7 +227,8 @@ pub fn gather_into(perm: &Permutation, src: &[u64], out: &mut [u64]) {
 /// acc\[i\] ← acc\[i\] + src\[π(i)\]. Panics if the permutation is of another degree.
 pub fn gather_add_assign(m: &Modulus, perm: &Permutation, acc: &mut [u64], src: &[u64]) {
     same_length!(perm.source(), src, acc);
-    for (o, &p) in acc.iter_mut().zip(perm.source()) {
+    let done = vector!(src.len(), rows::gather_add_assign(m, perm.source(), acc, src));
+    for (o, &p) in acc[done..].iter_mut().zip(&perm.source()[done..]) {
         *o = m.add(*o, src[p as usize]);
     }
 }
@@ -182,7 +236,8 @@ pub fn gather_add_assign(m: &Modulus, perm: &Permutation, acc: &mut [u64], src: 
 /// First term of a deferred sum: lo ← low 52 bits of a·b, hi ← the bits above.
 pub fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     same_length!(lo, hi, a, b);
-    portable::mac_first(lo, hi, a, b);
+    let done = vector!(a.len(), rows::mac_first(lo, hi, a, b));
+    portable::mac_first(&mut lo[done..], &mut hi[done..], &a[done..], &b[done..]);
 }
 
 /// One more term of a deferred sum: lo ← lo + low 52 bits of a·b, hi ← hi + the bits above.
@@ -191,19 +246,22 @@ pub fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
 /// [`crate::Accumulator`] counts for you.
 pub fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     same_length!(lo, hi, a, b);
-    portable::mac(lo, hi, a, b);
+    let done = vector!(a.len(), rows::mac(lo, hi, a, b));
+    portable::mac(&mut lo[done..], &mut hi[done..], &a[done..], &b[done..]);
 }
 
 /// Reduces a deferred sum in place, which then counts as one term.
 pub fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
     same_length!(lo, hi);
-    portable::mac_fold(m, lo, hi);
+    let done = vector!(lo.len(), rows::mac_fold(m, lo, hi));
+    portable::mac_fold(m, &mut lo[done..], &mut hi[done..]);
 }
 
 /// out ← the value of a deferred sum.
 pub fn mac_reduce_into(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     same_length!(out, lo, hi);
-    portable::mac_reduce(m, lo, hi, out);
+    let done = vector!(lo.len(), rows::mac_reduce(m, lo, hi, out));
+    portable::mac_reduce(m, &lo[done..], &hi[done..], &mut out[done..]);
 }
 
 /// out ← Σ a_i·b_i, entry by entry, over any number of pairs; intermediate sums stay in registers.
@@ -211,5 +269,6 @@ pub fn dot_into(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
     for (a, b) in pairs {
         same_length!(out, a, b);
     }
-    portable::dot(m, pairs, out);
+    let done = vector!(out.len(), rows::dot(m, pairs, out));
+    portable::dot(m, pairs, done, &mut out[done..]);
 }

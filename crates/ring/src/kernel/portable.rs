@@ -149,10 +149,11 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
 
 const BLOCK: usize = 64;
 
-pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
+/// Entry k of `out` belongs to entry `skip` + k of the pairs.
+pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mut [u64]) {
     let terms = m.mac_terms();
     for (k, out) in out.chunks_mut(BLOCK).enumerate() {
-        let (start, len) = (k * BLOCK, out.len());
+        let (start, len) = (skip + k * BLOCK, out.len());
         let (mut lo, mut hi) = ([0u64; BLOCK], [0u64; BLOCK]);
         let (lo, hi) = (&mut lo[..len], &mut hi[..len]);
         let mut used = 0;

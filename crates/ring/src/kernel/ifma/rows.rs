@@ -1,0 +1,338 @@
+//! Entry-by-entry operations. They treat whole vectors; the caller hands a rest of fewer than eight entries, which
+//! no row of a ring has, to the portable code.
+
+use super::super::CentredTerm;
+use super::{Q, V, W, add, load, mhi, mlo, splat, store, sub, sub_once};
+use crate::{Modulus, Shoup};
+use std::arch::x86_64::*;
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn map(a: &mut [u64], f: impl Fn(V) -> V) {
+    for a in a.as_chunks_mut().0 {
+        store(a, f(load(a)));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zip(a: &mut [u64], b: &[u64], f: impl Fn(V, V) -> V) {
+    for (a, b) in a.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
+        store(a, f(load(a), load(b)));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn map_into(a: &[u64], out: &mut [u64], f: impl Fn(V) -> V) {
+    for (o, a) in out.as_chunks_mut().0.iter_mut().zip(a.as_chunks().0) {
+        store(o, f(load(a)));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zip_into(a: &[u64], b: &[u64], out: &mut [u64], f: impl Fn(V, V) -> V) {
+    for ((o, a), b) in out.as_chunks_mut().0.iter_mut().zip(a.as_chunks().0).zip(b.as_chunks().0) {
+        store(o, f(load(a), load(b)));
+    }
+}
+
+impl Q {
+    /// a + b, canonical.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn add(&self, a: V, b: V) -> V {
+        sub_once(add(a, b), self.q)
+    }
+
+    /// a − b, canonical.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sub(&self, a: V, b: V) -> V {
+        let d = sub(a, b);
+        _mm512_min_epu64(d, add(d, self.q))
+    }
+}
+
+/// A modulus with 2^52 mod q, for two-word numbers.
+struct Wide {
+    q: Q,
+    radix: W,
+}
+
+impl Wide {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(m: &Modulus) -> Self {
+        Self { q: Q::new(m), radix: W::splat(m.radix()) }
+    }
+
+    /// ≡ hi·2^52 + lo mod q, in [0, 4q), for hi ≡ and lo ≡ any values below 2^52: the sum of hi·(2^52 mod q) and
+    /// lo·1, each reduced to below 2q as in [`Q::mul_onto`] with its own quotient; the quotients are subtracted
+    /// together, their sum being below q + 2^52/q + 2 < 2^52.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn reduce(&self, hi: V, lo: V) -> V {
+        let h = mhi(mhi(self.q.zero, hi, self.radix.quotient), lo, self.q.inverse);
+        mlo(mlo(lo, hi, self.radix.value), h, self.q.minus_q)
+    }
+
+    /// ≡ a·b mod q, in [0, 4q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn product(&self, a: V, b: V) -> V {
+        self.reduce(mhi(self.q.zero, a, b), mlo(self.q.zero, a, b))
+    }
+
+    /// a·b, canonical.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn mul(&self, a: V, b: V) -> V {
+        self.q.canonical4(self.product(a, b))
+    }
+
+    /// The sum held in two words, canonical; hi + (lo ≫ 52) is below 2^52 by the choice of
+    /// [`Modulus::mac_terms`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn sum(&self, lo: V, hi: V) -> V {
+        self.q
+            .canonical4(self.reduce(add(hi, _mm512_srli_epi64::<52>(lo)), _mm512_and_si512(lo, self.q.mask)))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    let q = Q::new(m);
+    zip(a, b, |a, b| q.add(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn add_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    let q = Q::new(m);
+    zip_into(a, b, out, |a, b| q.add(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    let q = Q::new(m);
+    zip(a, b, |a, b| q.sub(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    let q = Q::new(m);
+    zip_into(a, b, out, |a, b| q.sub(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn neg_assign(m: &Modulus, a: &mut [u64]) {
+    let q = Q::new(m);
+    map(a, |a| q.sub(q.zero, a));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mul_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
+    let w = Wide::new(m);
+    zip(a, b, |a, b| w.mul(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+    let w = Wide::new(m);
+    zip_into(a, b, out, |a, b| w.mul(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
+    let w = Wide::new(m);
+    for ((c, a), b) in acc.as_chunks_mut().0.iter_mut().zip(a.as_chunks().0).zip(b.as_chunks().0) {
+        let p = _mm512_and_si512(w.product(load(a), load(b)), w.q.mask);
+        // Below 2q + q.
+        let s = add(sub_once(p, w.q.two_q), load(c));
+        store(c, sub_once(sub_once(s, w.q.two_q), w.q.q));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn scale_assign(m: &Modulus, a: &mut [u64], c: Shoup) {
+    let (q, c) = (Q::new(m), W::splat(c));
+    map(a, |a| sub_once(q.mul(a, c), q.q));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn scale_into(m: &Modulus, a: &[u64], c: Shoup, out: &mut [u64]) {
+    let (q, c) = (Q::new(m), W::splat(c));
+    map_into(a, out, |a| sub_once(q.mul(a, c), q.q));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup) {
+    let (q, c) = (Q::new(m), W::splat(c));
+    // Below q + 2q.
+    zip(acc, a, |s, a| q.canonical4(q.mul_onto(s, a, c)));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
+    let (q, c) = (Q::new(m), W::splat(c));
+    // a + q − t lies in (0, 2q).
+    zip(a, t, |a, t| q.canonical2(q.mul_onto(q.zero, sub(add(a, q.q), t), c)));
+}
+
+/// `less` in the lanes where x is above `half`, else 0.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn above(x: V, half: V, less: V) -> V {
+    _mm512_maskz_mov_epi64(_mm512_cmpgt_epu64_mask(x, half), less)
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out: &mut [u64]) {
+    let q = Q::new(to);
+    let half = splat(from.value() >> 1);
+    let less = splat(to.neg(to.reduce_u64(from.value())));
+    // Below 2q + q.
+    map_into(src, out, |x| q.canonical4(add(q.barrett(x), above(x, half, less))));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
+    let w = Wide::new(to);
+    // A block of sums stays in the first-level cache.
+    for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(64).enumerate() {
+        out.as_flattened_mut().fill(0);
+        for term in terms {
+            let p = term.modulus.value();
+            let (half, factor) = (splat(p >> 1), W::splat(term.factor));
+            let less = splat(to.neg(to.mul_shoup(to.reduce_u64(p), term.factor)));
+            for (o, x) in out.iter_mut().zip(term.row[k * 512..].as_chunks().0) {
+                let x = load(x);
+                // Each term adds less than 3q < 2^52: 1024 of them stay below 2^62.
+                store(o, add(load(o), add(w.q.mul(x, factor), above(x, half, less))));
+            }
+        }
+        for o in out {
+            let sum = load(o);
+            let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
+            store(o, w.q.canonical4(w.reduce(hi, lo)));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn reduce_i64_into(m: &Modulus, src: &[i64], out: &mut [u64]) {
+    let (w, wrap) = (Wide::new(m), splat(m.wrap64()));
+    for (o, x) in out.as_chunks_mut().0.iter_mut().zip(src.as_chunks::<8>().0) {
+        // SAFETY: eight words are readable; the load asks for no alignment.
+        let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+        // As an unsigned number, a negative one is 2^64 too large.
+        let r = w.q.canonical4(w.reduce(_mm512_srli_epi64::<52>(x), _mm512_and_si512(x, w.q.mask)));
+        let excess = _mm512_maskz_mov_epi64(_mm512_cmplt_epi64_mask(x, w.q.zero), wrap);
+        store(o, w.q.sub(r, excess));
+    }
+}
+
+/// Eight entries of π, as the vector they come from and a permutation within it.
+///
+/// Aligned eights of positions differ in the three bits that are the top of brv(i), so their exponents differ by
+/// multiples of order/8; multiplication by the odd g permutes those multiples: aligned eights map onto aligned eights.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn permuted(src: &[[u64; 8]], positions: &[u32; 8]) -> V {
+    // SAFETY: eight half words are readable; the load asks for no alignment.
+    let lanes = unsafe { _mm256_loadu_si256(positions.as_ptr().cast()) };
+    // The instruction reads the low three bits of each index.
+    _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(lanes), load(&src[positions[0] as usize / 8]))
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn gather_into(positions: &[u32], src: &[u64], out: &mut [u64]) {
+    let src = src.as_chunks().0;
+    for (o, p) in out.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
+        store(o, permuted(src, p));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn gather_add_assign(m: &Modulus, positions: &[u32], acc: &mut [u64], src: &[u64]) {
+    let (q, src) = (Q::new(m), src.as_chunks().0);
+    for (o, p) in acc.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
+        store(o, q.add(load(o), permuted(src, p)));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    let zero = splat(0);
+    let words = lo.as_chunks_mut().0.iter_mut().zip(hi.as_chunks_mut().0);
+    for ((l, h), (a, b)) in words.zip(a.as_chunks().0.iter().zip(b.as_chunks().0)) {
+        let (a, b) = (load(a), load(b));
+        store(l, mlo(zero, a, b));
+        store(h, mhi(zero, a, b));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
+    let words = lo.as_chunks_mut().0.iter_mut().zip(hi.as_chunks_mut().0);
+    for ((l, h), (a, b)) in words.zip(a.as_chunks().0.iter().zip(b.as_chunks().0)) {
+        let (a, b) = (load(a), load(b));
+        store(l, mlo(load(l), a, b));
+        store(h, mhi(load(h), a, b));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
+    let w = Wide::new(m);
+    for (l, h) in lo.as_chunks_mut().0.iter_mut().zip(hi.as_chunks_mut().0) {
+        store(l, w.sum(load(l), load(h)));
+        store(h, w.q.zero);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
+    let w = Wide::new(m);
+    zip_into(lo, hi, out, |l, h| w.sum(l, h));
+}
+
+/// Vectors of a row that are summed together in registers.
+const UNROLL: usize = 4;
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
+    let w = Wide::new(m);
+    let terms = m.mac_terms() as usize;
+    for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(UNROLL).enumerate() {
+        let (start, end) = (k * UNROLL * 8, (k * UNROLL + out.len()) * 8);
+        let (mut lo, mut hi) = ([w.q.zero; UNROLL], [w.q.zero; UNROLL]);
+        // A reduced sum counts as one term, so leave room for it in every group.
+        for (g, group) in pairs.chunks(terms - 1).enumerate() {
+            if g > 0 {
+                for (lo, hi) in lo.iter_mut().zip(&mut hi) {
+                    (*lo, *hi) = (w.sum(*lo, *hi), w.q.zero);
+                }
+            }
+            for (a, b) in group {
+                let (a, b) = (a[start..end].as_chunks().0, b[start..end].as_chunks().0);
+                if let (Some(a), Some(b)) = (a.first_chunk::<UNROLL>(), b.first_chunk::<UNROLL>()) {
+                    for j in 0..UNROLL {
+                        let (a, b) = (load(&a[j]), load(&b[j]));
+                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
+                    }
+                } else {
+                    for (j, (a, b)) in a.iter().zip(b).enumerate() {
+                        let (a, b) = (load(a), load(b));
+                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
+                    }
+                }
+            }
+        }
+        for (o, (&lo, &hi)) in out.iter_mut().zip(lo.iter().zip(&hi)) {
+            store(o, w.sum(lo, hi));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Every path of the machine gives the bits of the portable one.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as such")]
+
+use oblivia_base::Prg;
+use oblivia_ring::kernel::{self, CentredTerm, Path};
+use oblivia_ring::{Modulus, NttTable, RingKind, RingShape, prime_below, sample};
+use rand_core::Rng;
+use std::sync::Mutex;
+
+/// The path belongs to the process, tests run side by side.
+static PATH: Mutex<()> = Mutex::new(());
+
+/// The results of `f` on every path but the portable one must equal those on the portable one.
+fn same_on_all_paths<T: PartialEq + std::fmt::Debug>(what: &str, f: impl Fn() -> T) {
+    let guard = PATH.lock();
+    let chosen = Path::active();
+    assert!(Path::Portable.select());
+    let expected = f();
+    for &path in Path::available() {
+        assert!(path.select());
+        assert_eq!(Path::active(), path);
+        assert!(f() == expected, "{what} on {path:?}");
+    }
+    assert!(chosen.select());
+    drop(guard);
+}
+
+fn modulus(bits: u32, step: u64) -> Modulus {
+    Modulus::new(prime_below(bits, step, &[]).unwrap()).unwrap()
+}
+
+/// Random rows and rows at the ends of the range.
+fn rows(m: &Modulus, n: usize) -> Vec<Vec<u64>> {
+    let q = m.value();
+    let mut rng = Prg::new(&[5; 32], "ring path tests", &[&q.to_le_bytes(), &n.to_le_bytes()]);
+    let mut uniform = vec![0; n];
+    sample::uniform_row(m, &mut rng, &mut uniform);
+    let ends = [0, 1, q / 2, q / 2 + 1, q - 2, q - 1];
+    let mixed = (0..n).map(|_| ends[rng.next_u64() as usize % ends.len()]).collect();
+    let alternating = (0..n).map(|i| if i % 2 == 0 { q - 1 } else { 0 }).collect();
+    vec![uniform, mixed, vec![q - 1; n], vec![0; n], alternating]
+}
+
+#[test]
+fn transforms_agree_in_every_size_ring_and_range() {
+    for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
+        for log_n in 3..=17 {
+            let shape = RingShape::new(kind, log_n).unwrap();
+            // Around 2^46, where numbers stop growing through a whole transform, and at both ends.
+            for bits in [26, 34, 39, 45, 46, 47, 48, 50] {
+                let t = NttTable::new(shape, modulus(bits, shape.order())).unwrap();
+                for (k, row) in rows(t.modulus(), t.n()).into_iter().enumerate() {
+                    let transformed = |f: fn(&NttTable, &mut [u64])| {
+                        let (t, row) = (&t, &row);
+                        move || {
+                            let mut row = row.clone();
+                            f(t, &mut row);
+                            row
+                        }
+                    };
+                    let what = format!("{kind:?} log n {log_n}, {bits} bits, row {k}");
+                    same_on_all_paths(&format!("forward {what}"), transformed(kernel::forward));
+                    same_on_all_paths(&format!("inverse {what}"), transformed(kernel::inverse));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn row_operations_agree_on_every_length_and_range() {
+    for m in [2, 3, 14, 26, 34, 45, 47, 48, 49, 50].map(|bits| modulus(bits, 2)) {
+        let c = m.shoup(m.value() - 1);
+        let d = m.shoup(m.value() / 3);
+        for n in [0, 1, 7, 8, 9, 33, 64, 520] {
+            let rows = rows(&m, n);
+            for (a, b) in rows.iter().flat_map(|a| rows.iter().map(move |b| (a, b))) {
+                same_on_all_paths(&format!("q {} length {n}", m.value()), || {
+                    let mut results = Vec::new();
+                    let mut keep = |f: &dyn Fn(&mut [u64])| {
+                        let mut out = a.clone();
+                        f(&mut out);
+                        results.push(out);
+                    };
+                    keep(&|o| kernel::add_assign(&m, o, b));
+                    keep(&|o| kernel::add_into(&m, a, b, o));
+                    keep(&|o| kernel::sub_assign(&m, o, b));
+                    keep(&|o| kernel::sub_into(&m, a, b, o));
+                    keep(&|o| kernel::neg_assign(&m, o));
+                    keep(&|o| kernel::mul_assign(&m, o, b));
+                    keep(&|o| kernel::mul_into(&m, a, b, o));
+                    keep(&|o| kernel::mul_add_assign(&m, o, a, b));
+                    for c in [c, d] {
+                        keep(&|o| kernel::scale_assign(&m, o, c));
+                        keep(&|o| kernel::scale_into(&m, b, c, o));
+                        keep(&|o| kernel::scale_add_assign(&m, o, b, c));
+                        keep(&|o| kernel::sub_scale_assign(&m, o, b, c));
+                    }
+                    results
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_agree_up_to_the_last_term_they_hold() {
+    for m in [3, 26, 34, 45, 48, 50].map(|bits| modulus(bits, 2)) {
+        for n in [8, 13, 40, 72] {
+            let rows = rows(&m, n);
+            same_on_all_paths(&format!("sums, q {} length {n}", m.value()), || {
+                let mut results = Vec::new();
+                let (mut lo, mut hi, mut out) = (vec![9; n], vec![9; n], vec![9; n]);
+                kernel::mac_first(&mut lo, &mut hi, &rows[2], &rows[2]);
+                for k in 1..m.mac_terms() as usize {
+                    kernel::mac(&mut lo, &mut hi, &rows[2 - k % 97 / 96], &rows[2]);
+                }
+                kernel::mac_reduce_into(&m, &lo, &hi, &mut out);
+                results.push((lo.clone(), hi.clone(), out.clone()));
+                kernel::mac_fold(&m, &mut lo, &mut hi);
+                results.push((lo.clone(), hi.clone(), out.clone()));
+                for count in [0, 1, 2, 6, 15, 16, 17, 31, 32, 100] {
+                    let pairs: Vec<(&[u64], &[u64])> =
+                        (0..count).map(|k| (&rows[2 - k % 7 / 6][..], &rows[2 - k % 2][..])).collect();
+                    kernel::dot_into(&m, &pairs, &mut out);
+                    results.push((lo.clone(), hi.clone(), out.clone()));
+                }
+                results
+            });
+        }
+    }
+}
+
+#[test]
+fn changes_of_modulus_agree_between_all_sizes() {
+    let moduli = [3, 26, 34, 45, 50].map(|bits| modulus(bits, 2));
+    for n in [5, 8, 24, 1100] {
+        for from in moduli {
+            for (to, row) in moduli.iter().flat_map(|to| rows(&from, n).into_iter().map(move |r| (to, r))) {
+                same_on_all_paths(&format!("{} to {}, length {n}", from.value(), to.value()), || {
+                    let (mut once, mut sum) = (vec![7; n], vec![7; n]);
+                    kernel::reduce_centred_into(&from, to, &row, &mut once);
+                    let factors = [to.value() - 1, 1, to.value() / 2];
+                    let terms: Vec<_> = (0..40)
+                        .map(|k| CentredTerm { row: &row, modulus: &from, factor: to.shoup(factors[k % 3]) })
+                        .collect();
+                    kernel::convert_centred_into(to, &terms, &mut sum);
+                    (once, sum)
+                });
+            }
+        }
+        let mut rng = Prg::new(&[6; 32], "ring path tests", &[]);
+        let mut signed: Vec<i64> = (0..n).map(|_| rng.next_u64() as i64).collect();
+        signed[..5].copy_from_slice(&[i64::MIN, i64::MAX, -1, 0, i64::MIN + 1]);
+        for m in moduli {
+            same_on_all_paths("integers", || {
+                let mut out = vec![7; n];
+                kernel::reduce_i64_into(&m, &signed, &mut out);
+                out
+            });
+        }
+    }
+}
+
+#[test]
+fn automorphisms_agree_in_both_rings() {
+    for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
+        for log_n in 3..=11 {
+            let shape = RingShape::new(kind, log_n).unwrap();
+            let m = modulus(34, shape.order());
+            let rows = rows(&m, shape.n());
+            let elements = (0..12).map(|r| shape.rotation(r * r)).chain(shape.conjugation());
+            for g in elements.chain([shape.order() - 3]) {
+                let perm = shape.automorphism(g).unwrap();
+                same_on_all_paths(&format!("{kind:?} log n {log_n} g {g}"), || {
+                    let (mut out, mut sum) = (rows[1].clone(), rows[1].clone());
+                    kernel::gather_into(&perm, &rows[0], &mut out);
+                    kernel::gather_add_assign(&m, &perm, &mut sum, &rows[0]);
+                    (out, sum)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn samplers_and_packing_agree() {
+    use oblivia_base::codec::{Reader, Writer};
+    use oblivia_ring::packing;
+    for bits in [2, 3, 8, 14, 26, 33, 34, 39, 45, 50] {
+        let m = modulus(bits, 2);
+        for n in [1, 7, 8, 64, 65, 777, 4096] {
+            same_on_all_paths(&format!("{bits} bits, length {n}"), || {
+                let mut rng = Prg::new(&[8; 32], "ring path tests", &[]);
+                let mut row = vec![0; n];
+                sample::uniform_row(&m, &mut rng, &mut row);
+                let mut w = Writer::new();
+                w.u8(1);
+                packing::write_row(&m, &row, &mut w);
+                let bytes = w.into_bytes();
+                let mut back = vec![0; n];
+                let mut r = Reader::new(&bytes);
+                assert_eq!(r.u8("tag").unwrap(), 1);
+                packing::read_row(&m, &mut r, &mut back).unwrap();
+                r.finish().unwrap();
+                assert_eq!(back, row);
+                (row, bytes, rng.next_u64())
+            });
+        }
+    }
+    for n in [1, 7, 8, 255, 256, 300, 4096] {
+        same_on_all_paths(&format!("integers, length {n}"), || {
+            let mut rng = Prg::new(&[8; 32], "ring path tests", &[]);
+            let (mut t, mut g) = (vec![0; n], vec![0; n]);
+            sample::ternary(&mut rng, &mut t);
+            sample::gaussian(&mut rng, &mut g);
+            (t, g, rng.next_u64())
+        });
+    }
+}
+
+#[test]
+fn this_machine_runs_its_fastest_path_by_default() {
+    let guard = PATH.lock();
+    assert_eq!(Some(&Path::active()), Path::available().last());
+    assert_eq!(Path::available().first(), Some(&Path::Portable));
+    drop(guard);
+}
