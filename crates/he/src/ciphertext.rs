@@ -4,6 +4,7 @@
 use crate::HeError;
 use crate::params::Params;
 use crate::plaintext::{check_params, check_scale};
+use crate::pool::Pooled;
 use crate::public_key::read_params_id;
 use crate::secret_key::UniformSource;
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
@@ -20,8 +21,8 @@ const HEADER_BYTES: usize = 32 + 1 + 8;
 /// The scale is a constant of the plan: operations compare it bit for bit.
 #[derive(Clone)]
 pub struct Ciphertext {
-    pub(crate) c0: Poly<Ntt>,
-    pub(crate) c1: Poly<Ntt>,
+    pub(crate) c0: Pooled,
+    pub(crate) c1: Pooled,
     pub(crate) scale: f64,
     pub(crate) params: Digest,
 }
@@ -77,7 +78,8 @@ impl Ciphertext {
         if c1.rows().any(|row| row.iter().all(|&x| x == 0)) {
             return Err(HeError::Transparent);
         }
-        Ok(Self { c0, c1, scale, params: params.id() })
+        let pool = params.pool();
+        Ok(Self { c0: pool.adopt(c0), c1: pool.adopt(c1), scale, params: params.id() })
     }
 
     /// Refuses a ciphertext of other parameters.
@@ -128,7 +130,10 @@ impl SeededCiphertext {
     pub fn expand(&self, params: &Params, label: &[u8]) -> Result<Ciphertext, HeError> {
         check_params(params, &self.params, "ciphertext")?;
         let c1 = Self::uniform_half(params, self.level(), &self.seed, label);
-        Ok(Ciphertext { c0: self.c0.clone(), c1, scale: self.scale, params: self.params })
+        let pool = params.pool();
+        let mut c0 = pool.take(self.c0.basis());
+        c0.copy_from(&self.c0);
+        Ok(Ciphertext { c0, c1: pool.adopt(c1), scale: self.scale, params: self.params })
     }
 
     /// Bytes of an encoding at `level`.

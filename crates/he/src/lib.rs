@@ -21,6 +21,7 @@ mod key_request;
 pub mod noise;
 mod params;
 mod plaintext;
+mod pool;
 mod public_key;
 mod secret_key;
 pub mod security;

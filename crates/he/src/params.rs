@@ -1,6 +1,7 @@
 //! Parameters: what was asked for ([`ParamsLiteral`]) and what was checked ([`Params`]).
 
 use crate::convert::Conversion;
+use crate::pool::Pool;
 use crate::{HeError, security};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::{Digest, Transcript};
@@ -132,6 +133,7 @@ struct Inner {
     alpha: usize,
     levels: Vec<Level>,
     id: Digest,
+    pool: Arc<Pool>,
 }
 
 /// Everything about one level ℓ, the number of live limbs.
@@ -220,7 +222,7 @@ impl Params {
         let canonical =
             ParamsLiteral { q: Moduli::Primes(q), p: Moduli::Primes(p), ..literal.clone() }.to_bytes();
         id.absorb("literal", &canonical);
-        Ok(Self(Arc::new(Inner { shape, p: p_basis, alpha, levels, id: id.digest() })))
+        Ok(Self(Arc::new(Inner { shape, p: p_basis, alpha, levels, id: id.digest(), pool: Pool::new(&all) })))
     }
 
     /// The parameters with their primes written out.
@@ -303,6 +305,11 @@ impl Params {
     /// log2 of QP.
     pub fn log_qp(&self) -> f64 {
         self.level_data(self.max_level()).qp.log_product()
+    }
+
+    /// Memory for public polynomials.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.0.pool
     }
 
     pub(crate) fn level(&self, what: &'static str, level: usize) -> Result<&Level, HeError> {

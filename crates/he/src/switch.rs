@@ -3,6 +3,7 @@
 use crate::counts::count;
 use crate::evaluation_keys::SwitchingKey;
 use crate::params::{Level, Params};
+use crate::pool::Pooled;
 use oblivia_ring::{Coeff, Ntt, Poly, kernel};
 use std::sync::atomic::AtomicU64;
 
@@ -156,8 +157,8 @@ impl Scratch {
         count(ntt, (last + 1 + k) as u64);
     }
 
-    /// Divides `c` by its last prime, rounds, and drops that limb. ℓ transforms.
-    pub(crate) fn rescale(&mut self, params: &Params, c: &mut Poly<Ntt>, ntt: &AtomicU64) {
+    /// out ← `c` divided by its last prime and rounded, over one limb less. ℓ transforms.
+    pub(crate) fn rescale(&mut self, params: &Params, c: &Poly<Ntt>, out: &mut Poly<Ntt>, ntt: &AtomicU64) {
         let last = c.limbs() - 1;
         let level = params.level_data(last + 1);
         let from = level.q.modulus(last);
@@ -168,9 +169,10 @@ impl Scratch {
             let t = self.row.row_mut(0);
             kernel::reduce_centred_into(from, table.modulus(), self.coeff.row(0), t);
             kernel::forward(table, t);
-            kernel::sub_scale_assign(table.modulus(), c.row_mut(i), t, level.last_inv[i]);
+            let row = out.row_mut(i);
+            row.copy_from_slice(c.row(i));
+            kernel::sub_scale_assign(table.modulus(), row, t, level.last_inv[i]);
         }
-        c.keep_limbs(last);
         count(ntt, (last + 1) as u64);
     }
 
@@ -182,7 +184,7 @@ impl Scratch {
 /// All digits of one element, modulo QP: what hoisted rotations share.
 pub(crate) struct Digits {
     level: usize,
-    polys: Vec<Poly<Ntt>>,
+    polys: Vec<Pooled>,
 }
 
 impl Digits {
@@ -191,7 +193,7 @@ impl Digits {
         let level = params.level_data(c.limbs());
         scratch.prepare_digits(level, c, ntt);
         let decompose = |digit: &crate::params::Digit| {
-            let mut out = Poly::zero(&level.qp);
+            let mut out = params.pool().take(&level.qp);
             for (t, table) in level.qp.tables().enumerate() {
                 let row = out.row_mut(t);
                 if digit.limbs.contains(&t) {

@@ -58,7 +58,8 @@ impl Encryptor {
         rng: &mut dyn EntropySource,
     ) -> Result<Ciphertext, HeError> {
         let (SeededCiphertext { c0, scale, params, .. }, c1) = self.symmetric(sk, pt, &[], rng)?;
-        Ok(Ciphertext { c0, c1, scale, params })
+        let pool = self.params.pool();
+        Ok(Ciphertext { c0: pool.adopt(c0), c1: pool.adopt(c1), scale, params })
     }
 
     fn symmetric(
@@ -102,7 +103,7 @@ impl Encryptor {
         sample::ternary(rng, v.expose_mut());
         let v = small_ntt(&level.qp, v.expose());
         let mut scratch = Scratch::new(params);
-        let mut halves = [Poly::zero(&level.q), Poly::zero(&level.q)];
+        let mut halves = [params.pool().take(&level.q), params.pool().take(&level.q)];
         for (half, (key, out)) in [&pk.b, &pk.a].into_iter().zip(&mut halves).enumerate() {
             let error = error_ntt(&level.qp, rng);
             let acc = &mut scratch.acc[half];

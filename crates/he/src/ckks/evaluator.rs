@@ -4,6 +4,7 @@ use crate::counts::{Counters, OpCounts, count};
 use crate::evaluation_keys::EvaluationKeys;
 use crate::params::Params;
 use crate::plaintext::{Plaintext, ScalarPlaintext, check_params};
+use crate::pool::Pooled;
 use crate::switch::{Digits, Scratch};
 use oblivia_ring::{Ntt, Poly, kernel};
 use std::fmt;
@@ -23,7 +24,7 @@ pub struct Evaluator {
 /// A product of two ciphertexts before relinearisation: (d0, d1, d2) with d0 + d1·s + d2·s².
 #[derive(Clone)]
 pub struct Tensor {
-    pub(super) d: [Poly<Ntt>; 3],
+    pub(super) d: [Pooled; 3],
     pub(super) scale: f64,
 }
 
@@ -51,8 +52,8 @@ impl fmt::Debug for Tensor {
 /// A ciphertext with the decomposition that hoisted rotations share; made by [`Evaluator::hoist`].
 pub struct Hoisted {
     pub(super) digits: Digits,
-    pub(super) c0: Poly<Ntt>,
-    pub(super) c1: Poly<Ntt>,
+    pub(super) c0: Pooled,
+    pub(super) c1: Pooled,
     pub(super) scale: f64,
 }
 
@@ -118,11 +119,12 @@ impl Evaluator {
         if p.level >= x.level() { Ok(()) } else { same_level(op, x.level(), p.level) }
     }
 
-    fn zero(&self, level: usize) -> Poly<Ntt> {
-        Poly::zero(&self.params.level_data(level).q)
+    /// A polynomial to be written: its contents are unspecified.
+    fn blank(&self, level: usize) -> Pooled {
+        self.params.pool().take(&self.params.level_data(level).q)
     }
 
-    fn ciphertext(&self, c0: Poly<Ntt>, c1: Poly<Ntt>, scale: f64) -> Ciphertext {
+    fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: f64) -> Ciphertext {
         Ciphertext { c0, c1, scale, params: self.params.id() }
     }
 
@@ -238,7 +240,7 @@ impl Evaluator {
             same_scale(OP, p0.scale, p.scale)?;
         }
         let level = x0.level();
-        let (mut c0, mut c1) = (self.zero(level), self.zero(level));
+        let (mut c0, mut c1) = (self.blank(level), self.blank(level));
         let q = &self.params.level_data(level).q;
         let mut pairs = Vec::with_capacity(xs.len());
         for (i, m) in q.moduli().enumerate() {
@@ -269,7 +271,7 @@ impl Evaluator {
             same_scale(OP, p0.scale, p.scale)?;
         }
         let level = x0.level();
-        let (mut c0, mut c1) = (self.zero(level), self.zero(level));
+        let (mut c0, mut c1) = (self.blank(level), self.blank(level));
         let q = &self.params.level_data(level).q;
         for (i, m) in q.moduli().enumerate() {
             let factors: Vec<_> = cs.iter().map(|c| m.shoup(m.reduce_i128(c.value))).collect();
@@ -277,6 +279,7 @@ impl Evaluator {
                 let out = if half == 0 { c0.row_mut(i) } else { c1.row_mut(i) };
                 for (t, out) in out.chunks_mut(TILE).enumerate() {
                     let range = t * TILE..t * TILE + out.len();
+                    out.fill(0);
                     for (x, &factor) in xs.iter().zip(&factors) {
                         let x = if half == 0 { x.c0.row(i) } else { x.c1.row(i) };
                         kernel::scale_add_assign(m, out, &x[range.clone()], factor);
@@ -298,7 +301,7 @@ impl Evaluator {
         y.check(&self.params)?;
         same_level("multiply", x.level(), y.level())?;
         let level = x.level();
-        let mut d = [self.zero(level), self.zero(level), self.zero(level)];
+        let mut d = [self.blank(level), self.blank(level), self.blank(level)];
         let [d0, d1, d2] = &mut d;
         for (i, m) in x.c0.basis().moduli().enumerate() {
             let (a0, a1, b0, b1) = (x.c0.row(i), x.c1.row(i), y.c0.row(i), y.c1.row(i));
@@ -317,7 +320,7 @@ impl Evaluator {
     pub fn tensor_square(&self, x: &Ciphertext) -> Result<Tensor, HeError> {
         x.check(&self.params)?;
         let level = x.level();
-        let mut d = [self.zero(level), self.zero(level), self.zero(level)];
+        let mut d = [self.blank(level), self.blank(level), self.blank(level)];
         let [d0, d1, d2] = &mut d;
         for (i, m) in x.c0.basis().moduli().enumerate() {
             let (a0, a1) = (x.c0.row(i), x.c1.row(i));
@@ -359,7 +362,7 @@ impl Evaluator {
         if x.d[0].basis() != q {
             return Err(HeError::ParamsMismatch { what: "product" });
         }
-        let mut out = [self.zero(level), self.zero(level)];
+        let mut out = [self.blank(level), self.blank(level)];
         self.with_scratch(|s| {
             s.inner_product(&self.params, &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
@@ -398,15 +401,7 @@ impl Evaluator {
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
     pub fn rescale_assign(&self, x: &mut Ciphertext) -> Result<(), HeError> {
-        x.check(&self.params)?;
-        self.params.level("rescale", x.level() - 1)?;
-        let q = self.params.rescale_prime(x.level())?;
-        self.with_scratch(|s| {
-            s.rescale(&self.params, &mut x.c0, &self.counters.ntt);
-            s.rescale(&self.params, &mut x.c1, &self.counters.ntt);
-        });
-        x.scale /= q;
-        count(&self.counters.rescale, 1);
+        *x = self.rescale(x)?;
         Ok(())
     }
 
@@ -415,9 +410,17 @@ impl Evaluator {
     /// # Errors
     /// As there.
     pub fn rescale(&self, x: &Ciphertext) -> Result<Ciphertext, HeError> {
-        let mut out = x.clone();
-        self.rescale_assign(&mut out)?;
-        Ok(out)
+        x.check(&self.params)?;
+        let below = x.level() - 1;
+        self.params.level("rescale", below)?;
+        let q = self.params.rescale_prime(x.level())?;
+        let (mut c0, mut c1) = (self.blank(below), self.blank(below));
+        self.with_scratch(|s| {
+            s.rescale(&self.params, &x.c0, &mut c0, &self.counters.ntt);
+            s.rescale(&self.params, &x.c1, &mut c1, &self.counters.ntt);
+        });
+        count(&self.counters.rescale, 1);
+        Ok(self.ciphertext(c0, c1, x.scale / q))
     }
 
     /// Forgets limbs down to `level`; the value stays.
@@ -462,8 +465,8 @@ impl Evaluator {
         s: &mut Scratch,
         c0: &Poly<Ntt>,
         permutation: &oblivia_ring::Permutation,
-    ) -> (Poly<Ntt>, Poly<Ntt>) {
-        let (mut out0, mut out1) = (self.zero(c0.limbs()), self.zero(c0.limbs()));
+    ) -> (Pooled, Pooled) {
+        let (mut out0, mut out1) = (self.blank(c0.limbs()), self.blank(c0.limbs()));
         s.mod_down(&self.params, 0, &self.counters.ntt, |i, row| {
             kernel::add_assign(c0.basis().modulus(i), row, c0.row(i));
             kernel::gather_into(permutation, row, out0.row_mut(i));
@@ -474,14 +477,17 @@ impl Evaluator {
         (out0, out1)
     }
 
+    fn digits(&self, x: &Ciphertext) -> Digits {
+        self.with_scratch(|s| Digits::new(&self.params, &x.c1, s, &self.counters.ntt))
+    }
+
     /// Decomposes a ciphertext once for any number of rotations. d(ℓ+k) transforms.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
     pub fn hoist(&self, x: &Ciphertext) -> Result<Hoisted, HeError> {
         x.check(&self.params)?;
-        let digits = self.with_scratch(|s| Digits::new(&self.params, &x.c1, s, &self.counters.ntt));
-        Ok(Hoisted { digits, c0: x.c0.clone(), c1: x.c1.clone(), scale: x.scale })
+        Ok(Hoisted { digits: self.digits(x), c0: x.c0.clone(), c1: x.c1.clone(), scale: x.scale })
     }
 
     /// A rotation of a hoisted ciphertext. 2(ℓ+k) transforms.
@@ -492,17 +498,28 @@ impl Evaluator {
         if *x.c0.basis() != self.params.level("rotate", x.level())?.q {
             return Err(HeError::ParamsMismatch { what: "hoisted ciphertext" });
         }
+        self.rotate_digits(&x.digits, &x.c0, &x.c1, x.scale, left)
+    }
+
+    fn rotate_digits(
+        &self,
+        digits: &Digits,
+        c0: &Pooled,
+        c1: &Pooled,
+        scale: f64,
+        left: usize,
+    ) -> Result<Ciphertext, HeError> {
         let step = left % self.params.slots();
         if step == 0 {
-            return Ok(self.ciphertext(x.c0.clone(), x.c1.clone(), x.scale));
+            return Ok(self.ciphertext(c0.clone(), c1.clone(), scale));
         }
-        let key = self.keys.rotation(step, x.level())?;
+        let key = self.keys.rotation(step, c0.limbs())?;
         let out = self.with_scratch(|s| {
-            s.inner_product_hoisted(&self.params, &x.digits, &key.key);
-            self.finish_rotation(s, &x.c0, &key.permutation)
+            s.inner_product_hoisted(&self.params, digits, &key.key);
+            self.finish_rotation(s, c0, &key.permutation)
         });
         count(&self.counters.hoisted, 1);
-        Ok(self.ciphertext(out.0, out.1, x.scale))
+        Ok(self.ciphertext(out.0, out.1, scale))
     }
 
     /// The rotations of x by all `lefts`, in order, from one decomposition: d(ℓ+k) transforms, 2(ℓ+k) more per
@@ -519,8 +536,8 @@ impl Evaluator {
         if lefts.iter().all(|l| l % slots == 0) {
             return Ok(lefts.iter().map(|_| x.clone()).collect());
         }
-        let hoisted = self.hoist(x)?;
-        lefts.iter().map(|&l| self.rotate_from(&hoisted, l)).collect()
+        let digits = self.digits(x);
+        lefts.iter().map(|&l| self.rotate_digits(&digits, &x.c0, &x.c1, x.scale, l)).collect()
     }
 }
 

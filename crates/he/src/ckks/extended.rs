@@ -12,6 +12,7 @@ use crate::ciphertext::Ciphertext;
 use crate::counts::count;
 use crate::params::Level;
 use crate::plaintext::{Plaintext, check_params};
+use crate::pool::Pooled;
 use oblivia_base::Digest;
 use oblivia_ring::{Ntt, Poly, kernel};
 use std::fmt;
@@ -19,7 +20,7 @@ use std::fmt;
 /// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e).
 #[derive(Clone)]
 pub struct ExtendedCiphertext {
-    a: [Poly<Ntt>; 2],
+    a: [Pooled; 2],
     level: usize,
     scale: f64,
     params: Digest,
@@ -54,13 +55,14 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
 }
 
 impl Evaluator {
-    fn extended(&self, a: [Poly<Ntt>; 2], level: usize, scale: f64) -> ExtendedCiphertext {
+    fn extended(&self, a: [Pooled; 2], level: usize, scale: f64) -> ExtendedCiphertext {
         ExtendedCiphertext { a, level, scale, params: self.params.id() }
     }
 
-    fn extended_zero(&self, level: usize) -> [Poly<Ntt>; 2] {
+    /// Two polynomials modulo QP to be written.
+    fn extended_pair(&self, level: usize) -> [Pooled; 2] {
         let qp = &self.params.level_data(level).qp;
-        [Poly::zero(qp), Poly::zero(qp)]
+        [self.params.pool().take(qp), self.params.pool().take(qp)]
     }
 
     /// A rotation of a hoisted ciphertext that stays modulo QP: no transform.
@@ -74,8 +76,9 @@ impl Evaluator {
             return Err(HeError::ParamsMismatch { what: "hoisted ciphertext" });
         }
         let step = left % self.params.slots();
-        let mut out = self.extended_zero(l);
+        let mut out = self.extended_pair(l);
         if step == 0 {
+            out.iter_mut().for_each(|out| out.set_zero());
             add_times_p(level, &mut out[0], &x.c0);
             add_times_p(level, &mut out[1], &x.c1);
             return Ok(self.extended(out, l, x.scale));
@@ -115,7 +118,7 @@ impl Evaluator {
                 same_level(OP, l, if p.is_extended() { p.level } else { 0 })?;
             }
         }
-        let mut out = self.extended_zero(l);
+        let mut out = self.extended_pair(l);
         let mut pairs = Vec::with_capacity(xs.len());
         for (i, m) in self.params.level_data(l).qp.moduli().enumerate() {
             for (half, out) in out.iter_mut().enumerate() {
@@ -162,8 +165,8 @@ impl Evaluator {
         }
         let level = self.params.level("rotate", x.level)?;
         let key = self.keys.rotation(step, x.level)?;
-        let mut out = self.extended_zero(x.level);
-        let mut c1 = Poly::zero(&level.q);
+        let mut out = self.extended_pair(x.level);
+        let mut c1 = self.params.pool().take(&level.q);
         self.with_scratch(|s| {
             s.acc[1].reset(&level.qp);
             s.acc[1].copy_from(&x.a[1]);
@@ -185,7 +188,7 @@ impl Evaluator {
     pub fn reduce(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
         check_params(&self.params, &x.params, "ciphertext")?;
         let q = &self.params.level("reduce", x.level)?.q;
-        let mut out = [Poly::zero(q), Poly::zero(q)];
+        let mut out = [self.params.pool().take(q), self.params.pool().take(q)];
         self.with_scratch(|s| {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());
@@ -206,7 +209,7 @@ impl Evaluator {
     pub fn reduce_rescale(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
         check_params(&self.params, &x.params, "ciphertext")?;
         let below = &self.params.level("rescale", x.level - 1)?.q;
-        let mut out = [Poly::zero(below), Poly::zero(below)];
+        let mut out = [self.params.pool().take(below), self.params.pool().take(below)];
         self.with_scratch(|s| {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());

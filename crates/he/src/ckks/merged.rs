@@ -4,7 +4,7 @@ use super::evaluator::{Evaluator, Tensor};
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
-use oblivia_ring::{Poly, kernel};
+use oblivia_ring::kernel;
 
 impl Evaluator {
     /// [`Evaluator::relinearise`], then [`Evaluator::rescale_assign`], with one division by P·q_{ℓ−1}: the rescale
@@ -20,7 +20,7 @@ impl Evaluator {
         if *x.d[0].basis() != level.q {
             return Err(HeError::ParamsMismatch { what: "product" });
         }
-        let mut out = [Poly::zero(below), Poly::zero(below)];
+        let mut out = [self.params.pool().take(below), self.params.pool().take(below)];
         self.with_scratch(|s| {
             s.inner_product(&self.params, &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
