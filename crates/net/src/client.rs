@@ -79,7 +79,7 @@ pub async fn connect(address: &str, tls: &ClientTls, options: &ConnectOptions) -
         connected.map_err(|e| link_error(&e, "during the TLS handshake"))
     };
     let stream = within(Some(options.timeout), "the TLS handshake", handshake).await?;
-    let secured = Secured::of(stream.get_ref().1).map_err(LinkError::Tls)?;
+    let secured = Secured::of(stream.get_ref().1, tls.identity.fingerprint()).map_err(LinkError::Tls)?;
     let stream: BoxStream = Box::new(stream);
     StreamWire::secured(stream, &link, secured).map_err(|e| LinkError::Io(e.to_string()))
 }

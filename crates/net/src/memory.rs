@@ -1,9 +1,8 @@
 //! A link inside one process: two queues. It needs no runtime and no timer.
 
 use crate::frame::{Header, aborted, judge, next_sequence};
-use oblivia_base::Digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
-use oblivia_protocol::{BoxFuture, Expect, Kind, LinkError, Wire};
+use oblivia_protocol::{BoxFuture, Expect, Identities, Kind, LinkError, Wire};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// One end of a link inside one process. It checks kinds, lengths and order as every link does; it has no
@@ -16,7 +15,7 @@ pub struct MemoryWire {
     due: u32,
     failed: Option<LinkError>,
     binding: Option<[u8; 32]>,
-    peer: Option<Digest>,
+    ends: Option<Identities>,
 }
 
 /// Two connected ends without binding and identities.
@@ -32,7 +31,7 @@ impl MemoryWire {
         incoming: UnboundedReceiver<(Header, Vec<u8>)>,
     ) -> Self {
         let outgoing = Some(outgoing);
-        Self { outgoing, incoming, sent: 0, due: 0, failed: None, binding: None, peer: None }
+        Self { outgoing, incoming, sent: 0, due: 0, failed: None, binding: None, ends: None }
     }
 
     /// What [`Wire::binding`] answers. Nothing stands behind it: for tests.
@@ -42,10 +41,10 @@ impl MemoryWire {
         self
     }
 
-    /// What [`Wire::peer_identity`] answers. Nothing stands behind it: for tests.
+    /// What [`Wire::identities`] answers. Nothing stands behind it: for tests.
     #[must_use]
-    pub fn with_peer_identity(mut self, peer: Digest) -> Self {
-        self.peer = Some(peer);
+    pub fn with_identities(mut self, ends: Identities) -> Self {
+        self.ends = Some(ends);
         self
     }
 
@@ -109,8 +108,8 @@ impl Wire for MemoryWire {
         self.binding
     }
 
-    fn peer_identity(&self) -> Option<Digest> {
-        self.peer
+    fn identities(&self) -> Option<Identities> {
+        self.ends
     }
 }
 
@@ -118,6 +117,7 @@ impl Wire for MemoryWire {
 mod tests {
     use super::*;
     use crate::fuzz::ready;
+    use oblivia_base::Digest;
     use oblivia_base::codec::Encode;
     use oblivia_protocol::Notice;
 
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(ready(b.recv(Expect::at_most(Kind::Hello, 9))), Ok(vec![1]));
         assert_eq!(ready(b.recv(Expect::exactly(Kind::System(3), 5))), Ok(vec![2; 5]));
         assert_eq!(ready(a.recv(Expect::exactly(Kind::Offer, 0))), Ok(vec![]));
-        assert_eq!((a.binding(), a.peer_identity()), (None, None));
+        assert_eq!((a.binding(), a.identities()), (None, None));
     }
 
     #[test]
@@ -153,26 +153,27 @@ mod tests {
     #[test]
     fn what_was_sent_before_the_end_still_arrives_and_then_the_link_is_closed() {
         let (mut a, mut b) = pair();
-        ready(a.send(Kind::Done, vec![])).unwrap();
+        ready(a.send(Kind::System(9), vec![])).unwrap();
         ready(a.finish()).unwrap();
-        assert!(ready(a.send(Kind::Done, vec![])).is_err());
-        ready(b.recv(Expect::exactly(Kind::Done, 0))).unwrap();
-        assert!(matches!(ready(b.recv(Expect::exactly(Kind::Done, 0))), Err(LinkError::Closed { .. })));
-        ready(b.send(Kind::Done, vec![])).unwrap();
-        ready(a.recv(Expect::exactly(Kind::Done, 0))).unwrap();
+        assert!(ready(a.send(Kind::System(9), vec![])).is_err());
+        ready(b.recv(Expect::exactly(Kind::System(9), 0))).unwrap();
+        assert!(matches!(ready(b.recv(Expect::exactly(Kind::System(9), 0))), Err(LinkError::Closed { .. })));
+        ready(b.send(Kind::System(9), vec![])).unwrap();
+        ready(a.recv(Expect::exactly(Kind::System(9), 0))).unwrap();
     }
 
     #[test]
     fn sending_to_a_dropped_peer_says_closed() {
         let (mut a, b) = pair();
         drop(b);
-        assert!(matches!(ready(a.send(Kind::Done, vec![])), Err(LinkError::Closed { .. })));
+        assert!(matches!(ready(a.send(Kind::System(9), vec![])), Err(LinkError::Closed { .. })));
     }
 
     #[test]
     fn binding_and_identity_are_what_the_test_says() {
         let (a, _b) = pair();
-        let a = a.with_binding([3; 32]).with_peer_identity(Digest([4; 32]));
-        assert_eq!((a.binding(), a.peer_identity()), (Some([3; 32]), Some(Digest([4; 32]))));
+        let ends = Identities { own: Digest([4; 32]), peer: Digest([5; 32]) };
+        let a = a.with_binding([3; 32]).with_identities(ends);
+        assert_eq!((a.binding(), a.identities()), (Some([3; 32]), Some(ends)));
     }
 }

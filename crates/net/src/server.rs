@@ -204,6 +204,7 @@ impl Server {
         let sessions = Arc::new(Gauge::new(limits.max_sessions));
         let host = Arc::new(Host {
             tls,
+            fingerprint: options.identity.fingerprint(),
             link: LinkOptions {
                 idle_timeout: limits.idle_timeout,
                 max_message_bytes: limits.max_message_bytes,
@@ -305,6 +306,7 @@ async fn interrupted() -> std::io::Result<()> {
 /// What every connection needs.
 struct Host {
     tls: TlsAcceptor,
+    fingerprint: Digest,
     link: LinkOptions,
     handshake_timeout: Duration,
     sessions: Arc<Gauge>,
@@ -366,7 +368,7 @@ impl Host {
             Ok(Err(error)) => return tracing::info!(%address, %error, "TLS handshake failed"),
             Err(_) => return tracing::info!(%address, "TLS handshake took too long"),
         };
-        let secured = match Secured::of(stream.get_ref().1) {
+        let secured = match Secured::of(stream.get_ref().1, self.fingerprint) {
             Ok(secured) => secured,
             Err(error) => return tracing::info!(%address, %error, "client refused"),
         };
@@ -391,7 +393,7 @@ impl Host {
         let session = self.next.fetch_add(1, Ordering::Relaxed);
         let io = SessionIo {
             wire: Box::new(wire),
-            client: secured.peer,
+            client: secured.ends.peer,
             address,
             session,
             memory: self.memory.clone(),

@@ -10,9 +10,8 @@ use crate::frame::{FrameReader, ReadLimits, within};
 use crate::tls::Secured;
 use crate::writer::{Queue, queue};
 use crate::{Error, MemoryBudget};
-use oblivia_base::Digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
-use oblivia_protocol::{BoxFuture, Expect, Kind, LinkError, Notice, Wire};
+use oblivia_protocol::{BoxFuture, Expect, Identities, Kind, LinkError, Notice, Wire};
 use std::any::Any;
 use std::future::pending;
 use std::time::Duration;
@@ -210,8 +209,8 @@ impl<S: ByteStream + 'static> Wire for StreamWire<S> {
         self.secured.map(|s| s.binding)
     }
 
-    fn peer_identity(&self) -> Option<Digest> {
-        self.secured.map(|s| s.peer)
+    fn identities(&self) -> Option<Identities> {
+        self.secured.map(|s| s.ends)
     }
 }
 
@@ -254,6 +253,6 @@ async fn linger<S: ByteStream>(
 
 impl<S: ByteStream + 'static> std::fmt::Debug for StreamWire<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamWire").field("peer", &self.secured.map(|s| s.peer)).finish_non_exhaustive()
+        f.debug_struct("StreamWire").field("peer", &self.secured.map(|s| s.ends.peer)).finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@
 use crate::Error;
 use crate::identity::Identity;
 use oblivia_base::Digest;
+use oblivia_protocol::Identities;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -31,7 +32,7 @@ pub(crate) const ALPN: &[u8] = b"oblivia/1";
 /// The label under which [`Wire::binding`](oblivia_protocol::Wire::binding) is exported.
 ///
 /// The TLS 1.3 exporter covers the handshake up to the server's Finished (RFC 8446 §7.1), so it does not
-/// cover the client's certificate: a transcript absorbs the client's identity beside it.
+/// cover the client's certificate: the session digest absorbs both identities beside it.
 pub const EXPORTER_LABEL: &str = "EXPORTER-oblivia-session-v1";
 
 /// How a client knows that it talks to the right server.
@@ -156,12 +157,12 @@ fn store(pem: &[u8]) -> Result<RootCertStore, Error> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secured {
     pub(crate) binding: [u8; 32],
-    pub(crate) peer: Digest,
+    pub(crate) ends: Identities,
 }
 
 impl Secured {
-    /// Checks the negotiated protocol and reads binding and peer.
-    pub(crate) fn of<D>(connection: &rustls::ConnectionCommon<D>) -> Result<Self, String> {
+    /// Checks the negotiated protocol and reads binding and peer; `own` is the key this end signed with.
+    pub(crate) fn of<D>(connection: &rustls::ConnectionCommon<D>, own: Digest) -> Result<Self, String> {
         if connection.alpn_protocol() != Some(ALPN) {
             return Err("the peer does not speak oblivia/1 (no such application protocol offered)".into());
         }
@@ -171,7 +172,7 @@ impl Secured {
         let binding = connection
             .export_keying_material([0; 32], EXPORTER_LABEL.as_bytes(), None)
             .map_err(|e| e.to_string())?;
-        Ok(Self { binding, peer })
+        Ok(Self { binding, ends: Identities { own, peer } })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Messages each side sends: two long ones and `Done`.
+/// Messages each side sends: two long ones and an empty one.
 const MESSAGES: u64 = 3;
 /// Below it everything is a fault that was waited out; much longer than any delay injected here.
 const IDLE: Duration = Duration::from_secs(2);
@@ -26,8 +26,8 @@ async fn client(wire: &mut dyn Wire) -> Result<(), LinkError> {
         let answer = wire.recv(Expect::exactly(Kind::System(i), 40_000)).await?;
         assert!(answer == body(i, 99), "a wrong answer got through");
     }
-    wire.send(Kind::Done, vec![]).await?;
-    wire.recv(Expect::exactly(Kind::Done, 0)).await?;
+    wire.send(Kind::System(9), vec![]).await?;
+    wire.recv(Expect::exactly(Kind::System(9), 0)).await?;
     wire.finish().await
 }
 
@@ -37,8 +37,8 @@ async fn server(wire: &mut dyn Wire) -> Result<(), LinkError> {
         assert!(question == body(i, 0), "a wrong question got through");
         wire.send(Kind::System(i), body(i, 99)).await?;
     }
-    wire.recv(Expect::exactly(Kind::Done, 0)).await?;
-    wire.send(Kind::Done, vec![]).await?;
+    wire.recv(Expect::exactly(Kind::System(9), 0)).await?;
+    wire.send(Kind::System(9), vec![]).await?;
     wire.finish().await
 }
 

@@ -99,13 +99,13 @@ async fn a_queue_that_empties_lets_send_go_on() {
             near.send(Kind::System(i), vec![i; 9_000]).await?;
         }
         // One message may be larger than the queue.
-        near.send(Kind::Done, vec![1; 50_000]).await?;
+        near.send(Kind::System(9), vec![1; 50_000]).await?;
         near.finish().await
     });
     for i in 0..50u8 {
         assert_eq!(far.recv(Expect::exactly(Kind::System(i), 9_000)).await.unwrap(), [i; 9_000]);
     }
-    far.recv(Expect::exactly(Kind::Done, 50_000)).await.unwrap();
+    far.recv(Expect::exactly(Kind::System(9), 50_000)).await.unwrap();
     sender.await.unwrap().unwrap();
 }
 
@@ -158,7 +158,7 @@ async fn an_oversize_an_undersize_and_an_unexpected_message_are_refused_by_the_r
     let cases = [
         (Expect::at_most(Kind::System(0), 99), "100 bytes"),
         (Expect::exactly(Kind::System(0), 101), "100 bytes"),
-        (Expect::at_most(Kind::Done, 1000), "Done"),
+        (Expect::at_most(Kind::System(9), 1000), "System(9)"),
     ];
     for (expect, part) in cases {
         let server = Server::bind(options(), echo).unwrap();

@@ -130,7 +130,7 @@ fn bodies_and_handlers_share_one_memory_budget_and_an_excess_fails_one_session_o
         let answer = u8::from(room.is_ok());
         io.wire.send(Kind::Offer, vec![answer; 64]).await?;
         // Holds both until the client says so.
-        io.wire.recv(Expect::exactly(Kind::Done, 0)).await?;
+        io.wire.recv(Expect::exactly(Kind::System(9), 0)).await?;
         Ok(())
     })
     .unwrap();
@@ -150,7 +150,7 @@ fn bodies_and_handlers_share_one_memory_budget_and_an_excess_fails_one_session_o
                 Err(e) => assert!(!fits && matches!(e, LinkError::Closed { .. }), "{size}: {e}"),
             }
         }
-        first.send(Kind::Done, vec![]).await.unwrap();
+        first.send(Kind::System(9), vec![]).await.unwrap();
         first.finish().await.unwrap();
     });
     wait_until("the memory to be given back", || server.memory().used_bytes() == 0);
@@ -227,7 +227,7 @@ fn shutdown_lets_running_sessions_finish_and_takes_no_new_ones() {
         io.shutdown.wait().await;
         assert!(io.shutdown.requested());
         io.wire.recv(Expect::at_most(Kind::Hello, 9)).await?;
-        io.wire.send(Kind::Done, vec![7]).await?;
+        io.wire.send(Kind::System(9), vec![7]).await?;
         io.wire.finish().await?;
         Ok(())
     })
@@ -242,7 +242,7 @@ fn shutdown_lets_running_sessions_finish_and_takes_no_new_ones() {
         let e = connect(&address, &client, &ConnectOptions::default()).await.unwrap_err();
         assert!(e.to_string().contains("is the server running"), "{e}");
         wire.send(Kind::Hello, vec![]).await.unwrap();
-        assert_eq!(wire.recv(Expect::at_most(Kind::Done, 9)).await, Ok(vec![7]));
+        assert_eq!(wire.recv(Expect::at_most(Kind::System(9), 9)).await, Ok(vec![7]));
         wire.finish().await.unwrap();
         drop(wire);
     });

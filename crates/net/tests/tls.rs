@@ -8,7 +8,7 @@ use oblivia_base::Digest;
 use oblivia_net::{
     ClientPolicy, ClientTls, ConnectOptions, Identity, Owner, Server, ServerCheck, SessionIo, connect,
 };
-use oblivia_protocol::{Error, Expect, Kind, LinkError, Wire};
+use oblivia_protocol::{Error, Expect, Identities, Kind, LinkError, Wire};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -40,7 +40,8 @@ async fn both_ends_see_one_binding_and_each_others_key_and_no_two_connections_sh
         let seen = greeting(&mut wire).await.unwrap();
         assert_eq!(wire.binding().unwrap(), seen[..32]);
         assert_eq!(client.identity.fingerprint().0, seen[32..]);
-        assert_eq!(wire.peer_identity(), Some(server.fingerprint()));
+        let ends = Identities { own: client.identity.fingerprint(), peer: server.fingerprint() };
+        assert_eq!(wire.identities(), Some(ends));
         bindings.insert(wire.binding());
     }
     assert_eq!(bindings.len(), 3);

@@ -2,7 +2,7 @@
 
 use crate::cost::{Phase, Traffic};
 use crate::error::Error;
-use crate::wire::{Expect, HEADER_BYTES, Kind, LinkError, Wire};
+use crate::wire::{Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};
 use crate::{Role, cost::PhaseTraffic};
 use std::collections::BTreeMap;
 
@@ -108,6 +108,11 @@ impl Channel {
     /// Keying material of the secure channel to `peer`.
     pub fn binding(&self, peer: Role) -> Option<[u8; 32]> {
         self.peers.get(&peer).and_then(|w| w.binding())
+    }
+
+    /// Who is at the ends of the link to `peer`.
+    pub fn identities(&self, peer: Role) -> Option<Identities> {
+        self.peers.get(&peer).and_then(|w| w.identities())
     }
 
     /// Queues a message to `peer`.

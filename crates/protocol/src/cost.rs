@@ -141,7 +141,7 @@ impl AddAssign for OpCounts {
 
 /// What a plan declares: traffic of the system's messages and operations on the server.
 ///
-/// The messages that agree on the plan (hello, offer, accept, done) are the session's and are added by
+/// The messages that agree on the plan (hello, offer, accept) are the session's and are added by
 /// [`crate::session::agreement_traffic`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Cost {

@@ -26,4 +26,4 @@ pub use plan::{Choices, Digest32, ErrorBound, Plan, Wish};
 pub use receipt::{Receipt, Seconds};
 pub use role::Role;
 pub use system::{Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};
-pub use wire::{BoxFuture, Expect, HEADER_BYTES, Kind, LinkError, Wire};
+pub use wire::{BoxFuture, Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};

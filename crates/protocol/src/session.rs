@@ -6,8 +6,8 @@
 //! client → server   Accept  digest of the plan the client derived from the choices
 //! ```
 //!
-//! The server compares the digest with its own. Both then hash hello, offer, plan and the TLS exporter into
-//! the session digest. Key material of the system follows.
+//! The server compares the digest with its own. Both then hash hello, offer, plan, the TLS exporter and the
+//! identities of client and server into the session digest. Key material of the system follows.
 
 use crate::channel::Channel;
 use crate::cost::{Phase, Traffic};
@@ -286,6 +286,16 @@ fn session_digest(channel: &Channel, peer: Role, hello: &Hello, offer: &[u8], pl
     match channel.binding(peer) {
         Some(exporter) => t.absorb("channel", &exporter),
         None => t.absorb("no channel", b""),
+    }
+    // The exporter does not cover the client's certificate.
+    match channel.identities(peer) {
+        Some(ends) => {
+            let (client, server) =
+                if peer == Role::Server { (ends.own, ends.peer) } else { (ends.peer, ends.own) };
+            t.absorb("client", &client.0);
+            t.absorb("server", &server.0);
+        }
+        None => t.absorb("no identities", b""),
     }
     t.digest()
 }

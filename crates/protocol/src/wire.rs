@@ -1,5 +1,6 @@
 //! What a protocol sees of the network: typed, bounded messages to one peer.
 
+use oblivia_base::Digest;
 use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
@@ -25,8 +26,6 @@ pub enum Kind {
     Accept,
     /// Either side: the session ends here; carries one notice code.
     Abort,
-    /// Either side: orderly end.
-    Done,
     /// A message of the running system, numbered by the system.
     System(u8),
 }
@@ -39,7 +38,6 @@ impl Kind {
             Self::Offer => 2,
             Self::Accept => 3,
             Self::Abort => 4,
-            Self::Done => 5,
             Self::System(i) => 0x100 | u16::from(i),
         }
     }
@@ -51,7 +49,6 @@ impl Kind {
             2 => Some(Self::Offer),
             3 => Some(Self::Accept),
             4 => Some(Self::Abort),
-            5 => Some(Self::Done),
             c if c & 0xff00 == 0x100 => Some(Self::System((c & 0xff) as u8)),
             _ => None,
         }
@@ -169,6 +166,15 @@ pub enum LinkError {
     Io(String),
 }
 
+/// Who is at the two ends of a link: hashes of the public keys that signed the handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identities {
+    /// This end.
+    pub own: Digest,
+    /// The other end.
+    pub peer: Digest,
+}
+
 /// A link to one peer: memory, TLS, shaped, faulty.
 ///
 /// `send` queues: it returns when the message is on its way to the writer, so two parties that both send
@@ -183,6 +189,6 @@ pub trait Wire: Send {
     /// Keying material exported from the secure channel (RFC 8446 §7.5), equal on both ends and unique to
     /// this connection; `None` on links that have none.
     fn binding(&self) -> Option<[u8; 32]>;
-    /// Hash of the peer's public key, where the link authenticates it.
-    fn peer_identity(&self) -> Option<oblivia_base::Digest>;
+    /// Who is at both ends, where the link authenticates them.
+    fn identities(&self) -> Option<Identities>;
 }

@@ -34,10 +34,10 @@ pub(crate) async fn dial(server: &Server) -> Result<TlsWire, LinkError> {
     connect(&server.local_addr().to_string(), &client_of(server), &options).await
 }
 
-/// Answers every `System(0)` with its body reversed until `Done`.
+/// Answers every `System(0)` with its body reversed until an empty one.
 pub(crate) async fn echo(mut io: SessionIo) -> Result<(), Error> {
     let binding = io.wire.binding().ok_or(Error::Misuse("no binding".into()))?;
-    assert_eq!(io.wire.peer_identity(), Some(io.client));
+    assert_eq!(io.wire.identities().map(|ends| ends.peer), Some(io.client));
     io.wire.send(Kind::Offer, [&binding[..], &io.client.0[..]].concat()).await?;
     loop {
         let mut body = io.wire.recv(Expect::at_most(Kind::System(0), 1 << 28)).await?;
