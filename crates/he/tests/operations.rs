@@ -292,8 +292,10 @@ fn scalar_sums_reach_every_coefficient_of_a_large_ring() {
     let (x, y) = (reals(1, 4096), reals(2, 4096));
     let (cx, cy) = (b.encrypt(&x, 2, SCALE), b.encrypt(&y, 2, SCALE));
     let scalars = [0.5, -0.25].map(|c| ScalarPlaintext::new(c, 1024.0).unwrap());
+    // The second sum is written into the memory of the first.
+    drop(b.evaluator.dot_scalar(&[&cx, &cy], &scalars).unwrap());
     let dot = b.evaluator.dot_scalar(&[&cx, &cy], &scalars).unwrap();
     let expected: Vec<f64> = x.iter().zip(&y).map(|(x, y)| 0.5 * x - 0.25 * y).collect();
     assert!(max_error(&b.decrypt(&dot), &expected) < 1e-6);
-    assert_eq!(b.evaluator.take_counts().scalar_mul, 2);
+    assert_eq!(b.evaluator.take_counts().scalar_mul, 4);
 }
