@@ -4,16 +4,19 @@
 //! - [`codec`]: the bounded binary codec of the wire; decoding is validation.
 //! - [`seed`]: seeds, domain-separated pseudo-random generators and the entropy of a session.
 //! - [`transcript`]: length-prefixed, domain-tagged hashing.
+//! - [`OpCounts`]: homomorphic operations, counted before and while they run.
 //! - [`blame`]: who is at fault when something fails, the first question every error answers.
 #![forbid(unsafe_code)]
 
 pub mod blame;
 pub mod codec;
+mod ops;
 mod secret;
 pub mod seed;
 pub mod transcript;
 
 pub use blame::Blame;
+pub use ops::OpCounts;
 pub use secret::Secret;
 pub use seed::{Prg, PublicSeed, SessionRng};
 pub use transcript::{Digest, Transcript};

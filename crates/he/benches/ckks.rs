@@ -62,6 +62,11 @@ fn operations(c: &mut Criterion) {
         group.bench_function("mul_plain", |b| {
             b.iter(|| black_box(s.evaluator.mul_plain(&s.ct, &pt).unwrap()))
         });
+        let one = s.encoder.encode(&[1.0], s.level, 1.0).unwrap();
+        let mut ct = s.ct.clone();
+        group.bench_function("mul_plain_assign", |b| {
+            b.iter(|| s.evaluator.mul_plain_assign(black_box(&mut ct), &one).unwrap());
+        });
         let (cts, pts) = (vec![&s.ct; 16], vec![&pt; 16]);
         group.bench_function("dot_plain_16", |b| {
             b.iter(|| black_box(s.evaluator.dot_plain(&cts, &pts).unwrap()));

@@ -1,42 +1,5 @@
-use std::ops::AddAssign;
+pub use oblivia_base::OpCounts;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Homomorphic operations an [`crate::ckks::Evaluator`] has done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct OpCounts {
-    /// Slot rotations with their own decomposition.
-    pub rotations: u64,
-    /// Slot rotations that share a decomposition (hoisted).
-    pub hoisted: u64,
-    /// Ciphertext × ciphertext products, squares included.
-    pub ct_mul: u64,
-    /// Plaintext × ciphertext products.
-    pub pt_mul: u64,
-    /// Integer scalar × ciphertext products.
-    pub scalar_mul: u64,
-    /// Ciphertext and plaintext additions. A sum of T products counts T − 1.
-    pub add: u64,
-    /// Relinearisations.
-    pub relin: u64,
-    /// Rescales.
-    pub rescale: u64,
-    /// Number-theoretic transforms of one limb, both directions.
-    pub ntt: u64,
-}
-
-impl AddAssign for OpCounts {
-    fn add_assign(&mut self, o: Self) {
-        self.rotations += o.rotations;
-        self.hoisted += o.hoisted;
-        self.ct_mul += o.ct_mul;
-        self.pt_mul += o.pt_mul;
-        self.scalar_mul += o.scalar_mul;
-        self.add += o.add;
-        self.relin += o.relin;
-        self.rescale += o.rescale;
-        self.ntt += o.ntt;
-    }
-}
 
 /// Counters that several threads may advance.
 #[derive(Debug, Default)]

@@ -111,19 +111,23 @@ impl Slots for CkksSlots<'_> {
         self.planned(y, target)
     }
 
-    fn dot_scalar(
+    fn dot_scalars(
         &mut self,
         xs: &[&Ciphertext],
-        ps: &[&CkksPlain],
+        rows: &[Vec<&CkksPlain>],
         target: Scale,
-    ) -> Result<Ciphertext, CkksError> {
+    ) -> Result<Vec<Ciphertext>, CkksError> {
         let scalar = |p: &&CkksPlain| match p {
             CkksPlain::Scalar(p) => Ok(*p),
             CkksPlain::Slots(_) => Err(wrong_kind("scalar plaintexts")),
         };
-        let ps = ps.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
-        let y = self.evaluator.dot_scalar(xs, &ps)?;
-        self.planned(y, target)
+        let rows = rows
+            .iter()
+            .map(|ps| ps.iter().map(scalar).collect::<Result<Vec<_>, _>>())
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<&[ScalarPlaintext]> = rows.iter().map(Vec::as_slice).collect();
+        let ys = self.evaluator.dot_scalars(xs, &rows)?;
+        ys.into_iter().map(|y| self.planned(y, target)).collect()
     }
 
     fn square(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {

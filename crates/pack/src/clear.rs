@@ -68,8 +68,13 @@ impl Slots for ClearSlots {
         self.dot(xs, ps)
     }
 
-    fn dot_scalar(&mut self, xs: &[&Vec<f64>], ps: &[&Plain], _: Scale) -> Result<Vec<f64>, CircuitError> {
-        self.dot(xs, ps)
+    fn dot_scalars(
+        &mut self,
+        xs: &[&Vec<f64>],
+        rows: &[Vec<&Plain>],
+        _: Scale,
+    ) -> Result<Vec<Vec<f64>>, CircuitError> {
+        rows.iter().map(|ps| self.dot(xs, ps)).collect()
     }
 
     fn square(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {

@@ -175,9 +175,14 @@ impl Slots for Counter {
         self.dot(xs, ps.len(), target)
     }
 
-    fn dot_scalar(&mut self, xs: &[&Traced], ps: &[&()], target: Scale) -> Result<Traced, CircuitError> {
-        self.counts.scalar_mul += xs.len() as u64;
-        self.dot(xs, ps.len(), target)
+    fn dot_scalars(
+        &mut self,
+        xs: &[&Traced],
+        rows: &[Vec<&()>],
+        target: Scale,
+    ) -> Result<Vec<Traced>, CircuitError> {
+        self.counts.scalar_mul += (rows.len() * xs.len()) as u64;
+        rows.iter().map(|ps| self.dot(xs, ps.len(), target)).collect()
     }
 
     fn square(&mut self, x: &Traced) -> Result<Traced, CircuitError> {

@@ -33,13 +33,13 @@ pub trait Slots {
         ps: &[&Self::Pt],
         target: Scale,
     ) -> Result<Self::Ct, Self::Error>;
-    /// `Σ xᵢ · pᵢ` with scalar plaintexts, before rescaling.
-    fn dot_scalar(
+    /// `Σ xᵢ · pᵢ` with scalar plaintexts for every row `p` of `rows`, before rescaling.
+    fn dot_scalars(
         &mut self,
         xs: &[&Self::Ct],
-        ps: &[&Self::Pt],
+        rows: &[Vec<&Self::Pt>],
         target: Scale,
-    ) -> Result<Self::Ct, Self::Error>;
+    ) -> Result<Vec<Self::Ct>, Self::Error>;
     /// `x ⊙ x`, relinearised, before rescaling.
     fn square(&mut self, x: &Self::Ct) -> Result<Self::Ct, Self::Error>;
     /// Divides by the last prime of the level and drops it.

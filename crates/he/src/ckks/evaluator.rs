@@ -225,6 +225,22 @@ impl Evaluator {
         self.dot_plain(&[x], &[p])
     }
 
+    /// x ← x ⊙ p; the scale is the product of both. p encoded at the level of x or above.
+    ///
+    /// # Errors
+    /// As [`Evaluator::mul_plain`].
+    pub fn mul_plain_assign(&self, x: &mut Ciphertext, p: &Plaintext) -> Result<(), HeError> {
+        self.fits("plaintext product", x, p)?;
+        let level = x.level();
+        for (i, m) in self.params.level_data(level).q.moduli().enumerate() {
+            kernel::mul_assign(m, x.c0.row_mut(i), p.row(level, i));
+            kernel::mul_assign(m, x.c1.row_mut(i), p.row(level, i));
+        }
+        x.scale *= p.scale;
+        count(&self.counters.pt_mul, 1);
+        Ok(())
+    }
+
     /// Σ x_i ⊙ p_i, reduced once; the scale is the product of both. All x_i of one level and scale, all p_i of one
     /// scale and encoded at that level or above.
     ///
@@ -262,34 +278,58 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::dot_plain`].
     pub fn dot_scalar(&self, xs: &[&Ciphertext], cs: &[ScalarPlaintext]) -> Result<Ciphertext, HeError> {
-        const OP: &str = "sum of scalar products";
-        /// Coefficients worked on at a time: the running sum stays in the first-level cache.
-        const TILE: usize = 1024;
-        let (x0, p0) = first(OP, xs, cs)?;
-        for (x, p) in xs.iter().zip(cs) {
-            self.pair(OP, x0, x)?;
-            same_scale(OP, p0.scale, p.scale)?;
+        match self.dot_scalars(xs, &[cs])?.pop() {
+            Some(y) => Ok(y),
+            None => Err(HeError::OperandCount { op: "sum of scalar products", left: 1, right: 0 }),
         }
+    }
+
+    /// As [`Evaluator::dot_scalar`] for every row of coefficients: a matrix of scalars times the vector of
+    /// ciphertexts, which is read once for all rows.
+    ///
+    /// # Errors
+    /// As [`Evaluator::dot_plain`].
+    pub fn dot_scalars(
+        &self,
+        xs: &[&Ciphertext],
+        rows: &[&[ScalarPlaintext]],
+    ) -> Result<Vec<Ciphertext>, HeError> {
+        const OP: &str = "sum of scalar products";
+        /// Coefficients worked on at a time: what is read and the running sums stay in the first-level cache.
+        const TILE: usize = 512;
+        let Some(first_row) = rows.first() else { return Ok(Vec::new()) };
+        let (x0, p0) = first(OP, xs, first_row)?;
+        for row in rows {
+            first(OP, xs, row)?;
+            row.iter().try_for_each(|p| same_scale(OP, p0.scale, p.scale))?;
+        }
+        xs.iter().try_for_each(|x| self.pair(OP, x0, x))?;
         let level = x0.level();
-        let (mut c0, mut c1) = (self.blank(level), self.blank(level));
+        let mut sums: Vec<_> = rows.iter().map(|_| [self.blank(level), self.blank(level)]).collect();
         let q = &self.params.level_data(level).q;
         for (i, m) in q.moduli().enumerate() {
-            let factors: Vec<_> = cs.iter().map(|c| m.shoup(m.reduce_i128(c.value))).collect();
+            let factors: Vec<Vec<_>> = rows
+                .iter()
+                .map(|row| row.iter().map(|c| m.shoup(m.reduce_i128(c.value))).collect())
+                .collect();
             for half in 0..2 {
-                let out = if half == 0 { c0.row_mut(i) } else { c1.row_mut(i) };
-                for (t, out) in out.chunks_mut(TILE).enumerate() {
-                    let range = t * TILE..t * TILE + out.len();
-                    out.fill(0);
-                    for (x, &factor) in xs.iter().zip(&factors) {
+                for start in (0..self.params.n()).step_by(TILE) {
+                    let tile = start..(start + TILE).min(self.params.n());
+                    sums.iter_mut().for_each(|c| c[half].row_mut(i)[tile.clone()].fill(0));
+                    for (t, x) in xs.iter().enumerate() {
                         let x = if half == 0 { x.c0.row(i) } else { x.c1.row(i) };
-                        kernel::scale_add_assign(m, out, &x[range.clone()], factor);
+                        for (sum, factors) in sums.iter_mut().zip(&factors) {
+                            let out = &mut sum[half].row_mut(i)[tile.clone()];
+                            kernel::scale_add_assign(m, out, &x[tile.clone()], factors[t]);
+                        }
                     }
                 }
             }
         }
-        count(&self.counters.scalar_mul, xs.len() as u64);
-        count(&self.counters.add, xs.len() as u64 - 1);
-        Ok(self.ciphertext(c0, c1, x0.scale * p0.scale))
+        count(&self.counters.scalar_mul, (rows.len() * xs.len()) as u64);
+        count(&self.counters.add, (rows.len() * (xs.len() - 1)) as u64);
+        let scale = x0.scale * p0.scale;
+        Ok(sums.into_iter().map(|[c0, c1]| self.ciphertext(c0, c1, scale)).collect())
     }
 
     /// x ⊙ y before relinearisation. Equal levels.

@@ -85,15 +85,12 @@ impl TapConv {
         self.maps * self.positions
     }
 
-    /// The plaintexts in order of use. `weight(m, t)` is the weight of tap `t` in map `m`.
+    /// The plaintexts in order of use: the weights of all maps, then their biases. `weight(m, t)` is the weight of
+    /// tap `t` in map `m`.
     pub fn plains(&self, weight: impl Fn(usize, usize) -> f64, bias: impl Fn(usize) -> f64) -> Vec<Plain> {
-        let (weight, bias) = (&weight, &bias);
-        (0..self.maps)
-            .flat_map(|m| {
-                let taps = (0..self.taps).map(move |t| Plain::Scalar(weight(m, t)));
-                taps.chain(std::iter::once(Plain::Slots(vec![bias(m); self.positions])))
-            })
-            .collect()
+        let weight = &weight;
+        let weights = (0..self.maps).flat_map(|m| (0..self.taps).map(move |t| Plain::Scalar(weight(m, t))));
+        weights.chain((0..self.maps).map(|m| Plain::Slots(vec![bias(m); self.positions]))).collect()
     }
 
     /// Runs it; the result has the scale of a product.
@@ -113,11 +110,12 @@ impl TapConv {
             return Err(CircuitError::DoesNotFit { what: "a convolution", needed, slots }.into());
         }
         let xs: Vec<&S::Ct> = xs.iter().collect();
+        let rows = (0..self.maps).map(|_| plains.take_many(self.taps)).collect::<Result<Vec<_>, _>>()?;
+        let maps = s.dot_scalars(&xs, &rows, target)?;
+        let slots = s.slots();
         let mut sum: Option<S::Ct> = None;
-        for m in 0..self.maps {
-            let mut y = s.dot_scalar(&xs, &plains.take_many(self.taps)?, target)?;
+        for (m, mut y) in maps.into_iter().enumerate() {
             s.add_plain_assign(&mut y, plains.take()?)?;
-            let slots = s.slots();
             let y = s.rotate(&y, (slots - m * self.positions) % slots)?;
             accumulate(s, &mut sum, y)?;
         }

@@ -1,7 +1,7 @@
 //! What several systems share.
 
 use oblivia_nn::{PublicModel, Tensor};
-use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, OpCounts, Role, Seat, TrustRow};
+use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, Role, Seat, TrustRow};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -57,19 +57,4 @@ pub(crate) fn statement(to: Role, leak: Leak, detail: &str) -> LeakStatement {
 /// One row of the trust table.
 pub(crate) fn trust(role: Role, behaviour: Behaviour, breaks: &str) -> TrustRow {
     TrustRow { role, behaviour, breaks: breaks.to_owned() }
-}
-
-/// Counts of `he` in the words of `protocol`.
-pub(crate) fn op_counts(c: oblivia_he::OpCounts) -> OpCounts {
-    OpCounts {
-        rotations: c.rotations,
-        hoisted: c.hoisted,
-        ct_mul: c.ct_mul,
-        pt_mul: c.pt_mul,
-        scalar_mul: c.scalar_mul,
-        add: c.add,
-        relin: c.relin,
-        rescale: c.rescale,
-        ntt: c.ntt,
-    }
 }

@@ -99,6 +99,13 @@ impl Diagonal {
         slots.iter().take(self.net.dense2.outputs).map(|v| v * self.net.dense2.bound).collect()
     }
 
+    /// Number of plaintexts: weights and biases of the maps, diagonals and a bias per dense layer.
+    pub(super) fn plain_count(&self) -> usize {
+        let n = &self.net;
+        let conv = n.conv.out_channels * (self.layout.taps() + 1);
+        conv + (self.rows() + 1) + (self.rows() + n.dense2.outputs - 1 + 1)
+    }
+
     /// Every plaintext in order of use, normalised.
     pub(super) fn plains(&self, weights: &Weights) -> Vec<Plain> {
         let n = &self.net;

@@ -208,14 +208,14 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
     let chain = chain(&params)?;
     let mut counter = Counter::new(chain);
     let input = counter.input(params.max_level(), circuit.input_scale());
-    let units = vec![(); counter_plains(&circuit)];
+    let units = vec![(); circuit.plain_count()];
     let wide = |e: oblivia_pack::CircuitError| Error::Refused { why: format!("plan `{PLAN}`: {e}") };
     let output = circuit.run(&mut counter, &vec![input; circuit.input_vectors()], &units).map_err(wide)?;
     let keys = counter.keys().clone();
     Ok(Derived {
         input_bytes: messages::input_bytes(&params, circuit.input_vectors()).map_err(refused)?,
         output_bytes: messages::output_bytes(&params).map_err(refused)?,
-        ops: crate::common::op_counts(counter.counts()),
+        ops: counter.counts(),
         plains: counter.plains().to_vec(),
         error: noise::bound(&params, &circuit)?,
         output_scale: output.scale.0,
@@ -231,18 +231,6 @@ fn session_memory_bytes(d: &Derived) -> u64 {
         (d.params.digits(level) * (level + d.params.special().limbs()) * d.params.n() * 2 * 8) as u64
     };
     d.keys.rotations.values().chain(&d.keys.relin).map(key).sum()
-}
-
-/// Number of plaintexts: taps and a bias per map, diagonals and a bias per dense layer.
-fn counter_plains(circuit: &Diagonal) -> usize {
-    let n = circuit.net();
-    n.conv.out_channels * (circuit.input_vectors() + 1)
-        + circuit.rows()
-        + 1
-        + circuit.rows()
-        + n.dense2.outputs
-        - 1
-        + 1
 }
 
 fn chain(params: &Params) -> Result<Chain, Error> {

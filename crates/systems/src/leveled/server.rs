@@ -66,7 +66,7 @@ pub(super) async fn run(
             let label = sample_label(&cx.session.0, index);
             pool.install(|| predict(prepared, &evaluator, &label, &body))?
         };
-        cx.ops += crate::common::op_counts(evaluator.take_counts());
+        cx.ops += evaluator.take_counts();
         cx.channel.send(Role::Client, OUTPUT, reply).await?;
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: None, traffic });
