@@ -199,6 +199,18 @@ pub(crate) fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
+    // Each term adds less than 3q.
+    if 3 * terms.len() as u64 * to.value() <= 1 << 52 {
+        convert_as::<true>(to, terms, out);
+    } else {
+        convert_as::<false>(to, terms, out);
+    }
+}
+
+/// `NARROW`: the sum is below 2^52, so that only the low 52 bits of a lane matter. Else it is below 1024·3q < 2^62, with
+/// every term cleared above 52 bits.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn convert_as<const NARROW: bool>(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
     let w = Wide::new(to);
     // A block of sums stays in the first-level cache.
     for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(64).enumerate() {
@@ -208,15 +220,20 @@ pub(crate) fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out:
             let (half, factor) = (splat(p >> 1), W::splat(term.factor));
             let less = splat(to.neg(to.mul_shoup(to.reduce_u64(p), term.factor)));
             for (o, x) in out.iter_mut().zip(term.row[k * 512..].as_chunks().0) {
-                let x = load(x);
-                // Each term adds less than 3q < 2^52: 1024 of them stay below 2^62.
-                store(o, add(load(o), add(w.q.mul(x, factor), above(x, half, less))));
+                let (x, sum) = (load(x), load(o));
+                let sum = _mm512_mask_add_epi64(sum, _mm512_cmpgt_epu64_mask(x, half), sum, less);
+                store(o, if NARROW { w.q.mul_onto(sum, x, factor) } else { add(sum, w.q.mul(x, factor)) });
             }
         }
         for o in out {
             let sum = load(o);
-            let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
-            store(o, w.q.canonical4(w.reduce(hi, lo)));
+            let reduced = if NARROW {
+                w.q.canonical2(w.q.barrett(sum))
+            } else {
+                let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
+                w.q.canonical4(w.reduce(hi, lo))
+            };
+            store(o, reduced);
         }
     }
 }
@@ -299,40 +316,105 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| w.sum(l, h));
 }
 
-/// Vectors of a row that are summed together in registers.
-const UNROLL: usize = 4;
+/// `SUMS` deferred sums of `VECTORS` vectors each, in registers.
+struct Sums<const SUMS: usize, const VECTORS: usize> {
+    lo: [[V; VECTORS]; SUMS],
+    hi: [[V; VECTORS]; SUMS],
+    /// How many terms are in them.
+    used: u32,
+}
+
+impl<const SUMS: usize, const VECTORS: usize> Sums<SUMS, VECTORS> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        Self { lo: [[splat(0); VECTORS]; SUMS], hi: [[splat(0); VECTORS]; SUMS], used: 0 }
+    }
+
+    /// Adds a_s·c to sum s, from vector `at` on, after making room.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn add(&mut self, w: &Wide, terms: u32, at: usize, a: [&[u64]; SUMS], c: &[u64]) {
+        if self.used == terms {
+            for (lo, hi) in self.lo.iter_mut().flatten().zip(self.hi.iter_mut().flatten()) {
+                (*lo, *hi) = (w.sum(*lo, *hi), w.q.zero);
+            }
+            self.used = 1;
+        }
+        self.used += 1;
+        let a = a.map(|a| &a[8 * at..8 * (at + VECTORS)]);
+        let c = &c[8 * at..8 * (at + VECTORS)];
+        for j in 0..VECTORS {
+            let c = vector(c, j);
+            for s in 0..SUMS {
+                let a = vector(a[s], j);
+                self.lo[s][j] = mlo(self.lo[s][j], a, c);
+                self.hi[s][j] = mhi(self.hi[s][j], a, c);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn reduce_into(&self, w: &Wide, at: usize, out: [&mut [u64]; SUMS]) {
+        for (out, (lo, hi)) in out.into_iter().zip(self.lo.iter().zip(&self.hi)) {
+            let out = &mut out.as_chunks_mut().0[at..at + VECTORS];
+            for (o, (&lo, &hi)) in out.iter_mut().zip(lo.iter().zip(hi)) {
+                store(o, w.sum(lo, hi));
+            }
+        }
+    }
+}
+
+/// Vector `j` of a row.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn vector(a: &[u64], j: usize) -> V {
+    let a = &a[8 * j..8 * j + 8];
+    // SAFETY: eight words are readable; the load asks for no alignment.
+    unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
+}
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
-    let w = Wide::new(m);
-    let terms = m.mac_terms() as usize;
-    for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(UNROLL).enumerate() {
-        let (start, end) = (k * UNROLL * 8, (k * UNROLL + out.len()) * 8);
-        let (mut lo, mut hi) = ([w.q.zero; UNROLL], [w.q.zero; UNROLL]);
-        // A reduced sum counts as one term, so leave room for it in every group.
-        for (g, group) in pairs.chunks(terms - 1).enumerate() {
-            if g > 0 {
-                for (lo, hi) in lo.iter_mut().zip(&mut hi) {
-                    (*lo, *hi) = (w.sum(*lo, *hi), w.q.zero);
-                }
-            }
-            for (a, b) in group {
-                let (a, b) = (a[start..end].as_chunks().0, b[start..end].as_chunks().0);
-                if let (Some(a), Some(b)) = (a.first_chunk::<UNROLL>(), b.first_chunk::<UNROLL>()) {
-                    for j in 0..UNROLL {
-                        let (a, b) = (load(&a[j]), load(&b[j]));
-                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
-                    }
-                } else {
-                    for (j, (a, b)) in a.iter().zip(b).enumerate() {
-                        let (a, b) = (load(a), load(b));
-                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
-                    }
-                }
-            }
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms(), out.len() / 8);
+    let mut at = 0;
+    while at + 4 <= vectors {
+        let mut sums = Sums::<1, 4>::new();
+        for (a, b) in pairs {
+            sums.add(&w, terms, at, [a], b);
         }
-        for (o, (&lo, &hi)) in out.iter_mut().zip(lo.iter().zip(&hi)) {
-            store(o, w.sum(lo, hi));
+        sums.reduce_into(&w, at, [out]);
+        at += 4;
+    }
+    while at < vectors {
+        let mut sums = Sums::<1, 1>::new();
+        for (a, b) in pairs {
+            sums.add(&w, terms, at, [a], b);
         }
+        sums.reduce_into(&w, at, [out]);
+        at += 1;
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn dot2(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u64], other: &mut [u64]) {
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms(), out.len() / 8);
+    let mut at = 0;
+    while at + 4 <= vectors {
+        let mut sums = Sums::<2, 4>::new();
+        for (a, b, c) in triples {
+            sums.add(&w, terms, at, [a, b], c);
+        }
+        sums.reduce_into(&w, at, [out, other]);
+        at += 4;
+    }
+    while at < vectors {
+        let mut sums = Sums::<2, 1>::new();
+        for (a, b, c) in triples {
+            sums.add(&w, terms, at, [a, b], c);
+        }
+        sums.reduce_into(&w, at, [out, other]);
+        at += 1;
     }
 }
