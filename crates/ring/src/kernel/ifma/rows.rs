@@ -316,54 +316,42 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| w.sum(l, h));
 }
 
-/// `SUMS` deferred sums of `VECTORS` vectors each, in registers.
-struct Sums<const SUMS: usize, const VECTORS: usize> {
-    lo: [[V; VECTORS]; SUMS],
-    hi: [[V; VECTORS]; SUMS],
-    /// How many terms are in them.
-    used: u32,
+/// Adds the products of vectors `at` to `at` + N − 1 of each pair to deferred sums, at most as many as they hold.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn add_products<const N: usize>(
+    (mut lo, mut hi): ([V; N], [V; N]),
+    pairs: &[(&[u64], &[u64])],
+    at: usize,
+) -> ([V; N], [V; N]) {
+    for (a, b) in pairs {
+        let (a, b) = (&a[8 * at..8 * (at + N)], &b[8 * at..8 * (at + N)]);
+        for j in 0..N {
+            let (a, b) = (vector(a, j), vector(b, j));
+            (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
+        }
+    }
+    (lo, hi)
 }
 
-impl<const SUMS: usize, const VECTORS: usize> Sums<SUMS, VECTORS> {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new() -> Self {
-        Self { lo: [[splat(0); VECTORS]; SUMS], hi: [[splat(0); VECTORS]; SUMS], used: 0 }
-    }
-
-    /// Adds a_s·c to sum s, from vector `at` on, after making room.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn add(&mut self, w: &Wide, terms: u32, at: usize, a: [&[u64]; SUMS], c: &[u64]) {
-        if self.used == terms {
-            for (lo, hi) in self.lo.iter_mut().flatten().zip(self.hi.iter_mut().flatten()) {
-                (*lo, *hi) = (w.sum(*lo, *hi), w.q.zero);
-            }
-            self.used = 1;
-        }
-        self.used += 1;
-        let a = a.map(|a| &a[8 * at..8 * (at + VECTORS)]);
-        let c = &c[8 * at..8 * (at + VECTORS)];
-        for j in 0..VECTORS {
-            let c = vector(c, j);
-            for s in 0..SUMS {
-                let a = vector(a[s], j);
-                self.lo[s][j] = mlo(self.lo[s][j], a, c);
-                self.hi[s][j] = mhi(self.hi[s][j], a, c);
-            }
+/// [`add_products`] of (a, c) and of (b, c) for triples (a, b, c).
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn add_products2<const N: usize>(
+    [(mut lo, mut hi), (mut lo2, mut hi2)]: [([V; N], [V; N]); 2],
+    triples: &[(&[u64], &[u64], &[u64])],
+    at: usize,
+) -> [([V; N], [V; N]); 2] {
+    for (a, b, c) in triples {
+        let range = 8 * at..8 * (at + N);
+        let (a, b, c) = (&a[range.clone()], &b[range.clone()], &c[range]);
+        for j in 0..N {
+            let (a, b, c) = (vector(a, j), vector(b, j), vector(c, j));
+            (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
+            (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
         }
     }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn reduce_into(&self, w: &Wide, at: usize, out: [&mut [u64]; SUMS]) {
-        for (out, (lo, hi)) in out.into_iter().zip(self.lo.iter().zip(&self.hi)) {
-            let out = &mut out.as_chunks_mut().0[at..at + VECTORS];
-            for (o, (&lo, &hi)) in out.iter_mut().zip(lo.iter().zip(hi)) {
-                store(o, w.sum(lo, hi));
-            }
-        }
-    }
+    [(lo, hi), (lo2, hi2)]
 }
 
 /// Vector `j` of a row.
@@ -375,46 +363,82 @@ fn vector(a: &[u64], j: usize) -> V {
     unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
 }
 
+/// Deferred sums reduced, which then count as one term.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
+    let mut reduced = lo;
+    for (r, h) in reduced.iter_mut().zip(hi) {
+        *r = w.sum(*r, h);
+    }
+    (reduced, [w.q.zero; N])
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn dot_at<const N: usize>(w: &Wide, terms: usize, pairs: &[(&[u64], &[u64])], at: usize, out: &mut [u64]) {
+    let zero = ([w.q.zero; N], [w.q.zero; N]);
+    let (first, mut rest) = pairs.split_at(pairs.len().min(terms));
+    let mut sums = add_products(zero, first, at);
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(rest.len().min(terms - 1));
+        sums = add_products(folded(w, sums), group, at);
+        rest = later;
+    }
+    for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(w, sums).0) {
+        store(o, sum);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn dot2_at<const N: usize>(
+    w: &Wide,
+    terms: usize,
+    triples: &[(&[u64], &[u64], &[u64])],
+    at: usize,
+    outs: [&mut [u64]; 2],
+) {
+    let zero = ([w.q.zero; N], [w.q.zero; N]);
+    let (first, mut rest) = triples.split_at(triples.len().min(terms));
+    let mut sums = add_products2([zero, zero], first, at);
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(rest.len().min(terms - 1));
+        let [a, b] = sums;
+        sums = add_products2([folded(w, a), folded(w, b)], group, at);
+        rest = later;
+    }
+    for (out, sums) in outs.into_iter().zip(sums) {
+        for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(w, sums).0) {
+            store(o, sum);
+        }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
-    let (w, terms, vectors) = (Wide::new(m), m.mac_terms(), out.len() / 8);
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms() as usize, out.len() / 8);
     let mut at = 0;
-    while at + 4 <= vectors {
-        let mut sums = Sums::<1, 4>::new();
-        for (a, b) in pairs {
-            sums.add(&w, terms, at, [a], b);
-        }
-        sums.reduce_into(&w, at, [out]);
-        at += 4;
+    while at + 8 <= vectors {
+        dot_at::<8>(&w, terms, pairs, at, out);
+        at += 8;
     }
     while at < vectors {
-        let mut sums = Sums::<1, 1>::new();
-        for (a, b) in pairs {
-            sums.add(&w, terms, at, [a], b);
-        }
-        sums.reduce_into(&w, at, [out]);
+        dot_at::<1>(&w, terms, pairs, at, out);
         at += 1;
     }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn dot2(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u64], other: &mut [u64]) {
-    let (w, terms, vectors) = (Wide::new(m), m.mac_terms(), out.len() / 8);
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms() as usize, out.len() / 8);
     let mut at = 0;
     while at + 4 <= vectors {
-        let mut sums = Sums::<2, 4>::new();
-        for (a, b, c) in triples {
-            sums.add(&w, terms, at, [a, b], c);
-        }
-        sums.reduce_into(&w, at, [out, other]);
+        dot2_at::<4>(&w, terms, triples, at, [out, other]);
         at += 4;
     }
     while at < vectors {
-        let mut sums = Sums::<2, 1>::new();
-        for (a, b, c) in triples {
-            sums.add(&w, terms, at, [a, b], c);
-        }
-        sums.reduce_into(&w, at, [out, other]);
+        dot2_at::<1>(&w, terms, triples, at, [out, other]);
         at += 1;
     }
 }
