@@ -62,6 +62,8 @@ fn rows(c: &mut Criterion) {
     let pairs: Vec<_> = (0..6).map(|k| (p[k].row(0), p[k + 6].row(0))).collect();
     let small: Vec<i64> = (0..8192).map(|k| k % 39 - 19).collect();
     let c0 = m.shoup(12345);
+    let triples: Vec<_> = (0..4).map(|k| (p[k].row(0), p[k + 4].row(0), p[k + 8].row(0))).collect();
+    let mut other = Poly::<Ntt>::zero(&basis);
     let terms: Vec<_> = (0..3)
         .map(|k| kernel::CentredTerm {
             row: p[0].row(k),
@@ -90,6 +92,7 @@ fn rows(c: &mut Criterion) {
         bench("reduce_i64", &mut || kernel::reduce_i64_into(&m, &small, black_box(o)));
         bench("gather", &mut || kernel::gather_into(&perm, p[0].row(0), black_box(o)));
         bench("dot of 6", &mut || kernel::dot_into(&m, &pairs, black_box(o)));
+        bench("dot2 of 4", &mut || kernel::dot2_into(&m, &triples, black_box(o), other.row_mut(0)));
         bench("mac", &mut || kernel::mac(lo.row_mut(0), hi.row_mut(0), p[0].row(0), black_box(p[1].row(0))));
         bench("mac_reduce", &mut || kernel::mac_reduce_into(&m, lo.row(0), hi.row(0), black_box(o)));
     }
@@ -103,6 +106,10 @@ fn rows(c: &mut Criterion) {
                 acc[0].mac(&p[0], black_box(&p[2]));
                 acc[1].mac(&p[1], black_box(&p[2]));
             });
+        });
+        group.bench_function(format!("dot2 of 4/{path}"), |b| {
+            let triples: Vec<_> = (0..4).map(|k| (&p[k], &p[k + 4], &p[k + 8])).collect();
+            b.iter(|| out.set_dot2(&mut other, black_box(&triples)));
         });
     }
 }

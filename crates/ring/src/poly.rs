@@ -296,6 +296,34 @@ impl Poly<Ntt> {
         }
     }
 
+    /// self ← Σ a_i·b_i, with sums in registers: what to use when all terms are at hand.
+    pub fn set_dot(&mut self, pairs: &[(&Self, &Self)]) {
+        for (a, b) in pairs {
+            self.same_basis(&a.basis);
+            self.same_basis(&b.basis);
+        }
+        for (i, (m, out)) in self.basis.moduli().zip(self.rows.iter_mut()).enumerate() {
+            let rows: Vec<_> = pairs.iter().map(|(a, b)| (a.row(i), b.row(i))).collect();
+            kernel::dot_into(m, &rows, out);
+        }
+    }
+
+    /// self ← Σ a_i·c_i and other ← Σ b_i·c_i over triples (a, b, c): both halves of a sum of ciphertexts by
+    /// plaintexts; see [`kernel::dot2_into`].
+    pub fn set_dot2(&mut self, other: &mut Self, triples: &[(&Self, &Self, &Self)]) {
+        self.same_basis(&other.basis);
+        for (a, b, c) in triples {
+            self.same_basis(&a.basis);
+            self.same_basis(&b.basis);
+            self.same_basis(&c.basis);
+        }
+        let outs = self.rows.iter_mut().zip(other.rows.iter_mut());
+        for (i, (m, (out, other))) in self.basis.moduli().zip(outs).enumerate() {
+            let rows: Vec<_> = triples.iter().map(|(a, b, c)| (a.row(i), b.row(i), c.row(i))).collect();
+            kernel::dot2_into(m, &rows, out, other);
+        }
+    }
+
     /// out ← σ(self) for an automorphism σ.
     pub fn permute_into(&self, perm: &Permutation, out: &mut Self) {
         self.same_basis(&out.basis);

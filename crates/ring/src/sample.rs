@@ -7,7 +7,7 @@
 //! a limb is named by its prime, so an element over the first limbs of a basis is the prefix of the element over
 //! all of them, limbs can be expanded on different threads, and a holder of the seed can expand the ones needed.
 
-use crate::{Basis, Modulus, Ntt, Poly};
+use crate::{Basis, Modulus, Ntt, Poly, kernel};
 use oblivia_base::Prg;
 use oblivia_base::seed::{EntropySource, PublicSeed};
 use zeroize::Zeroizing;
@@ -64,31 +64,15 @@ const REQUEST: usize = 2048;
 /// are dropped. Variable time, which is sound for public residues alone: the time tells how many candidates were
 /// dropped (though nothing about those that were kept).
 pub fn uniform_row(m: &Modulus, rng: &mut (impl EntropySource + ?Sized), row: &mut [u64]) {
-    let (q, bits) = (m.value(), m.bits() as usize);
-    let mask = (1u64 << bits) - 1;
-    let mut buffer = [0u8; GROUPS * crate::MAX_MODULUS_BITS as usize + 8];
+    let bits = m.bits() as usize;
+    let mut buffer = [0u8; GROUPS * crate::MAX_MODULUS_BITS as usize + kernel::SLACK];
     let mut filled = 0;
     while filled < row.len() {
+        let rest = &mut row[filled..];
         // Eight candidates are `bits` bytes.
-        let groups = ((row.len() - filled).div_ceil(64) * 8).min(GROUPS);
+        let groups = (rest.len().div_ceil(64) * 8).min(GROUPS);
         rng.fill_bytes(&mut buffer[..groups * bits]);
-        for group in 0..groups {
-            let candidate = |k: usize| {
-                let at = k * bits;
-                let start = group * bits + at / 8;
-                let mut word = [0; 8];
-                word.copy_from_slice(&buffer[start..start + 8]);
-                // bits + 7 ≤ 57 of the 64 bits are needed.
-                u64::from_le_bytes(word) >> (at % 8) & mask
-            };
-            for k in 0..8 {
-                let x = candidate(k);
-                if filled < row.len() {
-                    row[filled] = x;
-                    filled += usize::from(x < q);
-                }
-            }
-        }
+        filled += kernel::accept_below(m.value(), &buffer, groups, rest);
     }
 }
 
@@ -161,18 +145,6 @@ pub fn gaussian(rng: &mut (impl EntropySource + ?Sized), out: &mut [i64]) {
     for out in out.chunks_mut(REQUEST / 8) {
         let bytes = &mut buffer[..8 * out.len()];
         rng.fill_bytes(bytes);
-        for (o, word) in out.iter_mut().zip(bytes.as_chunks().0) {
-            *o = gaussian_of(u64::from_le_bytes(*word));
-        }
+        kernel::invert_table(&GAUSSIAN_TABLE, bytes, out);
     }
-}
-
-/// The value that one word of the stream stands for.
-#[inline(always)]
-fn gaussian_of(word: u64) -> i64 {
-    let u = word >> 1;
-    // t − 1 − u is negative exactly if u ≥ t, since both are below 2^63.
-    let magnitude: u64 = GAUSSIAN_TABLE.iter().map(|&t| (t - 1).wrapping_sub(u) >> 63).sum();
-    let sign = (word & 1).wrapping_neg();
-    ((magnitude ^ sign).wrapping_sub(sign)) as i64
 }

@@ -273,6 +273,23 @@ fn polynomials_add_subtract_negate_scale_and_multiply() {
 }
 
 #[test]
+fn sums_of_products_of_polynomials_equal_repeated_additions() {
+    let basis = basis(&[34, 26, 50]);
+    let p: Vec<_> = (0..6u8).map(|k| random(&basis, &[k])).collect();
+    let (mut a, mut b) = (Poly::zero(&basis), Poly::zero(&basis));
+    for k in 0..2 {
+        a.mul_add_assign(&p[k], &p[k + 4]);
+        b.mul_add_assign(&p[k + 2], &p[k + 4]);
+    }
+    let (mut x, mut y) = (random(&basis, b"dirt"), random(&basis, b"dirt"));
+    x.set_dot(&[(&p[0], &p[4]), (&p[1], &p[5])]);
+    assert_eq!(x, a);
+    x.set_zero();
+    x.set_dot2(&mut y, &[(&p[0], &p[2], &p[4]), (&p[1], &p[3], &p[5])]);
+    assert_eq!((x, y), (a, b));
+}
+
+#[test]
 fn accumulators_count_their_terms_and_restart_after_clearing() {
     let basis = basis(&[50, 26, 48]);
     let (mut a, b) = (Poly::<Ntt>::zero(&basis), random(&basis, b"b"));

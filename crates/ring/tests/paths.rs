@@ -124,6 +124,13 @@ fn sums_agree_up_to_the_last_term_they_hold() {
                         (0..count).map(|k| (&rows[2 - k % 7 / 6][..], &rows[2 - k % 2][..])).collect();
                     kernel::dot_into(&m, &pairs, &mut out);
                     results.push((lo.clone(), hi.clone(), out.clone()));
+                    let triples: Vec<_> =
+                        pairs.iter().enumerate().map(|(k, &(a, b))| (a, &rows[k % 4][..], b)).collect();
+                    kernel::dot2_into(&m, &triples, &mut lo, &mut hi);
+                    assert_eq!(lo, out);
+                    let others: Vec<_> = triples.iter().map(|&(_, a, b)| (a, b)).collect();
+                    kernel::dot_into(&m, &others, &mut out);
+                    assert_eq!(hi, out);
                 }
                 results
             });

@@ -1,8 +1,8 @@
 //! Operations on single rows of residues, for callers that schedule rows themselves.
 //!
 //! Operands and results are canonical, in [0, q), unless a function says otherwise; slices of one call have
-//! equal length (n for the transforms), else the call panics. No function allocates, and none branches on or
-//! indexes by the values in a row.
+//! equal length (n for the transforms), else the call panics. No function branches on or indexes by the values in a row,
+//! and none allocates on rows of a ring.
 
 #[cfg(target_arch = "x86_64")]
 mod ifma;
@@ -271,4 +271,41 @@ pub fn dot_into(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
     }
     let done = vector!(out.len(), rows::dot(m, pairs, out));
     portable::dot(m, pairs, done, &mut out[done..]);
+}
+
+/// out ← Σ a_i·c_i and other ← Σ b_i·c_i over any number of triples (a, b, c), entry by entry: both halves of a sum of
+/// ciphertext by plaintext, or of key by digit, products, reading c once.
+pub fn dot2_into(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u64], other: &mut [u64]) {
+    same_length!(out, other);
+    for (a, b, c) in triples {
+        same_length!(out, a, b, c);
+    }
+    let done = vector!(out.len(), rows::dot2(m, triples, out, other));
+    if done < out.len() {
+        let pairs: Vec<_> = triples.iter().map(|&(a, _, c)| (a, c)).collect();
+        portable::dot(m, &pairs, done, &mut out[done..]);
+        let pairs: Vec<_> = triples.iter().map(|&(_, b, c)| (b, c)).collect();
+        portable::dot(m, &pairs, done, &mut other[done..]);
+    }
+}
+
+/// Bytes that [`accept_below`] wants beyond the last group.
+pub(crate) const SLACK: usize = 64;
+
+/// Takes 8·`groups` fields of ⌈log2 q⌉ bits from `bytes`, least significant first, and writes those below q to `out` in
+/// order, until it is full; returns how many it wrote. Variable time.
+pub(crate) fn accept_below(q: u64, bytes: &[u8], groups: usize, out: &mut [u64]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::bits::accept_below(q, bytes, groups, out) };
+    }
+    portable::accept_below(q, bytes, groups, out)
+}
+
+/// One word of `bytes` per entry: bit 0 is the sign (1 is negative), bits 1 to 63 the number u; the magnitude is how
+/// many entries of `table`, all positive and below 2^63, u is not below. Constant time in the words.
+pub(crate) fn invert_table(table: &[u64], bytes: &[u8], out: &mut [i64]) {
+    let done = vector!(out.len(), bits::invert_table(table, bytes, out));
+    portable::invert_table(table, &bytes[8 * done..], &mut out[done..]);
 }

@@ -168,3 +168,34 @@ pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mu
         mac_reduce(m, lo, hi, out);
     }
 }
+
+pub(crate) fn accept_below(q: u64, bytes: &[u8], groups: usize, out: &mut [u64]) -> usize {
+    let bits = (u64::BITS - q.leading_zeros()) as usize;
+    let mask = (1u64 << bits) - 1;
+    let mut filled = 0;
+    for group in 0..groups {
+        for k in 0..8 {
+            let at = k * bits;
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[group * bits + at / 8..][..8]);
+            // bits + 7 ≤ 57 of the 64 bits are needed.
+            let x = (u64::from_le_bytes(word) >> (at % 8)) & mask;
+            if filled < out.len() {
+                out[filled] = x;
+                filled += usize::from(x < q);
+            }
+        }
+    }
+    filled
+}
+
+pub(crate) fn invert_table(table: &[u64], bytes: &[u8], out: &mut [i64]) {
+    for (o, word) in out.iter_mut().zip(bytes.as_chunks().0) {
+        let word = u64::from_le_bytes(*word);
+        let u = word >> 1;
+        // t − 1 − u is negative exactly if u ≥ t, since both are below 2^63.
+        let magnitude: u64 = table.iter().map(|&t| (t - 1).wrapping_sub(u) >> 63).sum();
+        let sign = (word & 1).wrapping_neg();
+        *o = (magnitude ^ sign).wrapping_sub(sign) as i64;
+    }
+}

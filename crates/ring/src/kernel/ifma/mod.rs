@@ -9,6 +9,7 @@
 //! Every function is entered through the safe functions of [`super`], which pick this path only where the
 //! processor has the features.
 
+pub(crate) mod bits;
 pub(crate) mod ntt;
 pub(crate) mod rows;
 pub(crate) mod tables;

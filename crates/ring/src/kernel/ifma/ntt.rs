@@ -367,6 +367,7 @@ fn inverse_to<const LAZY: bool, const END: u8>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn difference<const LAZY: bool>(c: &Q, x: V, y: V, bound: V) -> V {
+    // Adding the zero of `closing_raised` vanishes.
     sub(add(x, if LAZY { bound } else { c.two_q }), y)
 }
 
@@ -376,6 +377,25 @@ fn difference<const LAZY: bool>(c: &Q, x: V, y: V, bound: V) -> V {
 fn gentleman<const LAZY: bool>(c: &Q, x: V, y: V, w: W, bound: V) -> (V, V) {
     let d = difference::<LAZY>(c, x, y, bound);
     if LAZY { (add(x, y), c.mul_onto(c.zero, d, w)) } else { (sub_once(add(x, y), c.two_q), c.mul(d, w)) }
+}
+
+/// [`gentleman`] with 2q added to the product if lazy, where that costs nothing: its difference from another product
+/// is then positive as it is, see [`closing_raised`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn raising<const LAZY: bool>(c: &Q, x: V, y: V, w: W, bound: V) -> (V, V) {
+    if LAZY {
+        (add(x, y), c.mul_onto(c.two_q, difference::<LAZY>(c, x, y, bound), w))
+    } else {
+        gentleman::<LAZY>(c, x, y, w, bound)
+    }
+}
+
+/// [`closing`] of a product of [`raising`], in [2q, 4q), and one of [`gentleman`], in [0, 2q).
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn closing_raised<const LAZY: bool, const END: u8>(c: &Inverse, x: V, y: V, w: W) -> (V, V) {
+    closing::<LAZY, END>(c, x, y, w, c.q.zero)
 }
 
 /// A butterfly of the last level of a pass.
@@ -410,10 +430,10 @@ fn inverse_2<const LAZY: bool, const END: u8>(c: &Inverse, words: &[u64], a: &mu
 fn inverse_4<const LAZY: bool, const END: u8>(c: &Inverse, words: &[u64], a: &mut [u64]) {
     let (w1, w2, w3) = (W::pair(words, 0), W::pair(words, 1), W::pair(words, 2));
     strided!(a, 4, |v| {
-        let (x0, x1) = gentleman::<LAZY>(&c.q, v[0], v[1], w2, c.times[3]);
+        let (x0, x1) = raising::<LAZY>(&c.q, v[0], v[1], w2, c.times[3]);
         let (x2, x3) = gentleman::<LAZY>(&c.q, v[2], v[3], w3, c.times[3]);
         let (x0, x2) = closing::<LAZY, END>(c, x0, x2, w1, c.times[4]);
-        let (x1, x3) = closing::<LAZY, END>(c, x1, x3, w1, c.times[1]);
+        let (x1, x3) = closing_raised::<LAZY, END>(c, x1, x3, w1);
         [all_sums::<LAZY, END>(&c.q, x0), x1, x2, x3]
     });
 }
@@ -425,15 +445,15 @@ fn inverse_8<const LAZY: bool, const END: u8>(c: &Inverse, words: &[u64], a: &mu
     strided!(a, 8, |v| {
         let [a0, a1, a2, a3, a4, a5, a6, a7] = first_level::<LAZY>(c, v, &w, t[3]);
         // Sums are below 16q, products below 2q.
-        let (b0, b2) = gentleman::<LAZY>(&c.q, a0, a2, w[1], t[4]);
-        let (b1, b3) = gentleman::<LAZY>(&c.q, a1, a3, w[1], t[1]);
+        let (b0, b2) = raising::<LAZY>(&c.q, a0, a2, w[1], t[4]);
+        let (b1, b3) = raising::<LAZY>(&c.q, a1, a3, w[1], t[1]);
         let (b4, b6) = gentleman::<LAZY>(&c.q, a4, a6, w[2], t[4]);
         let (b5, b7) = gentleman::<LAZY>(&c.q, a5, a7, w[2], t[1]);
-        // Below 32q, 4q, 2q, 2q.
+        // Below 32q, 4q, and two pairs of products.
         let (c0, c4) = closing::<LAZY, END>(c, b0, b4, w[0], t[5]);
         let (c1, c5) = closing::<LAZY, END>(c, b1, b5, w[0], t[2]);
-        let (c2, c6) = closing::<LAZY, END>(c, b2, b6, w[0], t[1]);
-        let (c3, c7) = closing::<LAZY, END>(c, b3, b7, w[0], t[1]);
+        let (c2, c6) = closing_raised::<LAZY, END>(c, b2, b6, w[0]);
+        let (c3, c7) = closing_raised::<LAZY, END>(c, b3, b7, w[0]);
         [all_sums::<LAZY, END>(&c.q, c0), c1, c2, c3, c4, c5, c6, c7]
     });
 }
@@ -455,14 +475,14 @@ fn first_level<const LAZY: bool>(c: &Inverse, v: [V; 8], w: &[W; 7], bound: V) -
 fn three_inverse<const LAZY: bool, const END: u8>(c: &Inverse, v: [V; 8], w: &[W; 7], k: usize) -> [V; 8] {
     let t = &c.times;
     let [a0, a1, a2, a3, a4, a5, a6, a7] = first_level::<LAZY>(c, v, w, t[k]);
-    let (b0, b2) = gentleman::<LAZY>(&c.q, a0, a2, w[1], t[k + 1]);
-    let (b1, b3) = gentleman::<LAZY>(&c.q, a1, a3, w[1], t[k + 1]);
+    let (b0, b2) = raising::<LAZY>(&c.q, a0, a2, w[1], t[k + 1]);
+    let (b1, b3) = raising::<LAZY>(&c.q, a1, a3, w[1], t[k + 1]);
     let (b4, b6) = gentleman::<LAZY>(&c.q, a4, a6, w[2], t[k + 1]);
     let (b5, b7) = gentleman::<LAZY>(&c.q, a5, a7, w[2], t[k + 1]);
     let (c0, c4) = closing::<LAZY, END>(c, b0, b4, w[0], t[k + 2]);
     let (c1, c5) = closing::<LAZY, END>(c, b1, b5, w[0], t[k + 2]);
-    let (c2, c6) = closing::<LAZY, END>(c, b2, b6, w[0], t[k + 2]);
-    let (c3, c7) = closing::<LAZY, END>(c, b3, b7, w[0], t[k + 2]);
+    let (c2, c6) = closing_raised::<LAZY, END>(c, b2, b6, w[0]);
+    let (c3, c7) = closing_raised::<LAZY, END>(c, b3, b7, w[0]);
     [c0, c1, c2, c3, c4, c5, c6, c7]
 }
 

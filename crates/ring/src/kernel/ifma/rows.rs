@@ -199,6 +199,18 @@ pub(crate) fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
+    // Each term adds less than 3q.
+    if 3 * terms.len() as u64 * to.value() <= 1 << 52 {
+        convert_as::<true>(to, terms, out);
+    } else {
+        convert_as::<false>(to, terms, out);
+    }
+}
+
+/// `NARROW`: the sum is below 2^52, so that only the low 52 bits of a lane matter. Else it is below 1024·3q < 2^62, with
+/// every term cleared above 52 bits.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn convert_as<const NARROW: bool>(to: &Modulus, terms: &[CentredTerm<'_>], out: &mut [u64]) {
     let w = Wide::new(to);
     // A block of sums stays in the first-level cache.
     for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(64).enumerate() {
@@ -208,15 +220,20 @@ pub(crate) fn convert_centred_into(to: &Modulus, terms: &[CentredTerm<'_>], out:
             let (half, factor) = (splat(p >> 1), W::splat(term.factor));
             let less = splat(to.neg(to.mul_shoup(to.reduce_u64(p), term.factor)));
             for (o, x) in out.iter_mut().zip(term.row[k * 512..].as_chunks().0) {
-                let x = load(x);
-                // Each term adds less than 3q < 2^52: 1024 of them stay below 2^62.
-                store(o, add(load(o), add(w.q.mul(x, factor), above(x, half, less))));
+                let (x, sum) = (load(x), load(o));
+                let sum = _mm512_mask_add_epi64(sum, _mm512_cmpgt_epu64_mask(x, half), sum, less);
+                store(o, if NARROW { w.q.mul_onto(sum, x, factor) } else { add(sum, w.q.mul(x, factor)) });
             }
         }
         for o in out {
             let sum = load(o);
-            let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
-            store(o, w.q.canonical4(w.reduce(hi, lo)));
+            let reduced = if NARROW {
+                w.q.canonical2(w.q.barrett(sum))
+            } else {
+                let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
+                w.q.canonical4(w.reduce(hi, lo))
+            };
+            store(o, reduced);
         }
     }
 }
@@ -299,40 +316,129 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| w.sum(l, h));
 }
 
-/// Vectors of a row that are summed together in registers.
-const UNROLL: usize = 4;
+/// Adds the products of vectors `at` to `at` + N − 1 of each pair to deferred sums, at most as many as they hold.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn add_products<const N: usize>(
+    (mut lo, mut hi): ([V; N], [V; N]),
+    pairs: &[(&[u64], &[u64])],
+    at: usize,
+) -> ([V; N], [V; N]) {
+    for (a, b) in pairs {
+        let (a, b) = (&a[8 * at..8 * (at + N)], &b[8 * at..8 * (at + N)]);
+        for j in 0..N {
+            let (a, b) = (vector(a, j), vector(b, j));
+            (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
+        }
+    }
+    (lo, hi)
+}
+
+/// [`add_products`] of (a, c) and of (b, c) for triples (a, b, c).
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn add_products2<const N: usize>(
+    [(mut lo, mut hi), (mut lo2, mut hi2)]: [([V; N], [V; N]); 2],
+    triples: &[(&[u64], &[u64], &[u64])],
+    at: usize,
+) -> [([V; N], [V; N]); 2] {
+    for (a, b, c) in triples {
+        let range = 8 * at..8 * (at + N);
+        let (a, b, c) = (&a[range.clone()], &b[range.clone()], &c[range]);
+        for j in 0..N {
+            let (a, b, c) = (vector(a, j), vector(b, j), vector(c, j));
+            (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
+            (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
+        }
+    }
+    [(lo, hi), (lo2, hi2)]
+}
+
+/// Vector `j` of a row.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn vector(a: &[u64], j: usize) -> V {
+    let a = &a[8 * j..8 * j + 8];
+    // SAFETY: eight words are readable; the load asks for no alignment.
+    unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
+}
+
+/// Deferred sums reduced, which then count as one term.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
+    let mut reduced = lo;
+    for (r, h) in reduced.iter_mut().zip(hi) {
+        *r = w.sum(*r, h);
+    }
+    (reduced, [w.q.zero; N])
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn dot_at<const N: usize>(w: &Wide, terms: usize, pairs: &[(&[u64], &[u64])], at: usize, out: &mut [u64]) {
+    let zero = ([w.q.zero; N], [w.q.zero; N]);
+    let (first, mut rest) = pairs.split_at(pairs.len().min(terms));
+    let mut sums = add_products(zero, first, at);
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(rest.len().min(terms - 1));
+        sums = add_products(folded(w, sums), group, at);
+        rest = later;
+    }
+    for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(w, sums).0) {
+        store(o, sum);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn dot2_at<const N: usize>(
+    w: &Wide,
+    terms: usize,
+    triples: &[(&[u64], &[u64], &[u64])],
+    at: usize,
+    outs: [&mut [u64]; 2],
+) {
+    let zero = ([w.q.zero; N], [w.q.zero; N]);
+    let (first, mut rest) = triples.split_at(triples.len().min(terms));
+    let mut sums = add_products2([zero, zero], first, at);
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(rest.len().min(terms - 1));
+        let [a, b] = sums;
+        sums = add_products2([folded(w, a), folded(w, b)], group, at);
+        rest = later;
+    }
+    for (out, sums) in outs.into_iter().zip(sums) {
+        for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(w, sums).0) {
+            store(o, sum);
+        }
+    }
+}
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
-    let w = Wide::new(m);
-    let terms = m.mac_terms() as usize;
-    for (k, out) in out.as_chunks_mut::<8>().0.chunks_mut(UNROLL).enumerate() {
-        let (start, end) = (k * UNROLL * 8, (k * UNROLL + out.len()) * 8);
-        let (mut lo, mut hi) = ([w.q.zero; UNROLL], [w.q.zero; UNROLL]);
-        // A reduced sum counts as one term, so leave room for it in every group.
-        for (g, group) in pairs.chunks(terms - 1).enumerate() {
-            if g > 0 {
-                for (lo, hi) in lo.iter_mut().zip(&mut hi) {
-                    (*lo, *hi) = (w.sum(*lo, *hi), w.q.zero);
-                }
-            }
-            for (a, b) in group {
-                let (a, b) = (a[start..end].as_chunks().0, b[start..end].as_chunks().0);
-                if let (Some(a), Some(b)) = (a.first_chunk::<UNROLL>(), b.first_chunk::<UNROLL>()) {
-                    for j in 0..UNROLL {
-                        let (a, b) = (load(&a[j]), load(&b[j]));
-                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
-                    }
-                } else {
-                    for (j, (a, b)) in a.iter().zip(b).enumerate() {
-                        let (a, b) = (load(a), load(b));
-                        (lo[j], hi[j]) = (mlo(lo[j], a, b), mhi(hi[j], a, b));
-                    }
-                }
-            }
-        }
-        for (o, (&lo, &hi)) in out.iter_mut().zip(lo.iter().zip(&hi)) {
-            store(o, w.sum(lo, hi));
-        }
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms() as usize, out.len() / 8);
+    let mut at = 0;
+    while at + 8 <= vectors {
+        dot_at::<8>(&w, terms, pairs, at, out);
+        at += 8;
+    }
+    while at < vectors {
+        dot_at::<1>(&w, terms, pairs, at, out);
+        at += 1;
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn dot2(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u64], other: &mut [u64]) {
+    let (w, terms, vectors) = (Wide::new(m), m.mac_terms() as usize, out.len() / 8);
+    let mut at = 0;
+    while at + 4 <= vectors {
+        dot2_at::<4>(&w, terms, triples, at, [out, other]);
+        at += 4;
+    }
+    while at < vectors {
+        dot2_at::<1>(&w, terms, triples, at, [out, other]);
+        at += 1;
     }
 }
