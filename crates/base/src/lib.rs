@@ -9,6 +9,7 @@
 
 pub mod blame;
 pub mod codec;
+pub mod fuzz;
 mod secret;
 pub mod seed;
 pub mod transcript;
