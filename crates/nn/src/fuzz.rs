@@ -31,6 +31,8 @@ mod tests {
     use oblivia_base::codec::Encode;
     use proptest::prelude::*;
 
+    type Harness = fn(&[u8]) -> bool;
+
     proptest! {
         #[test]
         fn any_bytes_are_refused_or_read_canonically(bytes: Vec<u8>) {
@@ -47,8 +49,8 @@ mod tests {
             cut: prop::sample::Index,
         ) {
             let public = random_model(seed).public;
-            let decoders: [(fn(&[u8]) -> bool, Vec<u8>); 2] =
-                [(graph, public.graph.to_bytes()), (public_model, public.to_bytes())];
+            let decoders =
+                [(graph as Harness, public.graph.to_bytes()), (public_model, public.to_bytes())];
             for (harness, mut bytes) in decoders {
                 prop_assert!(harness(&bytes));
                 for (at, value) in &edits {

@@ -217,5 +217,11 @@ fn totals_saturate() {
     t += most;
     assert_eq!(t, most);
     assert_eq!(most.times(3), most);
+    for up in [false, true] {
+        let [up_bytes, down_bytes] = if up { [u64::MAX, 0] } else { [0, u64::MAX] };
+        let one_way = Traffic { up_bytes, down_bytes, rounds: 0 };
+        let all = PhaseTraffic { setup: one_way, offline: one_way, online: one_way };
+        assert_eq!(all.total_bytes(), u64::MAX);
+    }
     assert_eq!(PhaseTraffic { setup: most, offline: most, online: most }.total_bytes(), u64::MAX);
 }
