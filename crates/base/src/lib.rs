@@ -10,6 +10,7 @@
 
 pub mod blame;
 pub mod codec;
+pub mod fuzz;
 mod ops;
 mod secret;
 pub mod seed;

@@ -18,7 +18,8 @@ pub struct Meter {
     log: Option<Vec<LoggedMessage>>,
 }
 
-/// Which way a message went.
+/// Which way a message went. Between parties other than client and server: from a holder to a later holder and to
+/// the helper is up, and so is everything that goes to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From the client.
@@ -166,13 +167,18 @@ impl Channel {
         Ok(())
     }
 
-    /// Up is away from the client, and from a holder towards the server.
     fn direction_to(&self, peer: Role) -> Direction {
-        if self.own < peer && self.own == Role::Client || peer == Role::Server && self.own != Role::Client {
-            Direction::Up
-        } else {
-            Direction::Down
-        }
+        if height(peer) > height(self.own) { Direction::Up } else { Direction::Down }
+    }
+}
+
+/// Up is away from the client and towards the server; both ends of a link agree on it.
+fn height(role: Role) -> (u8, u8) {
+    match role {
+        Role::Client => (0, 0),
+        Role::Holder(i) => (1, i),
+        Role::Helper => (2, 0),
+        Role::Server => (3, 0),
     }
 }
 

@@ -30,9 +30,9 @@ pub struct Traffic {
 
 impl AddAssign for Traffic {
     fn add_assign(&mut self, o: Self) {
-        self.up_bytes += o.up_bytes;
-        self.down_bytes += o.down_bytes;
-        self.rounds += o.rounds;
+        self.up_bytes = self.up_bytes.saturating_add(o.up_bytes);
+        self.down_bytes = self.down_bytes.saturating_add(o.down_bytes);
+        self.rounds = self.rounds.saturating_add(o.rounds);
     }
 }
 
@@ -77,9 +77,11 @@ impl PhaseTraffic {
         }
     }
 
-    /// Bytes of all phases, both ways.
+    /// Bytes of all phases, both ways, saturating.
     pub fn total_bytes(&self) -> u64 {
-        [self.setup, self.offline, self.online].iter().map(|t| t.up_bytes + t.down_bytes).sum()
+        [self.setup, self.offline, self.online]
+            .iter()
+            .fold(0u64, |sum, t| sum.saturating_add(t.up_bytes).saturating_add(t.down_bytes))
     }
 }
 

@@ -173,3 +173,123 @@ impl Decode for Notice {
         Self::ALL.get(usize::from(code)).copied().ok_or_else(|| r.error("notice", Fault::Invalid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    /// One error of every variant, its texts made of `detail`; what the peer is told of it beside it.
+    fn all(detail: &str) -> Vec<(Error, Notice)> {
+        let (what, why) = (detail.to_owned(), detail.to_owned());
+        let link = [
+            LinkError::Closed { during: "x" },
+            LinkError::TimedOut { millis: detail.len() as u64, during: "x" },
+            LinkError::UnexpectedKind { expected: Kind::Hello, found: Kind::System(detail.len() as u8) },
+            LinkError::BadHeader { why: "x" },
+            LinkError::OutOfOrder { expected: 0, found: detail.len() as u32 },
+            LinkError::Oversize { kind: Kind::Offer, found: detail.len() as u64, max: 0 },
+            LinkError::Undersize { kind: Kind::Offer, found: 0, min: detail.len() as u64 },
+            LinkError::Aborted(Notice::Busy),
+            LinkError::Tls(detail.to_owned()),
+            LinkError::Io(detail.to_owned()),
+        ];
+        let mut errors = vec![
+            (Error::InvalidMessage { message: "x", why: why.clone() }, Notice::Failed),
+            (
+                Error::Incompatible { what: "x", ours: why.clone(), theirs: what.clone(), hint: "x" },
+                Notice::Incompatible,
+            ),
+            (Error::Refused { why: why.clone() }, Notice::Refused),
+            (Error::UnknownModel { name: what.clone(), known: why.clone() }, Notice::UnknownModel),
+            (
+                Error::Unsupported { system: "x", node: what.clone(), op: what.clone(), why: why.clone() },
+                Notice::Refused,
+            ),
+            (Error::NumericBound { what: what.clone(), why: why.clone() }, Notice::Failed),
+            (Error::Resource { what: "x", why: why.clone() }, Notice::Busy),
+            (Error::Input(why.clone()), Notice::Failed),
+            (Error::Misuse(why.clone()), Notice::Failed),
+            (Error::Io(why), Notice::Failed),
+        ];
+        errors.extend(link.into_iter().map(|e| (Error::Link(e), Notice::Failed)));
+        errors
+    }
+
+    /// A number per variant; a new variant does not compile before it stands here and in [`all`].
+    fn number(e: &Error) -> usize {
+        match e {
+            Error::InvalidMessage { .. } => 0,
+            Error::Incompatible { .. } => 1,
+            Error::Refused { .. } => 2,
+            Error::UnknownModel { .. } => 3,
+            Error::Unsupported { .. } => 4,
+            Error::NumericBound { .. } => 5,
+            Error::Resource { .. } => 6,
+            Error::Input(_) => 7,
+            Error::Misuse(_) => 8,
+            Error::Io(_) => 9,
+            Error::Link(e) => {
+                10 + match e {
+                    LinkError::Closed { .. } => 0,
+                    LinkError::TimedOut { .. } => 1,
+                    LinkError::UnexpectedKind { .. } => 2,
+                    LinkError::BadHeader { .. } => 3,
+                    LinkError::OutOfOrder { .. } => 4,
+                    LinkError::Oversize { .. } => 5,
+                    LinkError::Undersize { .. } => 6,
+                    LinkError::Aborted(_) => 7,
+                    LinkError::Tls(_) => 8,
+                    LinkError::Io(_) => 9,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_is_told_one_byte_that_depends_on_the_kind_of_error_alone() {
+        let (short, long) = (all("a"), all("a weight of `secret` is 17.25"));
+        let numbers: Vec<usize> = short.iter().map(|(e, _)| number(e)).collect();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "every variant is tried");
+        for ((a, notice), (b, _)) in short.iter().zip(&long) {
+            assert_eq!(a.notice(), *notice, "{a}");
+            let (a, b) = (a.notice().to_bytes(), b.notice().to_bytes());
+            assert_eq!(a.len(), 1);
+            assert_eq!(a, b);
+        }
+    }
+
+    #[test]
+    fn a_malformed_message_a_number_out_of_bounds_and_our_own_faults_look_the_same() {
+        let told: Vec<Vec<u8>> = all("x")
+            .into_iter()
+            .filter(|(e, _)| {
+                matches!(
+                    e,
+                    Error::InvalidMessage { .. }
+                        | Error::NumericBound { .. }
+                        | Error::Misuse(_)
+                        | Error::Input(_)
+                        | Error::Io(_)
+                        | Error::Link(_)
+                )
+            })
+            .map(|(e, _)| e.notice().to_bytes())
+            .collect();
+        assert_eq!(told.len(), 15);
+        assert!(told.iter().all(|t| *t == Notice::Failed.to_bytes()));
+    }
+
+    #[test]
+    fn every_notice_has_one_code_and_a_text_of_its_own() {
+        let mut texts = std::collections::BTreeSet::new();
+        for (i, notice) in Notice::ALL.into_iter().enumerate() {
+            assert_eq!(notice.to_bytes(), [i as u8]);
+            assert_eq!(Notice::from_bytes(&[i as u8]), Ok(notice));
+            assert!(texts.insert(notice.to_string()));
+        }
+        assert!(Notice::from_bytes(&[Notice::ALL.len() as u8]).is_err());
+        assert!(Notice::from_bytes(&[]).is_err());
+        assert!(Notice::from_bytes(&[0, 0]).is_err());
+    }
+}

@@ -8,6 +8,7 @@
 mod channel;
 mod cost;
 pub mod error;
+pub mod fuzz;
 mod leak;
 mod permit;
 mod plan;

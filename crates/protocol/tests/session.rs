@@ -188,7 +188,8 @@ fn an_offer_that_answers_another_question_is_refused() {
         change(&mut offer);
         client_with_offer(move |_| offer.to_bytes())
     };
-    let cases: [(fn(&mut Offer), Blame, Notice); 5] = [
+    type Case = (fn(&mut Offer), Blame, Notice);
+    let cases: [Case; 5] = [
         (|o| o.choices.system = "other".into(), Blame::InvalidMessage, Notice::Failed),
         (|o| o.model.name = "other".into(), Blame::InvalidMessage, Notice::Failed),
         (|o| o.version = VERSION + 1, Blame::PeerIncompatible, Notice::Incompatible),
@@ -250,7 +251,8 @@ fn a_server_refuses_what_breaks_the_agreement_and_tells_one_word() {
     let good = hello().to_bytes();
     let mut long = good.clone();
     long.push(0);
-    let cases: Vec<(Vec<(Kind, Vec<u8>)>, Blame, Option<Notice>)> = vec![
+    type Case = (Vec<(Kind, Vec<u8>)>, Blame, Option<Notice>);
+    let cases: Vec<Case> = vec![
         (
             vec![(Kind::Hello, with(|h| (h.min_version, h.max_version) = (VERSION + 1, VERSION + 9)))],
             Blame::PeerIncompatible,

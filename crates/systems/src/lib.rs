@@ -4,6 +4,7 @@
 
 pub mod clear;
 mod common;
+pub mod fuzz;
 pub mod leveled;
 mod registry;
 

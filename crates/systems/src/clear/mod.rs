@@ -10,6 +10,8 @@ use oblivia_protocol::{
 use rayon::ThreadPool;
 use std::sync::Arc;
 
+pub mod fuzz;
+
 /// The system.
 #[derive(Debug, Clone, Copy)]
 pub struct Clear;
@@ -153,7 +155,10 @@ fn to_bytes(t: &Tensor) -> Vec<u8> {
 
 fn from_bytes(body: &[u8], shape: Shape, message: &'static str) -> Result<Tensor, Error> {
     let invalid = |why: String| Error::InvalidMessage { message, why };
-    let (words, _) = body.as_chunks::<4>();
+    let (words, rest) = body.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(invalid(format!("{} bytes behind the last value", rest.len())));
+    }
     let data: Vec<f32> = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
     if !data.iter().all(|v| v.is_finite()) {
         return Err(invalid("a value is not finite".into()));

@@ -36,7 +36,9 @@ pub(super) async fn run(
         cx.observer.on(Event::SampleStarted(index));
         cx.channel.enter(Phase::Online);
         let before = cx.channel.meter().traffic().online;
-        let body = pool.install(|| seat.encrypt(input, index, cx)).map_err(refused)?;
+        let body = pool
+            .install(|| seat.encrypt(input, index, cx))
+            .map_err(|e| Error::NumericBound { what: format!("input {index}"), why: e.to_string() })?;
         cx.channel.send(Role::Server, INPUT, body).await?;
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, d.output_bytes)).await?;
         let ct = messages::read_output(&d, &body)?;
@@ -77,8 +79,11 @@ impl Seat<'_> {
     }
 
     fn decrypt(&self, ct: &Ciphertext, model: &PublicModel) -> Result<Tensor, Error> {
-        let slots =
-            Decryptor::new(self.sk).decrypt(ct).and_then(|pt| self.encoder.decode(&pt)).map_err(refused)?;
+        // Whatever is wrong with the peer's ciphertext, the peer is told the same as of a malformed one.
+        let slots = Decryptor::new(self.sk)
+            .decrypt(ct)
+            .and_then(|pt| self.encoder.decode(&pt))
+            .map_err(|e| messages::invalid("Output", &e))?;
         let values = self.d.circuit.decode(&slots);
         let bound = self.d.circuit.net().dense2.bound;
         if let Some(v) = values.iter().find(|v| v.is_nan() || v.abs() > bound + self.d.error) {

@@ -2,6 +2,7 @@
 
 mod client;
 mod diagonal;
+pub mod fuzz;
 mod messages;
 mod network;
 mod noise;

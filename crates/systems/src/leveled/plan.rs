@@ -10,6 +10,7 @@ use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral, RingKind, s
 use oblivia_nn::{OutputPolicy, PublicModel};
 use oblivia_pack::{Chain, Counter, PlainUse};
 use oblivia_protocol::session::model_digest;
+use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
     Behaviour, Choices, Cost, Error, ErrorBound, HEADER_BYTES, OpCounts, Plan, Role, Traffic, Wish,
 };
@@ -21,15 +22,15 @@ pub(super) const PLAN: &str = "diagonal";
 /// What the planner chooses for the plan `diagonal`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct DiagonalChoices {
-    params: ParamsLiteral,
-    scales: LogScales,
-    babies: [usize; 2],
+    pub(super) params: ParamsLiteral,
+    pub(super) scales: LogScales,
+    pub(super) babies: [usize; 2],
 }
 
 impl DiagonalChoices {
     /// Dimension 8192, 216.98 of 218 bits: primes of 26 bits behind linear layers, of 33 behind squares, 34
     /// at the bottom, 39 for key switching. Cookbook §7, measured there at 15.8 bits of precision.
-    fn standard(babies: [usize; 2]) -> Self {
+    pub(super) fn standard(babies: [usize; 2]) -> Self {
         Self {
             params: ParamsLiteral {
                 kind: RingKind::ConjugateInvariant,
@@ -104,7 +105,7 @@ fn only(what: &str, wanted: &Option<String>, have: &str) -> Result<(), Error> {
     }
 }
 
-fn wrap(choices: &DiagonalChoices) -> Choices {
+pub(super) fn wrap(choices: &DiagonalChoices) -> Choices {
     Choices { system: SYSTEM.into(), mode: MODE.into(), plan: PLAN.into(), bytes: choices.to_bytes() }
 }
 
@@ -176,7 +177,15 @@ fn parameters(params: &Params) -> String {
     )
 }
 
+/// The most plaintexts of a plan: what a client walks through to check an offer, 16 bytes each.
+const MAX_PLAINTEXTS: usize = 1 << 20;
+
 /// Decodes choices and derives everything; refuses what is insecure, too deep or does not fit.
+///
+/// A client does this for whatever a server sends, so nothing is built before its size is known to be small:
+/// 12 primes in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
+/// a link can carry. Time and memory are then bounded by the transform tables of those primes and by one step per
+/// plaintext, tens of megabytes; the keys themselves are made only after the user has agreed to their bytes.
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
     if choices.system != SYSTEM || choices.mode != MODE || choices.plan != PLAN {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
@@ -196,33 +205,68 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         let why = format!("plan `{PLAN}` works over the conjugate-invariant ring up to dimension 32768");
         return Err(Error::Refused { why });
     }
-    let params = Params::new(&c.params).map_err(refused)?;
-    if params.max_level() != Diagonal::LEVELS {
+    let (q, p) = (primes(&c.params.q), primes(&c.params.p));
+    if q != Diagonal::LEVELS || p > Diagonal::LEVELS {
+        let levels = Diagonal::LEVELS;
         let why =
-            format!("plan `{PLAN}` takes {} primes, the offer has {}", Diagonal::LEVELS, params.max_level());
+            format!("plan `{PLAN}` takes {levels} primes and at most {levels} special ones, not {q} and {p}");
         return Err(Error::Refused { why });
     }
     let net = TwoSquares::find(model)?;
     let babies = c.babies.map(Some);
-    let circuit = Diagonal::new(net, model.graph.input_shape(), params.slots(), babies, c.scales)?;
+    let slots = 1 << c.params.log_n;
+    let circuit = Diagonal::new(net, model.graph.input_shape(), slots, babies, c.scales)?;
+    let count = circuit.plain_count();
+    if count > MAX_PLAINTEXTS {
+        let why = format!("plan `{PLAN}` would take {count} plaintexts, more than {MAX_PLAINTEXTS}");
+        return Err(Error::Refused { why });
+    }
+    let params = Params::new(&c.params).map_err(refused)?;
+    let input_bytes = messages::input_bytes(&params, circuit.input_vectors()).map_err(refused)?;
+    carried("input", input_bytes)?;
     let chain = chain(&params)?;
     let mut counter = Counter::new(chain);
     let input = counter.input(params.max_level(), circuit.input_scale());
-    let units = vec![(); circuit.plain_count()];
+    let units = vec![(); count];
     let wide = |e: oblivia_pack::CircuitError| Error::Refused { why: format!("plan `{PLAN}`: {e}") };
     let output = circuit.run(&mut counter, &vec![input; circuit.input_vectors()], &units).map_err(wide)?;
     let keys = counter.keys().clone();
+    carried("keys", keys.encoded_bytes(&params))?;
+    let error = noise::bound(&params, &circuit)?;
+    // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
+    if !(0.0..f64::from(u32::MAX)).contains(&error) {
+        let why = format!("no useful error bound follows from the published bounds: it would be {error:.3e}");
+        return Err(Error::Refused { why });
+    }
     Ok(Derived {
-        input_bytes: messages::input_bytes(&params, circuit.input_vectors()).map_err(refused)?,
+        input_bytes,
         output_bytes: messages::output_bytes(&params).map_err(refused)?,
         ops: counter.counts(),
         plains: counter.plains().to_vec(),
-        error: noise::bound(&params, &circuit)?,
+        error,
         output_scale: output.scale.0,
         keys,
         circuit,
         params,
     })
+}
+
+/// How many primes a literal asks for.
+fn primes(moduli: &Moduli) -> usize {
+    match moduli {
+        Moduli::Bits(bits) => bits.len(),
+        Moduli::Primes(primes) => primes.len(),
+    }
+}
+
+/// Refuses a message no link carries.
+fn carried(message: &str, bytes: usize) -> Result<(), Error> {
+    if bytes <= MAX_BODY_BYTES {
+        return Ok(());
+    }
+    let why =
+        format!("plan `{PLAN}` would send {bytes} bytes of {message} at once, links carry {MAX_BODY_BYTES}");
+    Err(Error::Refused { why })
 }
 
 /// The keys as the server holds them: both halves, 8 bytes per residue.

@@ -1,0 +1,70 @@
+//! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take unbounded memory, and say
+//! whether the bytes were accepted.
+
+use crate::{Graph, Op, PublicModel, Shape};
+use oblivia_base::fuzz::round_trip;
+
+/// A shape.
+pub fn shape(bytes: &[u8]) -> bool {
+    round_trip::<Shape>(bytes)
+}
+
+/// An operator.
+pub fn op(bytes: &[u8]) -> bool {
+    round_trip::<Op>(bytes)
+}
+
+/// A graph, rebuilt node by node.
+pub fn graph(bytes: &[u8]) -> bool {
+    round_trip::<Graph>(bytes)
+}
+
+/// Everything a client gets of a model.
+pub fn public_model(bytes: &[u8]) -> bool {
+    round_trip::<PublicModel>(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_model;
+    use oblivia_base::codec::Encode;
+    use proptest::prelude::*;
+
+    type Harness = fn(&[u8]) -> bool;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_read_canonically(bytes: Vec<u8>) {
+            shape(&bytes);
+            op(&bytes);
+            graph(&bytes);
+            public_model(&bytes);
+        }
+
+        #[test]
+        fn damaged_models_are_refused_or_read_canonically(
+            seed in 0..64u64,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut: prop::sample::Index,
+        ) {
+            let public = random_model(seed).public;
+            let decoders =
+                [(graph as Harness, public.graph.to_bytes()), (public_model, public.to_bytes())];
+            for (harness, mut bytes) in decoders {
+                prop_assert!(harness(&bytes));
+                for (at, value) in &edits {
+                    let at = at.index(bytes.len());
+                    bytes[at] ^= value;
+                }
+                harness(&bytes);
+                harness(&bytes[..cut.index(bytes.len())]);
+                bytes.push(0);
+                harness(&bytes);
+            }
+            for node in public.graph.nodes() {
+                prop_assert!(op(&node.op.to_bytes()) && shape(&node.fact.shape.to_bytes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a plan's digest covers, what a wish admits, and what a receipt prints.
+#![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
+
+mod common;
+
+use common::{TOY, model, plan};
+use oblivia_base::{Blame, Digest};
+use oblivia_protocol::{
+    Behaviour, Choices, Digest32, Leak, LeakStatement, OpCounts, PhaseTraffic, Plan, Receipt, Role, Seconds,
+    System, Traffic, Wish,
+};
+use std::collections::BTreeSet;
+
+fn base() -> Plan {
+    let choices =
+        Choices { system: "toy".into(), mode: "plain".into(), plan: "large".into(), bytes: vec![7, 8] };
+    plan(&model("m"), choices)
+}
+
+type Change = (&'static str, fn(&mut Plan));
+
+/// One change per field that exists anywhere in a plan. The patterns name every field, so a new field does not
+/// compile until it is changed here too.
+fn changes() -> Vec<Change> {
+    let Plan {
+        choices: Choices { system: _, mode: _, plan: _, bytes: _ },
+        model: Digest32(_),
+        cost: oblivia_protocol::Cost { setup: _, offline: _, online: _, ops: _ },
+        key_bytes: _,
+        session_memory_bytes: _,
+        security_bits: _,
+        parameters: _,
+        error: oblivia_protocol::ErrorBound { units_2_32: _, assumption: _ },
+        leaks: _,
+        trust: _,
+        steps: _,
+    } = base();
+    let Traffic { up_bytes: _, down_bytes: _, rounds: _ } = Traffic::default();
+    let OpCounts {
+        rotations: _,
+        hoisted: _,
+        ct_mul: _,
+        pt_mul: _,
+        scalar_mul: _,
+        add: _,
+        relin: _,
+        rescale: _,
+        ntt: _,
+    } = OpCounts::default();
+    vec![
+        ("system", |p| p.choices.system.push('x')),
+        ("mode", |p| p.choices.mode.push('x')),
+        ("plan", |p| p.choices.plan.push('x')),
+        ("choices", |p| p.choices.bytes[1] ^= 1),
+        ("fewer choices", |p| p.choices.bytes.truncate(1)),
+        ("model", |p| p.model.0.0[31] ^= 1),
+        ("setup up", |p| p.cost.setup.up_bytes += 1),
+        ("setup down", |p| p.cost.setup.down_bytes += 1),
+        ("setup rounds", |p| p.cost.setup.rounds += 1),
+        ("offline up", |p| p.cost.offline.up_bytes += 1),
+        ("offline down", |p| p.cost.offline.down_bytes += 1),
+        ("offline rounds", |p| p.cost.offline.rounds += 1),
+        ("online up", |p| p.cost.online.up_bytes += 1),
+        ("online down", |p| p.cost.online.down_bytes += 1),
+        ("online rounds", |p| p.cost.online.rounds += 1),
+        ("rotations", |p| p.cost.ops.rotations += 1),
+        ("hoisted", |p| p.cost.ops.hoisted += 1),
+        ("ct_mul", |p| p.cost.ops.ct_mul += 1),
+        ("pt_mul", |p| p.cost.ops.pt_mul += 1),
+        ("scalar_mul", |p| p.cost.ops.scalar_mul += 1),
+        ("add", |p| p.cost.ops.add += 1),
+        ("relin", |p| p.cost.ops.relin += 1),
+        ("rescale", |p| p.cost.ops.rescale += 1),
+        ("ntt", |p| p.cost.ops.ntt += 1),
+        ("key bytes", |p| p.key_bytes += 1),
+        ("session memory", |p| p.session_memory_bytes += 1),
+        ("security", |p| p.security_bits -= 1),
+        ("parameters", |p| p.parameters.push('x')),
+        ("error", |p| p.error.units_2_32 += 1),
+        ("assumption", |p| p.error.assumption.push('x')),
+        ("leak to", |p| p.leaks[1].to = Role::Client),
+        ("leak", |p| p.leaks[1].leak = Leak::Outputs),
+        ("leak detail", |p| p.leaks[1].detail.push('x')),
+        ("a leak less", |p| p.leaks.truncate(1)),
+        ("leaks in another order", |p| p.leaks.swap(0, 1)),
+        ("trust role", |p| p.trust[0].role = Role::Helper),
+        ("trust behaviour", |p| p.trust[0].behaviour = Behaviour::SemiHonest),
+        ("trust breaks", |p| p.trust[0].breaks.clear()),
+        ("no trust row", |p| p.trust.clear()),
+        ("step", |p| p.steps[0].push('x')),
+        ("steps cut elsewhere", |p| p.steps = vec!["onet".into(), "wo".into()]),
+        ("steps joined", |p| p.steps = vec!["onetwo".into()]),
+    ]
+}
+
+#[test]
+fn the_digest_changes_with_every_field_of_a_plan() {
+    let mut seen: BTreeSet<Digest> = [base().digest()].into();
+    assert_eq!(base().digest(), base().digest());
+    for (what, change) in changes() {
+        let mut plan = base();
+        change(&mut plan);
+        assert_ne!(plan, base(), "{what}: the change changes nothing");
+        assert!(seen.insert(plan.digest()), "{what} is not in the digest");
+    }
+}
+
+#[test]
+fn every_leak_that_is_more_than_every_service_reveals_must_be_accepted_by_its_name() {
+    for leak in Leak::ALL {
+        assert_eq!(Leak::from_name(leak.name()), Some(leak));
+        let mut plan = base();
+        plan.leaks = vec![LeakStatement { to: Role::Helper, leak, detail: "all of it".into() }];
+        let refused = Wish::default().admit(&plan, 1);
+        let others = Leak::ALL.into_iter().filter(|l| *l != leak).collect();
+        let with_others = Wish { accepted_leaks: others, ..Wish::default() }.admit(&plan, 1);
+        if leak.needs_acceptance() {
+            for e in [refused.unwrap_err(), with_others.unwrap_err()] {
+                assert_eq!(e.blame(), Blame::Refused);
+                let text = e.to_string();
+                for part in ["toy", "helper", "all of it", &format!("--accept-leak {leak}")] {
+                    assert!(text.contains(part), "{text}");
+                }
+            }
+        } else {
+            refused.unwrap();
+            with_others.unwrap();
+        }
+        Wish { accepted_leaks: vec![leak], ..Wish::default() }.admit(&plan, 1).unwrap();
+    }
+    assert_eq!(Leak::from_name("everything"), None);
+    assert_eq!(Leak::ALL.map(Leak::name).into_iter().collect::<BTreeSet<_>>().len(), Leak::ALL.len());
+}
+
+#[test]
+fn the_limit_on_bytes_is_the_most_that_is_admitted() {
+    let mut plan = base();
+    plan.leaks.clear();
+    // Setup 1010, offline 7 and online 120 per sample.
+    let admit = |max, samples| Wish { max_bytes: Some(max), ..Wish::default() }.admit(&plan, samples);
+    admit(1010 + 2 * 127, 2).unwrap();
+    let e = admit(1010 + 2 * 127 - 1, 2).unwrap_err();
+    assert_eq!(e.blame(), Blame::Refused);
+    assert!(e.to_string().contains("1264 bytes for 2 samples"), "{e}");
+    admit(1010, 0).unwrap();
+    assert!(admit(u64::MAX - 1, u64::MAX).is_err(), "no product wraps around");
+    admit(u64::MAX, u64::MAX).unwrap();
+    Wish::default().admit(&plan, u64::MAX).unwrap();
+}
+
+#[test]
+fn who_learns_what_is_found_by_role() {
+    let plan = base();
+    assert_eq!(plan.learned_by(Role::Server).count(), 2);
+    assert_eq!(plan.learned_by(Role::Client).count(), 0);
+}
+
+fn receipt() -> Receipt {
+    let plan = base();
+    let agreement = Traffic { up_bytes: 11, down_bytes: 12, rounds: 3 };
+    let mut traffic = plan.cost.traffic(5);
+    traffic.setup += agreement;
+    Receipt {
+        schema: Receipt::SCHEMA,
+        model: "m".into(),
+        plan_id: plan.digest().short(),
+        plan,
+        samples: 5,
+        agreement,
+        traffic,
+        ops: OpCounts::default(),
+        seconds: Seconds { setup: 1.0, offline: 0.5, online: 2.0 },
+        threads: 2,
+        assurance: "none".into(),
+    }
+}
+
+#[test]
+fn a_receipt_prints_its_schema_its_plan_and_what_was_measured() {
+    let r = receipt();
+    let json: serde_json::Value = serde_json::to_value(&r).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], Receipt::SCHEMA);
+    let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "agreement",
+        "assurance",
+        "model",
+        "ops",
+        "plan",
+        "plan_id",
+        "samples",
+        "schema",
+        "seconds",
+        "threads",
+        "traffic",
+    ];
+    assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), expected.into_iter().collect());
+    assert_eq!(json["plan"]["model"], r.plan.model.0.hex());
+    assert_eq!(json["plan"]["leaks"][1]["leak"], "input");
+    assert_eq!(json["plan"]["leaks"][1]["to"], "server");
+    assert_eq!(json["plan"]["trust"][0]["behaviour"], "malicious");
+    assert_eq!(json["plan"]["choices"].get("bytes"), None);
+    assert_eq!(json["traffic"]["online"]["up_bytes"], 500);
+    assert_eq!(json["seconds"]["online"], 2.0);
+    assert_eq!(r.seconds.total(), 3.5);
+}
+
+#[test]
+fn a_receipt_tells_any_deviation_from_the_declared_traffic() {
+    assert!(receipt().as_declared());
+    let off: [fn(&mut PhaseTraffic); 4] = [
+        |t| t.setup.up_bytes += 1,
+        |t| t.offline.down_bytes -= 1,
+        |t| t.online.rounds += 1,
+        |t| t.online.up_bytes -= 1,
+    ];
+    for change in off {
+        let mut r = receipt();
+        change(&mut r.traffic);
+        assert!(!r.as_declared());
+    }
+}
+
+#[test]
+fn a_plan_that_a_toy_searches_is_the_plan_a_toy_checks() {
+    let model = model("m");
+    let plan = TOY.plan(&model, &Wish::default()).unwrap();
+    assert_eq!(TOY.check(&model, &plan.choices).unwrap().digest(), plan.digest());
+}

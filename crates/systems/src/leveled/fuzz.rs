@@ -1,0 +1,397 @@
+//! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take time and memory beyond what
+//! [`plan`](super::plan) allows, and say whether the bytes were accepted.
+
+use super::messages;
+use super::plan::{DiagonalChoices, MODE, PLAN, SYSTEM, derive, wrap};
+use crate::fuzz::derived;
+use oblivia_base::codec::Writer;
+use oblivia_base::fuzz::round_trip;
+use oblivia_he::EvaluationKeys;
+use oblivia_nn::{Conv, Graph, InputSpec, NnError, Op, OutputPolicy, PublicModel, Shape, WireId};
+use oblivia_protocol::Choices;
+use std::sync::LazyLock;
+
+/// The label everything is decoded under.
+pub const LABEL: &[u8] = b"fuzz";
+
+/// Sizes of a network of the shape the plan `diagonal` runs.
+#[derive(Clone, Debug)]
+pub(super) struct Sizes {
+    pub(super) input: [usize; 3],
+    pub(super) maps: usize,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) dense: [usize; 2],
+}
+
+/// A 4×4 image, one map with a kernel of one pixel, two hidden values, two outputs: one input ciphertext.
+pub(super) const SMALL: Sizes =
+    Sizes { input: [1, 4, 4], maps: 1, kernel: [1, 1], stride: [1, 1], dense: [2, 2] };
+
+/// The public part of such a network: all bounds 1 but that of the input, all row norms ½.
+pub(super) fn network(s: &Sizes) -> Result<PublicModel, NnError> {
+    let mut g = Graph::new("x", Shape::new(s.input)?);
+    let weight = g.weight("w", Shape::new([s.maps, s.input[0], s.kernel[0], s.kernel[1]])?)?;
+    let conv = Conv {
+        out_channels: s.maps,
+        kernel: s.kernel,
+        stride: s.stride,
+        pads: [0; 4],
+        groups: 1,
+        weight,
+        bias: None,
+    };
+    let mut at = g.push("conv", Op::Conv(conv), &[WireId(0)])?;
+    g.set_row_norm(at, 0.5)?;
+    let mut features = g.output_shape().elements();
+    at = g.push("square", Op::Square, &[at])?;
+    at = g.push("flat", Op::Flatten, &[at])?;
+    for (i, out) in s.dense.into_iter().enumerate() {
+        let weight = g.weight("w", Shape::new([out, features])?)?;
+        at = g.push("dense", Op::Dense { out, weight, bias: None }, &[at])?;
+        g.set_row_norm(at, 0.5)?;
+        if i == 0 {
+            features = out;
+            at = g.push("square", Op::Square, &[at])?;
+        }
+    }
+    for wire in 0..g.nodes().len() {
+        g.set_bound(WireId(wire as u32), 1.0)?;
+    }
+    Ok(PublicModel {
+        name: "small".into(),
+        graph: g,
+        labels: Vec::new(),
+        input: InputSpec::Tensor,
+        input_range: [0.0, 2.0],
+        output: OutputPolicy::Logits,
+    })
+}
+
+static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network(&SMALL).ok());
+
+/// The small network under the parameters the planner chooses.
+static DERIVED: LazyLock<Option<super::plan::Derived>> = LazyLock::new(|| {
+    let choices = wrap(&DiagonalChoices::standard([1, 1]));
+    derive(MODEL.as_ref()?, &choices).ok()
+});
+
+/// Bytes of choices for the small network: refused, or a plan.
+pub fn choices(bytes: &[u8]) -> bool {
+    let Some(model) = MODEL.as_ref() else { return false };
+    round_trip::<DiagonalChoices>(bytes);
+    let name = str::to_owned;
+    derived(
+        model,
+        &Choices { system: name(SYSTEM), mode: name(MODE), plan: name(PLAN), bytes: bytes.to_vec() },
+    )
+}
+
+/// The body of a message of keys for the small network.
+///
+/// # Panics
+/// When something other than the encoding of the keys was accepted.
+pub fn keys(bytes: &[u8]) -> bool {
+    let Some(d) = DERIVED.as_ref() else { return false };
+    let Ok(keys) = EvaluationKeys::from_bytes(&d.params, &d.keys, LABEL, bytes) else { return false };
+    assert!(keys.to_bytes() == bytes, "two encodings of the same keys");
+    true
+}
+
+/// The body of an input message for the small network.
+///
+/// # Panics
+/// When something other than the encoding of the ciphertexts was accepted.
+pub fn input(bytes: &[u8]) -> bool {
+    let Some(d) = DERIVED.as_ref() else { return false };
+    let Ok(cts) = messages::read_input(d, bytes) else { return false };
+    assert!(messages::write_input(d, &cts) == bytes, "two encodings of the same ciphertexts");
+    cts.iter().all(|ct| ct.expand(&d.params, LABEL).is_ok())
+}
+
+/// The body of an output message for the small network.
+///
+/// # Panics
+/// When something other than the encoding of the ciphertext was accepted.
+pub fn output(bytes: &[u8]) -> bool {
+    let Some(d) = DERIVED.as_ref() else { return false };
+    let Ok(ct) = messages::read_output(d, bytes) else { return false };
+    let mut w = Writer::new();
+    ct.encode(&mut w);
+    assert!(w.into_bytes() == bytes, "two encodings of one ciphertext");
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leveled::diagonal::LogScales;
+    use oblivia_base::codec::Encode;
+    use oblivia_base::{Blame, Prg};
+    use oblivia_he::ckks::{Encoder, Encryptor};
+    use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind, SecretKey};
+    use oblivia_protocol::System;
+    use oblivia_protocol::session::Offer;
+    use proptest::prelude::*;
+    use std::path::PathBuf;
+
+    type Harness = fn(&[u8]) -> bool;
+
+    /// One valid body of every message.
+    struct Bodies {
+        keys: Vec<u8>,
+        input: Vec<u8>,
+        output: Vec<u8>,
+    }
+
+    static BODIES: LazyLock<Bodies> = LazyLock::new(|| {
+        let d = DERIVED.as_ref().unwrap();
+        let mut rng = Prg::new(&[3; 32], "bodies", &[]);
+        let sk = SecretKey::generate(&d.params, &mut rng);
+        let keys = EvaluationKeys::generate(&sk, &d.keys, LABEL, &mut rng).unwrap().to_bytes();
+        let (encoder, encryptor) = (Encoder::new(&d.params), Encryptor::new(&d.params));
+        let pt = encoder.encode(&[0.5; 16], d.params.max_level(), d.circuit.input_scale().0).unwrap();
+        let ct = encryptor.encrypt_seeded(&sk, &pt, LABEL, &mut rng).unwrap();
+        let input = messages::write_input(d, &[ct]);
+        let pt = encoder.encode(&[0.5], 1, d.output_scale).unwrap();
+        let mut w = Writer::new();
+        encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap().encode(&mut w);
+        Bodies { keys, input, output: w.into_bytes() }
+    });
+
+    fn bodies() -> [(&'static str, Harness, &'static [u8]); 3] {
+        let b = &*BODIES;
+        [("keys", keys, &b.keys), ("input", input, &b.input), ("output", output, &b.output)]
+    }
+
+    /// Standard choices, and the same with the primes written out.
+    fn valid_choices() -> [(&'static str, Vec<u8>); 2] {
+        let standard = DiagonalChoices::standard([1, 1]);
+        let params = Params::new(&standard.params).unwrap().literal();
+        let primes = DiagonalChoices { params, ..standard.clone() };
+        [("standard", standard.to_bytes()), ("primes", primes.to_bytes())]
+    }
+
+    /// Offers of the small network by every system.
+    fn valid_offers() -> Vec<(&'static str, Vec<u8>)> {
+        let model = MODEL.clone().unwrap();
+        let systems: [&dyn System; 2] = [&crate::leveled::Leveled, &crate::clear::Clear];
+        let offer = |s: &dyn System| {
+            let choices = s.plan(&model, &oblivia_protocol::Wish::default()).unwrap().choices;
+            Offer { version: 1, nonce: [2; 32], model: model.clone(), choices }.to_bytes()
+        };
+        systems.into_iter().map(|s| (s.id(), offer(s))).collect()
+    }
+
+    /// The seeds lie in `fuzz/seeds`, where cargo-fuzz finds them too; `OBLIVIA_WRITE_SEEDS=1` writes them anew.
+    #[test]
+    fn committed_seeds_are_what_this_build_writes_and_accepts() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+        let decoders: [(&str, Harness, Vec<_>); 2] = [
+            ("leveled_choices", choices, valid_choices().to_vec()),
+            ("plan_offer", crate::fuzz::offer, valid_offers()),
+        ];
+        for (decoder, harness, seeds) in decoders {
+            for (name, bytes) in seeds {
+                assert!(harness(&bytes), "{decoder}/{name} is not accepted");
+                let folder = root.join(decoder);
+                if std::env::var_os("OBLIVIA_WRITE_SEEDS").is_some() {
+                    std::fs::create_dir_all(&folder).unwrap();
+                    std::fs::write(folder.join(name), &bytes).unwrap();
+                }
+                let file = folder.join(name);
+                let committed = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+                assert_eq!(committed, bytes, "{decoder}/{name} has another encoding now");
+            }
+        }
+    }
+
+    #[test]
+    fn valid_messages_are_accepted_and_no_prefix_or_extension_of_them_is() {
+        let choices: Vec<_> = valid_choices().map(|(name, c)| (name, choices as Harness, c)).to_vec();
+        let offers: Vec<_> =
+            valid_offers().into_iter().map(|(n, o)| (n, crate::fuzz::offer as Harness, o)).collect();
+        let bodies = bodies().map(|(name, harness, body)| (name, harness, body.to_vec()));
+        for (name, harness, body) in choices.into_iter().chain(offers).chain(bodies) {
+            assert!(harness(&body), "{name}");
+            for cut in [0, 1, 31, 32, 41, 73, 96, body.len() / 2, body.len() - 1] {
+                assert!(cut >= body.len() || !harness(&body[..cut]), "{name} cut at {cut}");
+            }
+            assert!(!harness(&[&body[..], &[0]].concat()), "{name} with a byte more");
+        }
+    }
+
+    /// How the plan `diagonal` judges a model and choices, and what it says.
+    fn judged(sizes: &Sizes, change: impl FnOnce(&mut PublicModel, &mut DiagonalChoices)) -> String {
+        let mut model = network(sizes).unwrap();
+        let mut c = DiagonalChoices::standard([1, 1]);
+        change(&mut model, &mut c);
+        let choices = wrap(&c);
+        assert!(!derived(&model, &choices));
+        let error = derive(&model, &choices).map(|_| ()).unwrap_err();
+        assert!(matches!(error.blame(), Blame::Refused | Blame::InvalidMessage), "{error}");
+        error.to_string()
+    }
+
+    /// Each of these claims sizes that a client would run out of memory or hours with.
+    #[test]
+    fn an_offer_that_would_make_a_client_build_something_huge_is_refused_before_it_does() {
+        let dot = Sizes { input: [1, 1, 1], dense: [1, 1], ..SMALL };
+        let most = 1 << 28;
+        let cases = [
+            (Sizes { input: [most, 1, 1], ..dot.clone() }, "268435461 plaintexts"),
+            (Sizes { input: [1, 1 << 14, 1 << 14], kernel: [1 << 14; 2], ..dot.clone() }, "plaintexts"),
+            (Sizes { maps: 1 << 13, input: [1 << 15, 1, 1], ..dot.clone() }, "plaintexts"),
+            (Sizes { maps: most, ..dot.clone() }, "slots"),
+            (Sizes { input: [1 << 19, 1, 1], ..dot.clone() }, "bytes of input"),
+            (Sizes { input: [1, 1 << 14, 1 << 14], ..dot.clone() }, "slots"),
+            (
+                Sizes { input: [1, 1 << 14, 1 << 14], stride: [most; 2], dense: [most, 1], ..dot.clone() },
+                "slots",
+            ),
+            (Sizes { input: [1, 64, 128], dense: [8192, 1], ..dot.clone() }, "bytes of keys"),
+        ];
+        for (sizes, says) in cases {
+            let why = judged(&sizes, |_, c| c.babies = [1 << 17; 2]);
+            assert!(why.contains(says), "{sizes:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_are_too_many_too_large_or_insecure_are_refused() {
+        type Case = (fn(&mut ParamsLiteral), &'static str);
+        let cases: [Case; 9] = [
+            (|p| p.q = Moduli::Bits(vec![18; 64]), "not 64 and 1"),
+            (|p| p.p = Moduli::Bits(vec![18; 64]), "not 6 and 64"),
+            (|p| p.p = Moduli::Bits(vec![18; 7]), "not 6 and 7"),
+            (|p| p.q = Moduli::Primes(Vec::new()), "not 0 and 1"),
+            (|p| p.log_n = 16, "32768"),
+            (|p| p.kind = RingKind::Standard, "conjugate-invariant"),
+            (|p| p.log_n = 0, "slots"),
+            (|p| p.p = Moduli::Bits(vec![50]), "218"),
+            (|p| p.alpha = 0, "limbs per digit"),
+        ];
+        for (change, says) in cases {
+            let why = judged(&SMALL, |_, c| change(&mut c.params));
+            assert!(why.contains(says), "{why}");
+        }
+    }
+
+    #[test]
+    fn larger_rings_and_other_digits_are_taken() {
+        let standard = DiagonalChoices::standard([1, 1]);
+        let larger = ParamsLiteral { log_n: 15, ..standard.params.clone() };
+        let wider =
+            ParamsLiteral { log_n: 14, p: Moduli::Bits(vec![40; 2]), alpha: 2, ..standard.params.clone() };
+        for params in [larger, wider] {
+            assert!(choices(&DiagonalChoices { params, ..standard.clone() }.to_bytes()));
+        }
+    }
+
+    #[test]
+    fn bounds_from_which_no_error_bound_follows_are_refused() {
+        for (bound, norm) in [(1e300, 1e300), (1e-300, 1e-300), (1e-300, 1e300), (1e12, 1e12)] {
+            let why = judged(&SMALL, |m, _| {
+                for i in 0..m.graph.nodes().len() {
+                    m.graph
+                        .set_bound(WireId(i as u32), if i % 2 == 0 { bound } else { 1.0 / bound })
+                        .unwrap();
+                    m.graph.set_row_norm(WireId(i as u32), norm).unwrap();
+                }
+            });
+            assert!(why.contains("no useful error bound"), "{bound} {norm}: {why}");
+        }
+    }
+
+    fn moduli(max: usize) -> impl Strategy<Value = Moduli> {
+        prop_oneof![
+            prop::collection::vec(10u32..56, 0..max).prop_map(Moduli::Bits),
+            prop::collection::vec(any::<u64>(), 0..max).prop_map(Moduli::Primes),
+        ]
+    }
+
+    fn any_choices() -> impl Strategy<Value = DiagonalChoices> {
+        let usual = Just(DiagonalChoices::standard([1, 1]).params);
+        let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9).prop_map(
+            |(standard, log_n, q, p, alpha)| {
+                let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
+                ParamsLiteral { kind, log_n, q, p, alpha }
+            },
+        );
+        // Six primes of the sizes a larger ring allows, so that some are accepted.
+        let fitting = (13u32..16, prop::collection::vec(20u32..34, 6), 36u32..51, 1usize..3).prop_map(
+            |(log_n, q, p, alpha)| {
+                let kind = RingKind::ConjugateInvariant;
+                ParamsLiteral { kind, log_n, q: Moduli::Bits(q), p: Moduli::Bits(vec![p; alpha]), alpha }
+            },
+        );
+        let scales = prop::array::uniform4(20u32..61);
+        let babies = prop::array::uniform2(1usize..=1 << 17);
+        (prop_oneof![usual, literal, fitting], scales, babies).prop_map(|(params, s, babies)| {
+            let [input, conv, dense1, output] = s;
+            DiagonalChoices { params, scales: LogScales { input, conv, dense1, output }, babies }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn any_choices_are_refused_or_give_a_plan(c in any_choices()) {
+            choices(&c.to_bytes());
+        }
+
+        #[test]
+        fn damaged_choices_and_offers_are_refused_or_give_a_plan(
+            which in 0..4usize,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            more in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
+            let (harness, mut bytes): (Harness, _) = match which {
+                0 | 1 => (choices, valid_choices()[which].1.clone()),
+                _ => (crate::fuzz::offer, valid_offers()[which - 2].1.clone()),
+            };
+            for (at, value) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] ^= value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            bytes.extend(more);
+            harness(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes: Vec<u8>) {
+            for (_, harness, _) in bodies() {
+                prop_assert!(!harness(&bytes));
+            }
+            choices(&bytes);
+            crate::fuzz::offer(&bytes);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn damaged_bodies_are_refused_or_mean_exactly_their_bytes(
+            which in 0..3usize,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            head in prop::option::of((0..128usize, any::<u8>())),
+        ) {
+            let (_, harness, body) = bodies()[which];
+            let mut bytes = body.to_vec();
+            for (at, value) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] ^= value;
+            }
+            if let Some((at, value)) = head {
+                bytes[at] ^= value;
+            }
+            harness(&bytes);
+        }
+    }
+}
