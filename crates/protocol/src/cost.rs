@@ -76,9 +76,10 @@ impl PhaseTraffic {
         }
     }
 
-    /// Bytes of all phases, both ways.
+    /// Bytes of all phases, both ways, saturating.
     pub fn total_bytes(&self) -> u64 {
-        [self.setup, self.offline, self.online].iter().map(|t| t.up_bytes + t.down_bytes).sum()
+        let phases = [self.setup, self.offline, self.online];
+        phases.iter().flat_map(|t| [t.up_bytes, t.down_bytes]).fold(0, u64::saturating_add)
     }
 }
 
