@@ -1,22 +1,39 @@
-//! The command line, typed.
+//! The command line, typed: a value that parses is usable, so what is wrong with a flag is a usage error.
 
+use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser};
+use clap::builder::{TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oblivia_base::Digest;
+use oblivia_net::LinkShape;
+use oblivia_protocol::{Leak, System, session::MAX_SAMPLES};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+const CODES: &str = "\
+Exit codes: 0 done, 2 usage, 3 input, 4 refused by policy, 5 peer, 6 I/O or resources, 70 bug.
+Messages go to standard error, results to standard output.";
 
 /// Private predictions: a server runs its network on data it never sees.
-#[derive(Parser, Debug)]
-#[command(name = "oblivia", version, about, propagate_version = true)]
+#[derive(Parser)]
+#[command(name = "oblivia", version, propagate_version = true, after_help = CODES)]
 pub(crate) struct Cli {
-    /// What is logged on standard error.
-    #[arg(long, global = true, value_enum, default_value = "warn")]
+    /// What is logged on standard error: error, warn, info or debug.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "warn",
+        hide_possible_values = true,
+        display_order = 900
+    )]
     pub(crate) log: Log,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Log {
     /// Failures.
     Error,
@@ -39,73 +56,148 @@ impl Log {
     }
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start a server and classify real handwritten digits it never sees.
+    #[command(after_long_help = DEMO_JSON)]
     Demo(DemoArgs),
     /// Show a model: graph, shapes, cost in the clear, and which systems can run it.
+    #[command(after_long_help = INSPECT_JSON)]
     Inspect(InspectArgs),
     /// Show what a private prediction would cost and who would learn what.
+    #[command(after_long_help = PLAN_JSON)]
     Plan(PlanArgs),
     /// Offer models for private prediction.
+    #[command(after_long_help = SERVE_JSON)]
     Serve(ServeArgs),
     /// Predict on images with a model on a server.
+    #[command(after_long_help = PREDICT_JSON)]
     Predict(PredictArgs),
     /// Measure, over loopback TLS with client and server in processes of their own.
+    #[command(after_long_help = BENCH_JSON)]
     Bench(BenchArgs),
 }
 
-#[derive(Args, Debug)]
+const DEMO_JSON: &str = "\
+--json prints one object:
+  schema   1
+  images   one object per image: file, label, truth, milliseconds, bytes (both ways, online)
+  right    how many labels equal the truth
+  receipt  as in `oblivia predict --json`";
+
+const INSPECT_JSON: &str = "\
+--json prints one object:
+  schema   1
+  model    name
+  input    shape; for an image also width, height, channels
+  output   shape
+  labels   number of labels
+  nodes    one object per node: name, op, inputs (names), shape, macs, params, bound (or null)
+  total    macs, params
+  systems  one object per system: system, verdict (yes, rewrite, no), plan (name or null), why (sentences)
+  notes    what the model file leaves open";
+
+const PLAN_JSON: &str = "\
+--json prints one object:
+  schema   1
+  model    name
+  plan_id  identifies the plan; equal on both sides of a session
+  images   as given
+  traffic  setup, offline, online for all images: up_bytes, down_bytes, rounds; without the three
+           messages that agree on the plan
+  plan     choices (system, mode, plan), model (digest), cost (setup and per image offline, online,
+           ops), key_bytes, session_memory_bytes, security_bits, parameters, error (units_2_32: bound
+           in 2^-32, assumption), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
+
+const SERVE_JSON: &str = "\
+--json prints one line when the server is ready:
+  schema       1
+  listening    address:port
+  fingerprint  of the server's key, for --pin
+  models       names
+
+State directory: identity/server.pem holds the server's key and certificate, made on the first run.";
+
+const PREDICT_JSON: &str = "\
+--json prints one object:
+  schema   1
+  images   one object per input: file, label, outputs (numbers), seconds
+  receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, agreement (bytes and
+           rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
+           down_bytes, rounds), ops (operations of this side), seconds, threads, assurance
+
+State directory: identity/client.pem holds this client's key and certificate, made on the first run.";
+
+const BENCH_JSON: &str = "\
+--json prints one object, a row:
+  schema, id, system, model, mode, plan, images, threads, link
+  seconds                   setup, offline, online: totals over the run from a cold start
+  seconds_per_image_median  online
+  bytes                     setup, offline, online, each up and down; header and body, before TLS
+  rounds                    direction changes, all phases
+  ops_per_image             rotations, hoisted, ct_mul, pt_mul, scalar_mul, add, relin, rescale, ntt
+  key_bytes                 evaluation keys, sent once per session; contained in bytes.setup.up
+  peak_memory_bytes         client and server process (null where the system does not tell)
+  accuracy                  float, fixed (null: no fixed-point evaluator), private
+  labels_equal              images whose private label equals the clear network's
+  max_output_error, declared_output_error
+  as_declared               whether measured bytes and rounds equal the plan's
+  learned                   what client and server learn
+  plan_id, cpu, commit      the commit of the sources, + if they were changed
+
+The MNIST test set is taken from $OBLIVIA_DATA/mnist or ../shared/data/mnist.";
+
+#[derive(Args)]
 pub(crate) struct Machine {
     /// Threads for computing; 0 is one per core.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub(crate) threads: usize,
     /// Where identities are kept.
-    #[arg(long, default_value = ".oblivia")]
+    #[arg(long, value_name = "DIR", default_value = ".oblivia")]
     pub(crate) state_dir: PathBuf,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Clone)]
 pub(crate) struct WishArgs {
-    /// The system; see `oblivia inspect`.
-    #[arg(long, default_value = "leveled")]
-    pub(crate) system: String,
+    /// The system; `oblivia inspect` says which can run a model.
+    #[arg(long, default_value = "leveled", value_parser = systems())]
+    pub(crate) system: &'static dyn System,
     /// A mode of the system.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) mode: Option<String>,
     /// A plan by name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) plan: Option<String>,
-    /// Accept a leak by name; may be given several times.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) accept_leak: Vec<String>,
+    /// Accept that this is revealed; may be given several times.
+    #[arg(long, value_name = "NAME", value_parser = leaks())]
+    pub(crate) accept_leak: Vec<Leak>,
     /// Refuse a plan that moves more bytes, both ways.
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
     /// Give up after this many seconds.
-    #[arg(long)]
-    pub(crate) max_seconds: Option<f64>,
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) max_seconds: Option<Duration>,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct DemoArgs {
-    /// Number of shipped test images.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    /// Number of shipped test images, up to 200.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) images: u32,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Threads for computing; 0 is one per core.
-    #[arg(long, default_value_t = 0)]
+    /// Threads for computing, on each side; 0 is one per core.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub(crate) threads: usize,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct InspectArgs {
     /// An ONNX file, or a folder with model.onnx and model.toml.
     pub(crate) model: PathBuf,
@@ -114,45 +206,45 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct PlanArgs {
     /// An ONNX file, or a folder with model.onnx and model.toml.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Samples the session would predict.
-    #[arg(long, default_value_t = 1)]
+    /// Images the session would predict.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Models: ONNX files, or folders with model.onnx and model.toml.
-    #[arg(long = "model", required = true)]
+    /// A model: an ONNX file, or a folder with model.onnx and model.toml; may be given several times.
+    #[arg(long = "model", value_name = "PATH", required = true)]
     pub(crate) models: Vec<PathBuf>,
     /// Address and port; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:7443")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7443", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Sessions at a time.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) max_sessions: usize,
-    /// Memory for messages of all sessions together, in MiB.
-    #[arg(long, default_value_t = 2048)]
+    /// Memory for keys and messages of all sessions together, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(crate) max_memory: u64,
-    /// Largest message, in MiB.
-    #[arg(long, default_value_t = 256)]
+    /// Largest message, in MiB, up to 1024.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) max_message: usize,
-    /// Samples one session may predict.
-    #[arg(long, default_value_t = 100_000)]
+    /// Images one session may predict.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = samples())]
     pub(crate) max_samples: u32,
-    /// Seconds a peer may be silent.
-    #[arg(long, default_value_t = 120.0)]
-    pub(crate) idle_seconds: f64,
-    /// Admit only the clients whose key hashes stand in this file, one per line.
-    #[arg(long)]
+    /// Seconds a client may be silent.
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) idle_seconds: Duration,
+    /// Admit only the clients whose fingerprints stand in this file, one per line; # begins a comment.
+    #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Shut down when standard input ends: for servers started by another program.
     #[arg(long)]
@@ -161,49 +253,187 @@ pub(crate) struct ServeArgs {
     pub(crate) machine: Machine,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct PredictArgs {
-    /// Images (PNG, JPEG), arrays (npy) or folders of images.
+    /// Images (PNG, JPEG), arrays (npy) or folders of them.
     #[arg(required = true)]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Address of the server.
-    #[arg(long)]
+    /// Address and port of the server.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) server: String,
     /// Fingerprint of the server's key, as `oblivia serve` prints it.
-    #[arg(long, required_unless_present = "roots")]
-    pub(crate) pin: Option<String>,
-    /// Certificates of authorities to trust instead of a pin (PEM file).
-    #[arg(long, conflicts_with = "pin")]
+    #[arg(long, value_name = "FINGERPRINT", required_unless_present = "roots", value_parser = pin)]
+    pub(crate) pin: Option<Digest>,
+    /// Certificates of authorities to trust instead of a pin (PEM).
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
     pub(crate) roots: Option<PathBuf>,
-    /// Name of the model.
-    #[arg(long)]
+    /// Name of the model on the server.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Pretend the link is slower: bandwidth and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
-    pub(crate) link: Option<String>,
+    pub(crate) link: Option<LinkShape>,
     #[command(flatten)]
     pub(crate) machine: Machine,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure, e.g. leveled/mnist-cryptonets.
-    pub(crate) id: String,
-    /// Number of MNIST test images.
-    #[arg(long, default_value_t = 100)]
+    /// What to measure: SYSTEM/NETWORK or SYSTEM/NETWORK/MODE, e.g. leveled/mnist-cryptonets.
+    #[arg(value_parser = bench_id)]
+    pub(crate) id: BenchId,
+    /// Number of MNIST test images, up to 10,000.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) images: u32,
     /// A plan by name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) plan: Option<String>,
     /// Threads for each side; 0 is one per core.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads())]
     pub(crate) threads: usize,
-    /// Pretend the link is slower: bandwidth and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
-    pub(crate) link: Option<String>,
+    pub(crate) link: Option<LinkShape>,
     /// Print the row as one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The networks a benchmark can run.
+const NETWORKS: [&str; 1] = ["mnist-cryptonets"];
+
+/// What to measure.
+#[derive(Clone)]
+pub(crate) struct BenchId {
+    /// As given.
+    pub(crate) text: String,
+    pub(crate) system: &'static dyn System,
+    pub(crate) network: &'static str,
+    pub(crate) mode: Option<&'static str>,
+}
+
+fn bench_id(text: &str) -> Result<BenchId, String> {
+    let parse = || {
+        let mut parts = text.split('/');
+        let system = oblivia_systems::find(parts.next()?)?;
+        let network = parts.next()?;
+        let network = NETWORKS.into_iter().find(|n| *n == network)?;
+        let mode = match parts.next() {
+            None => None,
+            Some(mode) => Some(*system.modes().iter().find(|m| **m == mode)?),
+        };
+        parts.next().is_none().then(|| BenchId { text: text.to_owned(), system, network, mode })
+    };
+    parse().ok_or_else(|| {
+        let pairs = oblivia_systems::SYSTEMS.iter().flat_map(|s| {
+            NETWORKS.iter().flat_map(move |n| {
+                let modes = s.modes().iter().map(move |m| format!("{}/{n}/{m}", s.id()));
+                std::iter::once(format!("{}/{n}", s.id())).chain(modes)
+            })
+        });
+        format!("there is no such benchmark; there are: {}", pairs.collect::<Vec<_>>().join(", "))
+    })
+}
+
+fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(0..=1024)
+}
+
+fn samples() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=u64::from(MAX_SAMPLES))
+}
+
+fn systems() -> ValueParser {
+    let names = oblivia_systems::SYSTEMS.iter().map(|s| PossibleValue::new(s.id()).help(s.summary()));
+    ValueParser::new(
+        PossibleValuesParser::new(names)
+            .try_map(|id| oblivia_systems::find(&id).ok_or("this build has no such system")),
+    )
+}
+
+fn leaks() -> ValueParser {
+    let names = Leak::ALL.into_iter().filter(|l| l.needs_acceptance()).map(Leak::name);
+    ValueParser::new(
+        PossibleValuesParser::new(names).try_map(|n| Leak::from_name(&n).ok_or("there is no such leak")),
+    )
+}
+
+/// A positive, finite number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let wait = number.filter(|d| !d.is_zero() && d.as_secs() < 1 << 32);
+    wait.ok_or_else(|| "a positive number of seconds is expected, as in 30 or 0.5".to_owned())
+}
+
+fn pin(text: &str) -> Result<Digest, oblivia_net::Error> {
+    oblivia_net::parse_fingerprint(text.trim())
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    numeric.parse().map_err(|_| {
+        "write ADDRESS:PORT, as in 127.0.0.1:7443 or [::1]:7443; port 0 takes a free one".to_owned()
+    })
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, p)| p.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(text.to_owned()),
+        _ => {
+            Err("write HOST:PORT, as in localhost:7443; `oblivia serve` prints it when it starts".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["", "0", "-1", "nan", "inf", "1e300", "1e10", "soon"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_connect_to_has_a_host_and_a_port() {
+        for good in ["localhost:7443", "127.0.0.1:1", "[::1]:65535"] {
+            assert_eq!(host_and_port(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "localhost", ":7443", "localhost:", "localhost:0", "localhost:65536", "localhost:x"] {
+            assert!(host_and_port(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_benchmark_is_a_system_a_network_and_perhaps_a_mode() {
+        let id = bench_id("leveled/mnist-cryptonets/approximate").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(
+            (id.system.id(), id.network, id.mode),
+            ("leveled", "mnist-cryptonets", Some("approximate"))
+        );
+        for bad in [
+            "",
+            "/",
+            "leveled",
+            "leveled/",
+            "no/mnist-cryptonets",
+            "clear/mnist-cryptonets/no",
+            "clear/mnist-cryptonets/float/x",
+        ] {
+            let why = bench_id(bad).err().unwrap_or_default();
+            assert!(why.contains("clear/mnist-cryptonets"), "{bad}: {why}");
+        }
+    }
 }

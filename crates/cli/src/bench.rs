@@ -1,12 +1,10 @@
 //! `oblivia bench`: one row, measured over loopback TLS with client and server in processes of their own.
 
 use crate::args::BenchArgs;
-use crate::demo::TemporaryDir;
 use crate::inputs::repository;
-use crate::plan::system;
-use crate::predict::link;
+use crate::output::{bytes, count, entry, json_line, out, seconds};
 use crate::process::{ServerProcess, own_peak_memory_bytes};
-use crate::progress::Progress;
+use crate::progress::Watch;
 use crate::receipt::render;
 use anyhow::{Context, Result};
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
@@ -15,6 +13,7 @@ use oblivia_net::{ConnectOptions, parse_fingerprint};
 use oblivia_nn::{Tensor, eval};
 use oblivia_protocol::{Error, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
+use std::path::Path;
 
 /// One measured row; see ARCHITECTURE.md, conventions.
 #[derive(Serialize, Debug)]
@@ -79,91 +78,107 @@ struct Learned {
 }
 
 pub(crate) fn run(a: &BenchArgs) -> Result<()> {
-    let (system_id, rest) = a.id.split_once('/').ok_or_else(|| unknown(&a.id))?;
-    let (network, mode) = match rest.split_once('/') {
-        Some((n, m)) => (n, Some(m.to_owned())),
-        None => (rest, None),
-    };
-    if network != "mnist-cryptonets" {
-        return Err(unknown(&a.id).into());
-    }
-    let chosen = system(system_id)?;
-    let folder = repository()?.join("models").join(network);
+    let root = repository()?;
+    let folder = root.join("models").join(a.id.network);
     let model = load_model(&folder)?;
     let set = images(a.images as usize)?;
     let inputs: Vec<Input> = set.iter().map(|s| Input::Image(s.pixels.clone())).collect();
+
+    let state = tempfile::tempdir().context("making a temporary directory")?;
+    let server = ServerProcess::start(&folder, &state.path().join("server"), a.threads)?;
+    let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
+    let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
+    let machine = Machine::new(a.threads)?;
+    let client =
+        Client::with_state(&server.at.listening, pin, &state.path().join("client"), machine, connect)?;
+    let mut watch = Watch::new(inputs.len() as u64);
+    // Measuring a system is asking for what it reveals.
+    let accepted_leaks = Leak::ALL.to_vec();
+    let ask = Ask {
+        model: a.id.network,
+        system: a.id.system.id(),
+        wish: Wish {
+            mode: a.id.mode.map(str::to_owned),
+            plan: a.plan.clone(),
+            accepted_leaks,
+            max_bytes: None,
+        },
+        max_time: None,
+        confirm: &mut |_, _| Ok(()),
+        observer: &mut watch,
+    };
+    let done = client.ask(ask, &inputs);
+    watch.done()?;
+    let prediction = done?;
+    // Before the reference is computed here, which no client does.
+    let peak = PeakMemory { client: own_peak_memory_bytes(), server: server.peak_memory_bytes() };
     let expected: Vec<Tensor> = inputs
         .iter()
         .map(|x| Ok(eval::run(&model, &oblivia::tensor(&model.public, x)?)?))
         .collect::<Result<_>>()?;
-
-    let state = TemporaryDir(std::env::temp_dir().join(format!("oblivia-bench-{}", std::process::id())));
-    let server = ServerProcess::start(&folder, &state.0.join("server"), a.threads)?;
-    let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
-    let connect = ConnectOptions { shape: link(a.link.as_deref())?, ..ConnectOptions::default() };
-    let machine = Machine::new(a.threads)?;
-    let client = Client::with_state(&server.at.listening, pin, &state.0.join("client"), machine, connect)?;
-    let mut progress = Progress::new(inputs.len() as u64);
-    // Measuring the reference is asking for its leak.
-    let accepted_leaks = if chosen.id() == "clear" { vec![Leak::Input] } else { Vec::new() };
-    let ask = Ask {
-        model: network,
-        system: chosen.id(),
-        wish: Wish { mode, plan: a.plan.clone(), accepted_leaks, max_bytes: None },
-        max_time: None,
-        confirm: &mut |_, _| Ok(()),
-        observer: &mut progress,
-    };
-    let done = client.ask(ask, &inputs);
-    progress.done();
-    let p = done?;
-    let row = row(a, &p, &set, &expected, server.peak_memory_bytes());
-    if a.json {
-        println!("{}", serde_json::to_string(&row)?);
-    } else {
-        println!(
-            "{}: {} of {} labels equal the clear network's; accuracy float {:.4}, private {:.4}; largest output \
-             error {:.5}, declared {:.5}; median {:.1} ms per image; {} on {}",
-            row.id,
-            row.labels_equal,
-            row.images,
-            row.accuracy.float,
-            row.accuracy.private,
-            row.max_output_error,
-            row.declared_output_error,
-            row.seconds_per_image_median * 1e3,
-            row.commit,
-            row.cpu,
-        );
-        print!("{}", render(&p.receipt));
-    }
-    Ok(())
-}
-
-fn unknown(id: &str) -> Error {
-    Error::Input(format!(
-        "there is no benchmark `{id}`; there are: leveled/mnist-cryptonets, clear/mnist-cryptonets"
-    ))
+    let measured = Measured { prediction: &prediction, set: &set, expected: &expected, peak };
+    let row = row(a, measured, &root);
+    if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
 
 /// The first MNIST test images.
 fn images(n: usize) -> Result<Vec<Labelled>> {
     let dir = data_dir().context("a benchmark needs the data sets")?.join("mnist");
     let mut set = mnist(&dir, Split::Test)?;
-    if n == 0 || n > set.len() {
-        return Err(Error::Input(format!("--images {n}: there are {} test images", set.len())).into());
+    if n > set.len() {
+        let why = format!("--images {n}: {} has {} test images", dir.display(), set.len());
+        return Err(Error::Input(why).into());
     }
     set.truncate(n);
     Ok(set)
 }
 
-fn row(
-    a: &BenchArgs,
-    p: &Prediction,
-    set: &[Labelled],
-    expected: &[Tensor],
-    server_peak: Option<u64>,
-) -> Row {
+/// The row in words.
+fn describe(row: &Row) -> String {
+    let peak = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), bytes);
+    let images = count(row.images, "image");
+    entry("bench", &format!("{}, {images}, link {}", row.id, row.link))
+        + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
+        + &entry(
+            "accuracy",
+            &format!(
+                "{:.2} % of labels right, {:.2} % in the clear",
+                100.0 * row.accuracy.private,
+                100.0 * row.accuracy.float
+            ),
+        )
+        + &entry(
+            "outputs",
+            &format!(
+                "largest error {:.5}, declared at most {:.5}",
+                row.max_output_error, row.declared_output_error
+            ),
+        )
+        + &entry("median", &format!("{} per image, online", seconds(row.seconds_per_image_median)))
+        + &entry(
+            "memory",
+            &format!(
+                "client {}, server {} at most",
+                peak(row.peak_memory_bytes.client),
+                peak(row.peak_memory_bytes.server)
+            ),
+        )
+        + &entry("machine", &row.cpu)
+        + &entry("commit", &row.commit)
+        + "\n"
+}
+
+/// What a run gives.
+struct Measured<'a> {
+    prediction: &'a Prediction,
+    set: &'a [Labelled],
+    /// Outputs of the clear network.
+    expected: &'a [Tensor],
+    peak: PeakMemory,
+}
+
+fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
+    let Measured { prediction: p, set, expected, peak } = measured;
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
     let right = |outputs: &[Tensor]| {
@@ -180,14 +195,14 @@ fn row(
     let choices = &r.plan.choices;
     Row {
         schema: 1,
-        id: a.id.clone(),
+        id: a.id.text.clone(),
         system: choices.system.clone(),
         model: r.model.clone(),
         mode: choices.mode.clone(),
         plan: choices.plan.clone(),
         images: r.samples,
         threads: r.threads,
-        link: a.link.clone().unwrap_or_else(|| "loopback".into()),
+        link: a.link.map_or_else(|| "loopback".to_owned(), |l| l.to_string()),
         seconds: r.seconds,
         seconds_per_image_median: seconds.get(seconds.len() / 2).copied().unwrap_or_default(),
         bytes: Bytes {
@@ -198,7 +213,7 @@ fn row(
         rounds: r.traffic.setup.rounds + r.traffic.offline.rounds + r.traffic.online.rounds,
         ops_per_image: r.plan.cost.ops,
         key_bytes: r.plan.key_bytes,
-        peak_memory_bytes: PeakMemory { client: own_peak_memory_bytes(), server: server_peak },
+        peak_memory_bytes: peak,
         accuracy: Accuracy { float: right(expected), fixed: None, private: right(&p.outputs) },
         labels_equal: equal as u64,
         max_output_error: p.outputs.iter().zip(expected).map(error).fold(0.0, f64::max),
@@ -207,7 +222,7 @@ fn row(
         learned: Learned { client: learned(Role::Client), server: learned(Role::Server) },
         plan_id: r.plan_id.clone(),
         cpu: cpu(),
-        commit: commit(),
+        commit: commit(root),
     }
 }
 
@@ -219,15 +234,115 @@ fn cpu() -> String {
     format!("{}{ifma}", name.unwrap_or(std::env::consts::ARCH))
 }
 
-/// The commit of the working tree, with a `+` if it has changes.
-fn commit() -> String {
+/// The commit of the repository at `root`, with a `+` if its files are changed.
+fn commit(root: &Path) -> String {
     let git = |args: &[&str]| {
-        let out = std::process::Command::new("git").args(args).output().ok()?;
+        let out = std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
         out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
     };
     match (git(&["rev-parse", "--short=12", "HEAD"]), git(&["status", "--porcelain", "-uno"])) {
         (Some(hash), Some(changes)) if changes.is_empty() => hash,
         (Some(hash), _) => format!("{hash}+"),
         _ => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+    use oblivia::SampleRecord;
+    use oblivia_data::Pixels;
+    use oblivia_nn::Shape;
+    use oblivia_protocol::{PhaseTraffic, Receipt};
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    /// A run of three images, one of which the private network and one of which both networks get wrong.
+    fn measured_row() -> Row {
+        let parsed =
+            Cli::parse_from(["oblivia", "bench", "leveled/mnist-cryptonets", "--link", "100mbit,40ms"]);
+        let Command::Bench(a) = parsed.command else { panic!("bench was asked for") };
+        let root = repository().unwrap();
+        let model = load_model(&root.join("models/mnist-cryptonets")).unwrap();
+        let public = oblivia::served(&model).unwrap().public;
+        let plan = a.id.system.plan(&public, &Wish::default()).unwrap();
+        let one_hot = |label: usize, height: f32| {
+            let data = (0..10).map(|i| if i == label { height } else { 0.0 }).collect();
+            Tensor::new(Shape::new([10]).unwrap(), data).unwrap()
+        };
+        let pixels = Pixels::new(28, 28, 1, vec![0; 784]).unwrap();
+        let set = [1, 2, 3].map(|label| Labelled { name: String::new(), pixels: pixels.clone(), label });
+        let expected = [one_hot(1, 2.0), one_hot(2, 2.0), one_hot(7, 2.0)];
+        let outputs = vec![one_hot(1, 2.25), one_hot(5, 1.0), one_hot(7, 2.0)];
+        let times = [0.3, 0.1, 0.2];
+        let record = |seconds| SampleRecord { seconds, traffic: Traffic::default() };
+        let phase = |up_bytes| Traffic { up_bytes, down_bytes: up_bytes + 1, rounds: 2 };
+        let receipt = Receipt {
+            schema: 1,
+            model: public.name.clone(),
+            plan_id: plan.digest().short(),
+            plan,
+            samples: 3,
+            agreement: Traffic::default(),
+            traffic: PhaseTraffic { setup: phase(10), offline: phase(20), online: phase(30) },
+            ops: OpCounts::default(),
+            seconds: Seconds { setup: 1.0, offline: 0.5, online: 0.6 },
+            threads: 1,
+            assurance: String::new(),
+        };
+        let prediction = Prediction {
+            model: Arc::new(public),
+            outputs,
+            samples: times.map(record).to_vec(),
+            receipt,
+            log: None,
+        };
+        let peak = PeakMemory { client: Some(5), server: None };
+        row(&a, Measured { prediction: &prediction, set: &set, expected: &expected, peak }, &root)
+    }
+
+    #[test]
+    fn a_row_has_the_agreed_fields_and_no_others() {
+        let row = serde_json::to_value(measured_row()).unwrap();
+        let keys =
+            |v: &Value| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let mut expected =
+            "schema id system model mode plan images threads link seconds seconds_per_image_median \
+                            bytes rounds ops_per_image key_bytes peak_memory_bytes accuracy labels_equal \
+                            max_output_error declared_output_error as_declared learned plan_id cpu commit"
+                .split_whitespace()
+                .collect::<Vec<_>>();
+        let mut found = keys(&row);
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        for (field, inner) in [
+            ("seconds", "offline online setup"),
+            ("bytes", "offline online setup"),
+            ("peak_memory_bytes", "client server"),
+            ("accuracy", "fixed float private"),
+            ("learned", "client server"),
+            ("ops_per_image", "add ct_mul hoisted ntt pt_mul relin rescale rotations scalar_mul"),
+        ] {
+            let mut found = keys(&row[field]);
+            found.sort_unstable();
+            assert_eq!(found.join(" "), inner, "{field}");
+        }
+        assert_eq!(row["bytes"]["offline"], serde_json::json!({ "up": 20, "down": 21 }));
+    }
+
+    #[test]
+    fn a_row_counts_labels_errors_and_the_median_time() {
+        let row = measured_row();
+        assert_eq!((row.labels_equal, row.images, row.rounds), (2, 3, 6));
+        let third = 1.0 / 3.0;
+        assert_eq!((row.accuracy.float, row.accuracy.private), (2.0 * third, third));
+        assert_eq!((row.max_output_error, row.seconds_per_image_median), (2.0, 0.2));
+        assert_eq!((row.schema, row.link.as_str(), row.threads), (1, "100mbit,40ms", 1));
+        assert!(!row.as_declared, "the made-up traffic is not what the plan declares");
+        assert!(row.key_bytes > 0 && row.ops_per_image.rotations + row.ops_per_image.hoisted > 0);
+        assert!(!row.learned.client.is_empty() && !row.learned.server.is_empty());
     }
 }

@@ -1,101 +1,146 @@
 //! `oblivia demo`: a server process, and real handwritten digits it never sees.
 
 use crate::args::DemoArgs;
+use crate::exit::Hint;
 use crate::inputs::repository;
-use crate::plan::{system, wish};
+use crate::output::{bytes, count, entry, json, out, seconds};
+use crate::plan::wish;
+use crate::predict::{Asked, hint};
 use crate::process::ServerProcess;
-use crate::progress::Progress;
-use crate::receipt::{bytes, render};
-use anyhow::Result;
-use oblivia::{Ask, Client, Input, Machine, Trust};
+use crate::progress::{Watch, label};
+use crate::receipt::render;
+use anyhow::{Context, Result};
+use oblivia::{Ask, Client, Input, Machine, Prediction, Trust};
+use oblivia_data::Labelled;
 use oblivia_net::{ConnectOptions, parse_fingerprint};
-use oblivia_protocol::Error;
+use oblivia_nn::PublicModel;
+use oblivia_protocol::{Error, Leak, Plan, Role};
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// Nothing the demonstration does takes that long.
+const MAX_TIME: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(a: &DemoArgs) -> Result<()> {
     let root = repository()?;
-    let model = root.join("models/mnist-cryptonets");
-    let samples = oblivia_data::labelled_folder(root.join("samples/mnist"))?;
-    let samples: Vec<_> = samples.into_iter().take(a.images as usize).collect();
-    if samples.len() < a.images as usize {
-        let why = format!("{} images asked for, {} are shipped", a.images, samples.len());
-        return Err(Error::Input(why).into());
-    }
-    let chosen = system(&a.wish.system)?;
+    let samples = shipped(&root.join("samples/mnist"), a.images as usize)?;
+    let system = a.wish.system;
     let wish = wish(&a.wish)?;
-    let state = std::env::temp_dir().join(format!("oblivia-demo-{}", std::process::id()));
-    let state = TemporaryDir(state);
-    let server = ServerProcess::start(&model, &state.0.join("server"), a.threads)?;
-    if !a.json {
-        println!(
-            "server    process {}, {} over TLS 1.3, system `{}`",
-            server.id(),
-            server.at.listening,
-            chosen.id()
-        );
-        println!("          {}", chosen.summary());
-        println!();
-        println!("image     label  truth  {:>9}  {:>10}", "time", "bytes");
-    }
+    let model = root.join("models/mnist-cryptonets");
+    // What the client would refuse is refused before a server is started.
+    let public = oblivia::served(&oblivia::load_model(&model)?)?.public;
+    wish.admit(&system.plan(&public, &wish)?, samples.len() as u64)?;
+    let state = tempfile::tempdir().context("making a temporary directory")?;
+    let server = ServerProcess::start(&model, &state.path().join("server"), a.threads)?;
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
-    let machine = Machine::new(a.threads)?;
-    let client = Client::with_state(
-        &server.at.listening,
-        pin,
-        &state.0.join("client"),
-        machine,
-        ConnectOptions::default(),
-    )?;
-    let mut progress = Progress::new(samples.len() as u64);
-    let inputs: Vec<Input> = samples.iter().map(|s| Input::Image(s.pixels.clone())).collect();
+    let (machine, connect) = (Machine::new(a.threads)?, ConnectOptions::default());
+    let client =
+        Client::with_state(&server.at.listening, pin, &state.path().join("client"), machine, connect)?;
+
+    let labels = OnceLock::new();
+    let mut watch = Watch::new(samples.len() as u64);
+    let mut confirm = |model: &PublicModel, plan: &Plan| {
+        let labels = labels.get_or_init(|| model.labels.clone());
+        if a.json {
+            return Ok(());
+        }
+        // A reader that is gone is noticed at the first row.
+        out(&head(&server, plan, system.summary(), labels.len())).or(Ok(()))
+    };
+    if !a.json {
+        watch = watch.with_rows(|done| {
+            let Some(sample) = samples.get(done.index) else { return String::new() };
+            let names = labels.get().map_or(&[][..], Vec::as_slice);
+            let moved = done.traffic.up_bytes + done.traffic.down_bytes;
+            format!(
+                "{:<9} {:>5}  {:>5}  {:>9}  {:>9}\n",
+                sample.name,
+                label(names, done.output),
+                truth(names, sample),
+                seconds(done.seconds),
+                bytes(moved)
+            )
+        });
+    }
     let name = server.at.models.first().cloned().unwrap_or_default();
+    let asked = Asked::new(&server.at.listening, &name, &a.wish, samples.len());
     let ask = Ask {
         model: &name,
-        system: chosen.id(),
+        system: system.id(),
         wish,
-        max_time: Some(Duration::from_secs(600)),
-        confirm: &mut |_, _| Ok(()),
-        observer: &mut progress,
+        max_time: Some(a.wish.max_seconds.unwrap_or(MAX_TIME)),
+        confirm: &mut confirm,
+        observer: &mut watch,
     };
+    let inputs: Vec<Input> = samples.iter().map(|s| Input::Image(s.pixels.clone())).collect();
     let done = client.ask(ask, &inputs);
-    progress.done();
-    let p = done?;
-    let mut right = 0;
-    let mut rows = Vec::new();
-    for (i, s) in samples.iter().enumerate() {
-        let label = p.label(i).unwrap_or_default();
-        let truth = p.model.labels.get(s.label).cloned().unwrap_or_else(|| s.label.to_string());
-        right += usize::from(label == truth);
-        let (ms, moved) = p
-            .samples
-            .get(i)
-            .map_or((0.0, 0), |r| (r.seconds * 1e3, r.traffic.up_bytes + r.traffic.down_bytes));
-        if a.json {
-            rows.push(serde_json::json!({
-                "file": s.name, "label": label, "truth": truth, "milliseconds": ms, "bytes": moved,
-            }));
-        } else {
-            println!("{:<9} {label:>5}  {truth:>5}  {ms:>6.1} ms  {:>10}", s.name, bytes(moved));
-        }
-    }
-    if a.json {
-        let all = serde_json::json!({ "images": rows, "right": right, "receipt": p.receipt });
-        println!("{}", serde_json::to_string_pretty(&all)?);
-    } else {
-        println!();
-        println!("{right} of {} right", samples.len());
-        println!();
-        print!("{}", render(&p.receipt));
-    }
-    Ok(())
+    watch.done()?;
+    let p = done.map_err(|e| match hint(&e, &asked, &client) {
+        Some(what) => anyhow::Error::from(e).context(Hint(what)),
+        None => e.into(),
+    })?;
+    if a.json { print_json(&p, &samples) } else { print_end(&p, &samples) }
 }
 
-/// A directory that is gone when this is dropped.
-pub(crate) struct TemporaryDir(pub(crate) std::path::PathBuf);
-
-impl Drop for TemporaryDir {
-    fn drop(&mut self) {
-        // What is left in the temporary directory is the operating system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
+/// The first shipped images.
+fn shipped(folder: &Path, wanted: usize) -> Result<Vec<Labelled>> {
+    let mut samples = oblivia_data::labelled_folder(folder)?;
+    if samples.len() < wanted {
+        let (have, place) = (samples.len(), folder.display());
+        let why = format!("{wanted} images asked for, {place} has {have}; lower --images");
+        return Err(Error::Input(why).into());
     }
+    samples.truncate(wanted);
+    Ok(samples)
+}
+
+fn head(server: &ServerProcess, plan: &Plan, summary: &str, labels: usize) -> String {
+    let sees = plan.learned_by(Role::Server).any(|s| s.leak == Leak::Input);
+    let sees = if sees { "it is sent the images in clear" } else { "it is sent no image in clear" };
+    entry("client", &format!("this process, {}", std::process::id()))
+        + &entry(
+            "server",
+            &format!("process {} on this machine, {} over TLS 1.3; {sees}", server.id(), server.at.listening),
+        )
+        + &entry("system", &format!("{}: {summary}", plan.choices.system))
+        + &entry("model", &format!("{}, {}", server.at.models.join(", "), count(labels as u64, "label")))
+        + &format!("\n{:<9} {:>5}  {:>5}  {:>9}  {:>9}\n", "image", "label", "truth", "time", "bytes")
+}
+
+fn truth(labels: &[String], sample: &Labelled) -> String {
+    labels.get(sample.label).cloned().unwrap_or_else(|| sample.label.to_string())
+}
+
+/// Whether each label is right.
+fn right(p: &Prediction, samples: &[Labelled]) -> usize {
+    let outputs = p.outputs.iter().zip(samples);
+    outputs.filter(|(o, s)| label(&p.model.labels, o) == truth(&p.model.labels, s)).count()
+}
+
+fn print_end(p: &Prediction, samples: &[Labelled]) -> Result<()> {
+    let right = right(p, samples);
+    out(&format!("\n{right} of {} right\n\n{}", samples.len(), render(&p.receipt)))
+}
+
+fn print_json(p: &Prediction, samples: &[Labelled]) -> Result<()> {
+    let labels = &p.model.labels;
+    let images: Vec<serde_json::Value> = p
+        .outputs
+        .iter()
+        .zip(&p.samples)
+        .zip(samples)
+        .map(|((output, record), sample)| {
+            serde_json::json!({
+                "file": sample.name,
+                "label": label(labels, output),
+                "truth": truth(labels, sample),
+                "milliseconds": record.seconds * 1e3,
+                "bytes": record.traffic.up_bytes + record.traffic.down_bytes,
+            })
+        })
+        .collect();
+    json(&serde_json::json!({
+        "schema": 1, "images": images, "right": right(p, samples), "receipt": p.receipt,
+    }))
 }

@@ -1,6 +1,5 @@
 //! `oblivia`: private predictions from an ONNX file.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod args;
 mod bench;
@@ -8,6 +7,7 @@ mod demo;
 mod exit;
 mod inputs;
 mod inspect;
+mod output;
 mod plan;
 mod predict;
 mod process;
@@ -21,7 +21,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(cli.log.level()).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(cli.log.level())
+        // A log nobody reads any more is no reason to panic.
+        .log_internal_errors(false)
+        .init();
     let done = match cli.command {
         Command::Demo(a) => demo::run(&a),
         Command::Inspect(a) => inspect::run(&a),

@@ -1,100 +1,83 @@
 //! `oblivia plan`: what a private prediction would cost and who would learn what.
 
 use crate::args::{PlanArgs, WishArgs};
-use crate::receipt::{bytes, plural};
+use crate::exit::Usage;
+use crate::output::{bytes, count, entry, json, out};
+use crate::receipt::{facts, traffic, work};
 use anyhow::Result;
-use oblivia_protocol::{Error, Leak, Plan, System, Wish};
+use oblivia_protocol::{Behaviour, Plan, Role, Wish};
 
 pub(crate) fn run(a: &PlanArgs) -> Result<()> {
-    let model = oblivia::served(&oblivia_onnx::load(&a.model)?)?;
-    let system = system(&a.wish.system)?;
-    let plan = system.plan(&model.public, &wish(&a.wish)?)?;
+    let model = oblivia::served(&oblivia::load_model(&a.model)?)?;
+    let wish = wish(&a.wish)?;
+    let plan = a.wish.system.plan(&model.public, &wish)?;
+    let samples = u64::from(a.images);
+    let over = wish.max_bytes.filter(|max| plan.cost.traffic(samples).total_bytes() > *max);
     if a.json {
-        println!("{}", serde_json::to_string_pretty(&plan)?);
+        json(&serde_json::json!({
+            "schema": 1,
+            "model": model.public.name,
+            "plan_id": plan.digest().short(),
+            "images": samples,
+            "traffic": plan.cost.traffic(samples),
+            "plan": plan,
+        }))?;
     } else {
-        print!("{}", describe(&plan, u64::from(a.images)));
+        out(&describe(&plan, samples))?;
     }
-    Ok(())
-}
-
-/// The system of an id, or which there are.
-pub(crate) fn system(id: &str) -> Result<&'static dyn System, Error> {
-    oblivia_systems::find(id).ok_or_else(|| {
-        let known: Vec<&str> = oblivia_systems::SYSTEMS.iter().map(|s| s.id()).collect();
-        Error::Input(format!("there is no system `{id}`; this build has: {}", known.join(", ")))
-    })
+    match over {
+        // Leaks are shown, not refused: nothing has happened yet.
+        Some(_) => Ok(Wish { accepted_leaks: plan.leaks.iter().map(|s| s.leak).collect(), ..wish }
+            .admit(&plan, samples)?),
+        None => Ok(()),
+    }
 }
 
 /// The user's wish from the flags.
-pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Error> {
-    let leak = |name: &String| {
-        Leak::from_name(name).ok_or_else(|| {
-            let known: Vec<&str> =
-                Leak::ALL.iter().filter(|l| l.needs_acceptance()).map(|l| l.name()).collect();
-            Error::Input(format!(
-                "there is no leak `{name}`; those that can be accepted: {}",
-                known.join(", ")
-            ))
-        })
-    };
+pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
+    let modes = a.system.modes();
+    if let Some(mode) = a.mode.as_deref().filter(|m| !modes.contains(m)) {
+        let (id, known) = (a.system.id(), modes.join(", "));
+        return Err(Usage(format!("system `{id}` has no mode `{mode}`; it has: {known}")));
+    }
     Ok(Wish {
         mode: a.mode.clone(),
         plan: a.plan.clone(),
-        accepted_leaks: a.accept_leak.iter().map(leak).collect::<Result<_, _>>()?,
+        accepted_leaks: a.accept_leak.clone(),
         max_bytes: a.max_bytes,
     })
 }
 
 /// A plan in words.
 pub(crate) fn describe(p: &Plan, samples: u64) -> String {
-    let mut lines = vec![format!(
-        "plan      {} ({}, plan {}), id {}",
-        p.choices.system,
-        p.choices.mode,
-        p.choices.plan,
-        p.digest().short()
-    )];
-    lines.extend(p.steps.iter().map(|s| format!("          {s}")));
-    lines.push(format!("keys      {} once per session", bytes(p.key_bytes)));
-    let online = p.cost.online;
-    lines.push(format!(
-        "per image {} up, {} down, {} round{}, {} homomorphic operations ({} rotations), {} transforms",
-        bytes(online.up_bytes),
-        bytes(online.down_bytes),
-        online.rounds,
-        plural(online.rounds),
-        p.cost.ops.homomorphic(),
-        p.cost.ops.rotations + p.cost.ops.hoisted,
-        p.cost.ops.ntt
-    ));
-    lines.push(format!(
-        "in all    {} for {samples} image{}",
-        bytes(p.cost.traffic(samples).total_bytes()),
-        plural(samples)
-    ));
-    lines.push(match p.security_bits {
-        0 => format!("security  {}", p.parameters),
-        bits => format!("security  {bits} bits; {}", p.parameters),
-    });
-    lines.push(match p.error.units_2_32 {
-        0 => "error     none".to_owned(),
-        _ => format!("error     every output within {:.4}, {}", p.error.value(), p.error.assumption),
-    });
-    for s in &p.leaks {
-        let accept = if s.leak.needs_acceptance() {
-            format!(" (needs --accept-leak {})", s.leak)
-        } else {
-            String::new()
-        };
-        lines.push(format!("learned   the {}: {}{accept}", s.to, s.detail));
+    let c = &p.choices;
+    let id = p.digest().short();
+    let mut text = entry("plan", &format!("{} ({}, plan {}), id {id}", c.system, c.mode, c.plan));
+    text.extend(p.steps.iter().map(|s| entry("", s)));
+    if p.key_bytes > 0 {
+        text += &entry("keys", &format!("{} up, once per session", bytes(p.key_bytes)));
+    }
+    let work = work(&p.cost.ops).map_or_else(String::new, |w| format!("; the server does {w}"));
+    text += &entry("per image", &(traffic(p.cost.online) + &work));
+    let total = bytes(p.cost.traffic(samples).total_bytes());
+    text += &entry("in all", &format!("{total} for {}", count(samples, "image")));
+    text += &facts(p);
+    for role in [Role::Client, Role::Server] {
+        for s in p.learned_by(role) {
+            let accept = match s.leak.needs_acceptance() {
+                true => format!(" (needs --accept-leak {})", s.leak),
+                false => String::new(),
+            };
+            text += &entry("learned", &format!("the {role}: {}{accept}", s.detail));
+        }
     }
     for t in &p.trust {
-        let breaks = if t.breaks.is_empty() { "nothing breaks" } else { &t.breaks };
         let behaviour = match t.behaviour {
-            oblivia_protocol::Behaviour::SemiHonest => "semi-honest",
-            oblivia_protocol::Behaviour::Malicious => "malicious",
+            Behaviour::SemiHonest => "a curious",
+            Behaviour::Malicious => "a malicious",
         };
-        lines.push(format!("trust     {behaviour} {}: {breaks}", t.role));
+        let breaks = if t.breaks.is_empty() { "nothing breaks" } else { &t.breaks };
+        text += &entry("trust", &format!("{behaviour} {}: {breaks}", t.role));
     }
-    lines.join("\n") + "\n"
+    text
 }

@@ -1,23 +1,26 @@
 //! `oblivia predict`: private predictions from a server.
 
-use crate::args::PredictArgs;
+use crate::args::{PredictArgs, WishArgs};
+use crate::exit::Hint;
+use crate::inputs;
+use crate::output::{bytes, count, json, note, out, seconds};
 use crate::plan::{describe, wish};
-use crate::progress::Progress;
-use crate::receipt::{bytes, render, seconds};
-use crate::{inputs, serve};
-use anyhow::{Context, Result};
-use oblivia::{Ask, Client, Machine, Prediction, Trust};
-use oblivia_net::{ConnectOptions, LinkShape, parse_fingerprint};
+use crate::progress::{Watch, label};
+use crate::receipt::render;
+use anyhow::Result;
+use oblivia::{Ask, Client, Error, Machine, Prediction, Trust};
+use oblivia_net::ConnectOptions;
 use oblivia_nn::PublicModel;
-use oblivia_protocol::Plan;
+use oblivia_protocol::{Error as SessionError, LinkError, Notice, Plan};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 pub(crate) fn run(a: &PredictArgs) -> Result<()> {
-    crate::plan::system(&a.wish.system)?;
+    let wish = wish(&a.wish)?;
     let files = inputs::expand(&a.inputs)?;
     let images = inputs::load(&files)?;
     let trust = match (&a.pin, &a.roots) {
-        (Some(pin), _) => Trust::Pin(parse_fingerprint(pin)?),
+        (Some(pin), _) => Trust::Pin(*pin),
         (None, Some(file)) => {
             let pem = oblivia_data::read(file, 16 << 20)?;
             let name = a.server.rsplit_once(':').map_or(a.server.as_str(), |(host, _)| host);
@@ -25,63 +28,120 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
         }
         (None, None) => anyhow::bail!("either --pin or --roots must be given"),
     };
-    let connect = ConnectOptions { shape: link(a.link.as_deref())?, ..ConnectOptions::default() };
+    let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
     let machine = Machine::new(a.machine.threads)?;
     let client = Client::with_state(&a.server, trust, &a.machine.state_dir, machine, connect)?;
-    let max_time = a.wish.max_seconds.map(|s| serve::seconds("--max-seconds", s)).transpose()?;
-    let mut progress = Progress::new(files.len() as u64);
-    let json = a.machine.json;
-    let samples = files.len() as u64;
-    let mut confirm = |_: &PublicModel, plan: &Plan| {
-        if !json {
-            eprint!("{}", describe(plan, samples));
+
+    let (quiet, samples) = (a.machine.json, files.len() as u64);
+    let labels = OnceLock::new();
+    let mut confirm = |model: &PublicModel, plan: &Plan| {
+        // Before anything is promised or sent, every input must fit.
+        for (file, image) in files.iter().zip(&images) {
+            oblivia::tensor(model, image)
+                .map_err(|e| SessionError::Input(format!("{}: {e}", file.display())))?;
+        }
+        labels.get_or_init(|| model.labels.clone());
+        if !quiet {
+            note(&(describe(plan, samples) + "\n"));
         }
         Ok(())
     };
+    let mut watch = Watch::new(samples);
+    if !quiet {
+        let width = files.iter().map(|f| f.display().to_string().chars().count()).max().unwrap_or(0).min(48);
+        let (files, labels) = (&files, &labels);
+        watch = watch.with_rows(move |done| {
+            let file = files.get(done.index).map(|f| f.display().to_string()).unwrap_or_default();
+            let label = label(labels.get().map_or(&[][..], Vec::as_slice), done.output);
+            let moved = bytes(done.traffic.up_bytes + done.traffic.down_bytes);
+            format!("{file:<width$}  {label:<5}  {:>9}  {moved:>9}\n", seconds(done.seconds))
+        });
+    }
     let ask = Ask {
         model: &a.model,
-        system: &a.wish.system,
-        wish: wish(&a.wish)?,
-        max_time,
+        system: a.wish.system.id(),
+        wish,
+        max_time: a.wish.max_seconds,
         confirm: &mut confirm,
-        observer: &mut progress,
+        observer: &mut watch,
     };
     let done = client.ask(ask, &images);
-    progress.done();
-    let prediction = done?;
-    print(&prediction, &files, json)
+    watch.done()?;
+    let asked = Asked::new(&a.server, &a.model, &a.wish, files.len());
+    let prediction = done.map_err(|e| match hint(&e, &asked, &client) {
+        Some(what) => anyhow::Error::from(e).context(Hint(what)),
+        None => e.into(),
+    })?;
+    if quiet { print_json(&prediction, &files) } else { out(&format!("\n{}", render(&prediction.receipt))) }
 }
 
-/// The link of a `--link` flag.
-pub(crate) fn link(flag: Option<&str>) -> Result<Option<LinkShape>> {
-    flag.map(|s| s.parse::<LinkShape>()).transpose().context("reading --link")
+/// What was asked of which server, in words for hints.
+pub(crate) struct Asked {
+    server: String,
+    model: String,
+    question: String,
 }
 
-fn print(p: &Prediction, files: &[PathBuf], json: bool) -> Result<()> {
-    if json {
-        let images: Vec<serde_json::Value> = files
-            .iter()
-            .enumerate()
-            .map(|(i, f)| {
-                serde_json::json!({
-                    "file": f.display().to_string(),
-                    "label": p.label(i),
-                    "outputs": p.outputs.get(i).map(|t| t.data()),
-                    "seconds": p.samples.get(i).map(|s| s.seconds),
-                })
+impl Asked {
+    pub(crate) fn new(server: &str, model: &str, wish: &WishArgs, samples: usize) -> Self {
+        let mut question =
+            format!("{} with model `{model}`, system `{}`", count(samples as u64, "image"), wish.system.id());
+        for (what, name) in [("mode", &wish.mode), ("plan", &wish.plan)] {
+            if let Some(name) = name {
+                question += &format!(", {what} `{name}`");
+            }
+        }
+        Self { server: server.to_owned(), model: model.to_owned(), question }
+    }
+}
+
+/// What the user can do about a session that failed.
+pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> {
+    let Asked { server, model, question } = asked;
+    let Error::Session(SessionError::Link(link)) = e else { return None };
+    match link {
+        LinkError::Aborted(notice) => Some(match notice {
+            Notice::UnknownModel => {
+                format!("{server} has no model `{model}`; `oblivia serve` prints the names when it starts")
+            }
+            Notice::Refused => format!(
+                "{server} was asked for {question}; its log says what it refuses. Leave out --mode and --plan, ask \
+                 for another --system, or send fewer images"
+            ),
+            Notice::Busy => format!(
+                "{server} has all sessions or all memory taken; its owner can raise --max-sessions and --max-memory"
+            ),
+            Notice::Incompatible => "use the same version of oblivia on both sides".into(),
+            Notice::ShuttingDown => format!("{server} is being stopped: repeat this when it runs again"),
+            Notice::Failed => format!("the log of {server} says what went wrong there"),
+        }),
+        LinkError::Closed { .. } => Some(format!(
+            "{server} was stopped, has crashed or was cut off: see its log, start it again and repeat this"
+        )),
+        LinkError::TimedOut { .. } => {
+            Some(format!("{server} or the network does not answer: check both and repeat this"))
+        }
+        LinkError::Tls(why) if why.contains("does not admit") => Some(format!(
+            "this client's fingerprint is {}; it goes on a line of the file `oblivia serve --policy` was given",
+            client.fingerprint()
+        )),
+        _ => None,
+    }
+}
+
+fn print_json(p: &Prediction, files: &[PathBuf]) -> Result<()> {
+    let images: Vec<serde_json::Value> = files
+        .iter()
+        .zip(&p.outputs)
+        .zip(&p.samples)
+        .map(|((file, output), sample)| {
+            serde_json::json!({
+                "file": file.display().to_string(),
+                "label": label(&p.model.labels, output),
+                "outputs": output.data(),
+                "seconds": sample.seconds,
             })
-            .collect();
-        let all = serde_json::json!({ "images": images, "receipt": p.receipt });
-        println!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(());
-    }
-    for (i, file) in files.iter().enumerate() {
-        let took = p.samples.get(i).map_or_else(String::new, |s| {
-            format!("  {}, {}", seconds(s.seconds), bytes(s.traffic.up_bytes + s.traffic.down_bytes))
-        });
-        println!("{}: {}{took}", file.display(), p.label(i).unwrap_or_default());
-    }
-    println!();
-    print!("{}", render(&p.receipt));
-    Ok(())
+        })
+        .collect();
+    json(&serde_json::json!({ "schema": 1, "images": images, "receipt": p.receipt }))
 }

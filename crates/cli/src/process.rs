@@ -1,6 +1,7 @@
 //! A server in a process of its own, for `demo` and `bench`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use oblivia_protocol::Error;
 use serde::Deserialize;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,6 +10,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 /// What `oblivia serve --json` prints first.
 #[derive(Deserialize, serde::Serialize, Debug)]
 pub(crate) struct Listening {
+    /// Version of this line's shape.
+    pub(crate) schema: u32,
     /// Address with the port that was taken.
     pub(crate) listening: String,
     /// Fingerprint of the server's key.
@@ -45,14 +48,15 @@ impl ServerProcess {
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line).context("reading what the server says")?;
         }
-        match serde_json::from_str(&line) {
-            Ok(at) => Ok(Self { child, stdin, at }),
-            Err(_) => {
-                let _ = child.kill();
-                let status = child.wait().context("waiting for the server")?;
-                bail!("the server did not start ({status}); it says why above")
-            }
+        if let Ok(at) = serde_json::from_str(&line) {
+            return Ok(Self { child, stdin, at });
         }
+        if !line.is_empty() {
+            // It lives and says something else.
+            let _ = child.kill();
+        }
+        let status = child.wait().context("waiting for the server")?;
+        Err(Error::Io(format!("the server process did not start ({status}); it says why above")).into())
     }
 
     /// Identifier of the process.

@@ -1,39 +1,98 @@
-//! What a person sees while something takes longer than a second.
+//! What a person sees of a session while it runs: rows as they happen, and a line that moves when it takes
+//! longer than a second.
 
+use crate::output::out;
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use oblivia_protocol::{Event, Observer};
-use std::time::Duration;
+use oblivia_nn::Tensor;
+use oblivia_protocol::{Event, Observer, Traffic};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// A line on standard error, if that is a terminal.
-pub(crate) struct Progress {
-    bar: ProgressBar,
+/// How long nothing is shown.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A sample that is done.
+pub(crate) struct Done<'a> {
+    pub(crate) index: usize,
+    pub(crate) output: &'a Tensor,
+    pub(crate) seconds: f64,
+    pub(crate) traffic: Traffic,
 }
 
-impl Progress {
-    /// Progress over `samples` samples.
+/// Makes the row of a sample.
+type Row<'a> = Box<dyn FnMut(Done<'_>) -> String + Send + 'a>;
+
+/// Watches a session for a person.
+pub(crate) struct Watch<'a> {
+    bar: ProgressBar,
+    /// Ends the thread that waits to show the bar.
+    stop: Option<(Sender<()>, JoinHandle<()>)>,
+    row: Option<Row<'a>>,
+    started: Instant,
+    printed: Result<()>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches `samples` samples; the bar is on standard error if that is a terminal.
     pub(crate) fn new(samples: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(samples), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(samples), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} [{elapsed}]") {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(200));
         bar.set_message("connecting");
-        Self { bar }
+        let (sender, receiver) = mpsc::channel::<()>();
+        let shown = bar.clone();
+        let waiting = std::thread::Builder::new().name("progress".into()).spawn(move || {
+            if receiver.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                shown.set_draw_target(ProgressDrawTarget::stderr());
+                shown.enable_steady_tick(Duration::from_millis(200));
+            }
+        });
+        // Without a thread there is no bar, and nothing else changes.
+        let stop = waiting.ok().map(|thread| (sender, thread));
+        Self { bar, stop, row: None, started: Instant::now(), printed: Ok(()) }
     }
 
-    /// Clears the line.
-    pub(crate) fn done(&self) {
+    /// Prints a row for every sample as it is done.
+    pub(crate) fn with_rows(mut self, row: impl FnMut(Done<'_>) -> String + Send + 'a) -> Self {
+        self.row = Some(Box::new(row));
+        self
+    }
+
+    /// Clears the bar; an error if a row could not be printed.
+    pub(crate) fn done(mut self) -> Result<()> {
+        if let Some((sender, thread)) = self.stop.take() {
+            drop(sender);
+            // A thread that only waits does not fail.
+            let _ = thread.join();
+        }
         self.bar.finish_and_clear();
+        self.printed
     }
 }
 
-impl Observer for Progress {
+impl Observer for Watch<'_> {
     fn on(&mut self, event: Event<'_>) {
         match event {
             Event::Setup(step) => self.bar.set_message(step),
             Event::Ready => self.bar.set_message("predicting"),
-            Event::SampleStarted(_) => {}
-            Event::SampleDone { .. } => self.bar.inc(1),
+            Event::SampleStarted(_) => self.started = Instant::now(),
+            Event::SampleDone { index, output, traffic } => {
+                self.bar.inc(1);
+                let seconds = self.started.elapsed().as_secs_f64();
+                if let (Some(row), Some(output), true) = (&mut self.row, output, self.printed.is_ok()) {
+                    let text = row(Done { index, output, seconds, traffic });
+                    self.printed = self.bar.suspend(|| out(&text));
+                }
+            }
         }
     }
+}
+
+/// The label of an output: the published name of the largest value, or its index where none is published.
+pub(crate) fn label(labels: &[String], output: &Tensor) -> String {
+    let best = output.argmax();
+    best.map_or_else(String::new, |i| labels.get(i).cloned().unwrap_or_else(|| i.to_string()))
 }

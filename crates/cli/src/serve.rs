@@ -1,27 +1,33 @@
 //! `oblivia serve`: offer models.
 
 use crate::args::ServeArgs;
+use crate::output::{count, entry, json_line, note, out};
 use crate::process::Listening;
 use anyhow::{Context, Result};
 use oblivia::{ServeOptions, Server};
 use oblivia_net::{ClientPolicy, Limits, parse_fingerprint};
-use std::io::Read;
+use oblivia_protocol::Error;
 use std::path::Path;
-use std::time::Duration;
 
 pub(crate) fn run(a: &ServeArgs) -> Result<()> {
-    let models = a.models.iter().map(|p| oblivia::load_model(p)).collect::<Result<Vec<_>, _>>()?;
+    let models = a.models.iter().map(|p| oblivia::open_model(p)).collect::<Result<Vec<_>, _>>()?;
+    models.iter().flat_map(|m| &m.notes).for_each(|n| note(&entry("note", n)));
+    let models: Vec<_> = models.into_iter().map(|m| m.model).collect();
     let limits = Limits {
-        max_sessions: a.max_sessions.max(1),
+        max_sessions: a.max_sessions,
         max_memory_bytes: a.max_memory.saturating_mul(1 << 20),
-        max_message_bytes: a.max_message.saturating_mul(1 << 20).min(1 << 30),
-        idle_timeout: seconds("--idle-seconds", a.idle_seconds)?,
+        max_message_bytes: a.max_message.saturating_mul(1 << 20),
+        idle_timeout: a.idle_seconds,
         ..Limits::default()
+    };
+    let (clients, admitted) = match a.policy.as_deref() {
+        None => (ClientPolicy::AnyIdentity, "any; with --policy FILE only those listed there".to_owned()),
+        Some(path) => policy(path)?,
     };
     let options = ServeOptions {
         listen: a.listen,
         state_dir: a.machine.state_dir.clone(),
-        clients: a.policy.as_deref().map_or(Ok(ClientPolicy::AnyIdentity), policy)?,
+        clients,
         limits,
         max_samples: a.max_samples,
         threads: a.machine.threads,
@@ -30,15 +36,26 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     let server = Server::start(&models, options)?;
     let names: Vec<String> = server.models().names().map(str::to_owned).collect();
     let offers = prepare(&server, &names);
-    announce(a, &server, names, &offers)?;
+    let at = Listening {
+        schema: 1,
+        listening: server.address().to_string(),
+        fingerprint: server.fingerprint().hex(),
+        models: names,
+    };
+    if a.machine.json {
+        json_line(&at)?;
+    } else {
+        out(&announcement(&at, &server, &offers, &admitted, &a.machine.state_dir))?;
+    }
     let report = if a.until_stdin_ends {
-        std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for standard input to end")?;
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+            .context("waiting for standard input to end")?;
         server.shutdown()
     } else {
         server.run_until_interrupted()?
     };
     if report.ended > 0 {
-        eprintln!("{} sessions were still running and were ended", report.ended);
+        note(&format!("{} still running were ended\n", count(report.ended as u64, "session")));
     }
     Ok(())
 }
@@ -50,59 +67,57 @@ fn prepare(server: &Server, names: &[String]) -> Vec<String> {
         for system in oblivia_systems::SYSTEMS {
             offers.push(match server.models().prepare(name, system.id()) {
                 Ok(plan) => format!("{name} with {}: plan {}", system.id(), plan.choices.plan),
-                Err(e) => format!("{name} with {}: no ({e})", system.id()),
+                Err(e) => format!("{name} with {}: no; {e}", system.id()),
             });
         }
     }
     offers
 }
 
-fn announce(a: &ServeArgs, server: &Server, names: Vec<String>, offers: &[String]) -> Result<()> {
-    let at = Listening {
-        listening: server.address().to_string(),
-        fingerprint: server.fingerprint().hex(),
-        models: names,
-    };
-    if a.machine.json {
-        println!("{}", serde_json::to_string(&at)?);
-        return Ok(());
-    }
-    offers.iter().for_each(|o| println!("{o}"));
-    println!("listening on {}", at.listening);
-    println!("key fingerprint {}", at.fingerprint);
-    println!();
-    println!("a client predicts with:");
-    println!(
-        "  oblivia predict IMAGE.png --server {} --pin {} --model {}",
-        at.listening,
-        at.fingerprint,
-        at.models.first().map_or("MODEL", String::as_str)
+fn announcement(
+    at: &Listening,
+    server: &Server,
+    offers: &[String],
+    admitted: &str,
+    state_dir: &Path,
+) -> String {
+    let address = server.address();
+    // Nobody connects to "any address".
+    let shown =
+        if address.ip().is_unspecified() { format!("HOST:{}", address.port()) } else { address.to_string() };
+    let model = at.models.first().map_or("MODEL", String::as_str);
+    let mut text: String = offers.iter().map(|o| entry("model", o)).collect();
+    text += &entry("listening", &at.listening);
+    text += &entry("key", &format!("fingerprint {}", at.fingerprint));
+    text += &entry("clients", admitted);
+    text += &entry("state", &state_dir.display().to_string());
+    text += &format!(
+        "\na client predicts with\n  oblivia predict IMAGE.png --server {shown} --model {model} \\\n    --pin {}\nstop \
+         with Ctrl-C\n",
+        at.fingerprint
     );
-    println!("stop with Ctrl-C");
-    Ok(())
-}
-
-/// A positive, finite number of seconds.
-pub(crate) fn seconds(flag: &str, value: f64) -> Result<Duration, oblivia_protocol::Error> {
-    Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero()).ok_or_else(|| {
-        oblivia_protocol::Error::Input(format!("{flag} {value} is not a positive number of seconds"))
-    })
+    text
 }
 
 /// Client key hashes, one per line; `#` begins a comment.
-fn policy(path: &Path) -> Result<ClientPolicy> {
+fn policy(path: &Path) -> Result<(ClientPolicy, String)> {
     let bytes = oblivia_data::read(path, 16 << 20)?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        oblivia_protocol::Error::Input(format!(
-            "{} is not text: one fingerprint per line is expected",
-            path.display()
-        ))
-    })?;
-    let lines = text.lines().map(|l| l.split('#').next().unwrap_or_default().trim());
-    let set = lines
-        .filter(|l| !l.is_empty())
-        .map(parse_fingerprint)
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("reading {}", path.display()))?;
-    Ok(ClientPolicy::Only(set))
+    let bad = |why: String| Error::Input(format!("policy {}: {why}", path.display()));
+    let text = String::from_utf8(bytes)
+        .map_err(|_| bad("is not text; one client fingerprint per line is expected".into()))?;
+    let mut set = std::collections::BTreeSet::new();
+    for (i, line) in text.lines().enumerate() {
+        let fingerprint = line.split('#').next().unwrap_or_default().trim();
+        if !fingerprint.is_empty() {
+            set.insert(parse_fingerprint(fingerprint).map_err(|_| {
+                bad(format!(
+                    "line {} is not a fingerprint; 64 hexadecimal digits are expected, as `oblivia predict` names \
+                     them when it is not admitted",
+                    i + 1
+                ))
+            })?);
+        }
+    }
+    let admitted = format!("{} listed in {}", set.len(), path.display());
+    Ok((ClientPolicy::Only(set), admitted))
 }

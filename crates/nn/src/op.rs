@@ -172,11 +172,15 @@ impl fmt::Display for Op {
         match self {
             Self::Conv(c) => write!(
                 f,
-                "Conv {}×{} stride {} pads {:?} → {} maps{}",
+                "Conv {}×{}{}{} → {} maps{}",
                 c.kernel[0],
                 c.kernel[1],
-                c.stride[0],
-                c.pads,
+                if c.stride[0] > 1 { format!(" stride {}", c.stride[0]) } else { String::new() },
+                match c.pads {
+                    [0, 0, 0, 0] => String::new(),
+                    [a, b, c, d] if a == b && b == c && c == d => format!(" pad {a}"),
+                    [top, left, bottom, right] => format!(" pad {top},{left},{bottom},{right}"),
+                },
                 c.out_channels,
                 if c.groups > 1 { format!(" in {} groups", c.groups) } else { String::new() }
             ),

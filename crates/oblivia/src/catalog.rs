@@ -105,7 +105,13 @@ impl Catalog for Models {
                 why: format!("{} samples asked for, at most {} allowed", hello.samples, self.max_samples),
             });
         }
-        let (plan, loaded) = self.prepared(entry, &hello.system, &hello.mode, &hello.plan)?;
+        // Names that were asked for and do not exist are the asker's fault, not this server's.
+        let refused = |e| match e {
+            Error::Input(why) => Error::Refused { why },
+            other => other,
+        };
+        let (plan, loaded) =
+            self.prepared(entry, &hello.system, &hello.mode, &hello.plan).map_err(refused)?;
         let system = self.systems.iter().find(|s| s.id() == hello.system);
         let system = *system.ok_or_else(|| Error::Misuse("a prepared system disappeared".into()))?;
         Ok(Offered { model: entry.public.clone(), plan, system, loaded })

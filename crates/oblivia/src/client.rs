@@ -7,7 +7,7 @@ use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::Request;
-use oblivia_protocol::{LinkError, Observer, Plan, Silent, Wish};
+use oblivia_protocol::{Observer, Plan, Silent, Wish};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -131,13 +131,22 @@ impl Client {
             match max_time {
                 None => session.await,
                 Some(limit) => tokio::time::timeout(limit, session).await.unwrap_or_else(|_| {
-                    let millis = limit.as_millis() as u64;
-                    Err(LinkError::TimedOut { millis, during: "the whole session" }.into())
+                    let why = format!(
+                        "the session was not over after the {} s allowed; allow more with --max-seconds, or send \
+                         fewer inputs",
+                        limit.as_secs_f64()
+                    );
+                    Err(oblivia_protocol::Error::Resource { what: "time", why })
                 }),
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(done?)
+    }
+
+    /// Who this client is to a server: what its operator lists to admit it.
+    pub fn fingerprint(&self) -> Digest {
+        self.tls.identity.fingerprint()
     }
 
     fn assurance(&self) -> String {

@@ -22,9 +22,17 @@ pub enum Error {
         /// What is wrong with it.
         source: oblivia_data::DataError,
     },
-    /// In a model file.
+    /// In a model that cannot be read, or in its manifest.
     #[error(transparent)]
     Model(#[from] oblivia_onnx::OnnxError),
+    /// In the contents of a model file.
+    #[error("{}: {source}", path.display())]
+    ModelFile {
+        /// The file, or the folder it is in.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: oblivia_onnx::OnnxError,
+    },
 }
 
 impl Error {
@@ -34,7 +42,7 @@ impl Error {
             Self::Session(e) => e.blame(),
             Self::Net(e) => e.blame(),
             Self::Data(e) | Self::File { source: e, .. } => e.blame(),
-            Self::Model(e) => e.blame(),
+            Self::Model(e) | Self::ModelFile { source: e, .. } => e.blame(),
         }
     }
 }

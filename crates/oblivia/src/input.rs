@@ -3,6 +3,7 @@
 use crate::Error;
 use oblivia_data::{DataError, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read};
 use oblivia_nn::{InputSpec, Model, PublicModel, Tensor};
+use oblivia_onnx::OnnxError;
 use std::path::Path;
 
 /// One sample before the model is known.
@@ -19,9 +20,20 @@ pub enum Input {
 /// Loads a model: an ONNX file, or a folder with `model.onnx` and `model.toml`.
 ///
 /// # Errors
-/// [`Error::Model`] says what is wrong where.
+/// As [`open_model`].
 pub fn load_model(path: &Path) -> Result<Model, Error> {
-    Ok(oblivia_onnx::load(path)?)
+    Ok(open_model(path)?.model)
+}
+
+/// As [`load_model`], with what was read beside the model and what its user should know.
+///
+/// # Errors
+/// [`Error::Model`] and [`Error::ModelFile`] say what is wrong where.
+pub fn open_model(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
+    oblivia_onnx::open(path).map_err(|e| match e {
+        OnnxError::Io { .. } | OnnxError::Manifest { .. } => Error::Model(e),
+        source => Error::ModelFile { path: path.to_owned(), source },
+    })
 }
 
 /// Loads an image (PNG, JPEG) or, by the suffix `.npy`, an array.

@@ -92,9 +92,11 @@ impl Error {
         match self {
             Self::InvalidMessage { .. } => Blame::InvalidMessage,
             Self::Link(e) => match e {
-                LinkError::Tls(_) | LinkError::Io(_) => Blame::Io,
+                LinkError::Io(_) => Blame::Io,
                 LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
-                LinkError::Aborted(Notice::Refused | Notice::UnknownModel | Notice::Busy) => Blame::Refused,
+                LinkError::Aborted(Notice::Refused) => Blame::Refused,
+                LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
+                LinkError::Aborted(Notice::Busy) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
             },
             Self::Incompatible { .. } => Blame::PeerIncompatible,

@@ -39,7 +39,8 @@ impl Wish {
         match self.max_bytes {
             Some(max) if bytes > max => Err(Error::Refused {
                 why: format!(
-                    "the plan moves {bytes} bytes for {samples} samples, more than --max-bytes {max}"
+                    "the plan moves {bytes} bytes for {samples} inputs, more than the {max} allowed; raise \
+                     --max-bytes or send fewer inputs at a time"
                 ),
             }),
             _ => Ok(()),

@@ -192,13 +192,18 @@ pub async fn agree_as_client(
             hint: "update the older side",
         });
     }
-    let asked = |asked: &str, got: &str| asked.is_empty() || asked == got;
-    if offer.choices.system != hello.system
-        || !asked(&hello.mode, &offer.choices.mode)
-        || !asked(&hello.plan, &offer.choices.plan)
-        || offer.model.name != hello.model
-    {
-        return Err(Error::InvalidMessage { message: "Offer", why: "it answers another question".into() });
+    let (got, name) = (&offer.choices, &offer.model.name);
+    for (what, asked, got) in [
+        ("model", &hello.model, name),
+        ("system", &hello.system, &got.system),
+        ("mode", &hello.mode, &got.mode),
+        ("plan", &hello.plan, &got.plan),
+    ] {
+        let any = asked.is_empty() && matches!(what, "mode" | "plan");
+        if asked != got && !any {
+            let why = format!("it answers another question: {what} `{got}` where `{asked}` was asked for");
+            return Err(Error::InvalidMessage { message: "Offer", why });
+        }
     }
     let plan = system.check(&offer.model, &offer.choices)?;
     request.wish.admit(&plan, u64::from(request.samples))?;
