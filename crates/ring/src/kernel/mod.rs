@@ -5,6 +5,8 @@
 //! and none allocates on rows of a ring.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod ifma;
 mod path;
 pub(crate) mod portable;
@@ -36,6 +38,17 @@ macro_rules! same_length {
     ($first:expr $(, $other:expr)+) => { $(assert_eq!($first.len(), $other.len(), "rows of different length");)+ };
 }
 
+/// Returns the result of a kernel compiled for AVX2 if that path is active.
+macro_rules! avx2 {
+    ($kernel:ident($($argument:expr),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        if Path::active() == Path::Avx2 {
+            // SAFETY: this path is active only on processors with the features that the kernels ask for.
+            return unsafe { avx2::$kernel($($argument),*) };
+        }
+    };
+}
+
 /// Coefficients to values, in place: output i is f(ψ^e(i)). `row` has n entries.
 pub fn forward(table: &NttTable, row: &mut [u64]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
@@ -44,6 +57,7 @@ pub fn forward(table: &NttTable, row: &mut [u64]) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::forward(table.modulus(), vector, row) };
     }
+    avx2!(forward(table, row));
     portable::forward(table, row);
 }
 
@@ -55,12 +69,14 @@ pub fn inverse(table: &NttTable, row: &mut [u64]) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::inverse(table.modulus(), vector, row) };
     }
+    avx2!(inverse(table, row));
     portable::inverse(table, row);
 }
 
 /// a ← a + b.
 pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
     same_length!(a, b);
+    avx2!(add_assign(m, a, b));
     let done = vector!(a.len(), rows::add_assign(m, a, b));
     portable::zip_assign(&mut a[done..], &b[done..], |a, b| m.add(a, b));
 }
@@ -68,6 +84,7 @@ pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
 /// out ← a + b.
 pub fn add_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     same_length!(out, a, b);
+    avx2!(add_into(m, a, b, out));
     let done = vector!(a.len(), rows::add_into(m, a, b, out));
     portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.add(a, b));
 }
@@ -75,6 +92,7 @@ pub fn add_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
 /// a ← a − b.
 pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
     same_length!(a, b);
+    avx2!(sub_assign(m, a, b));
     let done = vector!(a.len(), rows::sub_assign(m, a, b));
     portable::zip_assign(&mut a[done..], &b[done..], |a, b| m.sub(a, b));
 }
@@ -82,6 +100,7 @@ pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
 /// out ← a − b.
 pub fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     same_length!(out, a, b);
+    avx2!(sub_into(m, a, b, out));
     let done = vector!(a.len(), rows::sub_into(m, a, b, out));
     portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.sub(a, b));
 }
@@ -236,6 +255,7 @@ pub fn gather_add_assign(m: &Modulus, perm: &Permutation, acc: &mut [u64], src: 
 /// First term of a deferred sum: lo ← low 52 bits of a·b, hi ← the bits above.
 pub fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     same_length!(lo, hi, a, b);
+    avx2!(mac_first(lo, hi, a, b));
     let done = vector!(a.len(), rows::mac_first(lo, hi, a, b));
     portable::mac_first(&mut lo[done..], &mut hi[done..], &a[done..], &b[done..]);
 }
@@ -246,6 +266,7 @@ pub fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
 /// [`crate::Accumulator`] counts for you.
 pub fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     same_length!(lo, hi, a, b);
+    avx2!(mac(lo, hi, a, b));
     let done = vector!(a.len(), rows::mac(lo, hi, a, b));
     portable::mac(&mut lo[done..], &mut hi[done..], &a[done..], &b[done..]);
 }
@@ -269,6 +290,7 @@ pub fn dot_into(m: &Modulus, pairs: &[(&[u64], &[u64])], out: &mut [u64]) {
     for (a, b) in pairs {
         same_length!(out, a, b);
     }
+    avx2!(dot(m, pairs, 0, out));
     let done = vector!(out.len(), rows::dot(m, pairs, out));
     portable::dot(m, pairs, done, &mut out[done..]);
 }

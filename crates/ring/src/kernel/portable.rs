@@ -1,4 +1,5 @@
-//! Portable kernels: the reference every other path must equal bit for bit.
+//! Portable kernels: the reference every other path must equal bit for bit. Inlined, so that they can be compiled for
+//! more than one set of instructions.
 
 use crate::modulus::{hi52, lo52, sub_once};
 use crate::ntt::InverseScale;
@@ -20,6 +21,7 @@ pub(crate) fn zip_into(a: &[u64], b: &[u64], out: &mut [u64], f: impl Fn(u64, u6
 
 /// Values stay below 4q between stages: x < 4q is brought below 2q, t = w·y is below 2q for any y < 2^52, so
 /// x + t and x − t + 2q are in [0, 4q), and 4q < 2^52.
+#[inline(always)]
 pub(crate) fn forward(table: &NttTable, a: &mut [u64]) {
     let m = *table.modulus();
     let two_q = 2 * m.value();
@@ -50,6 +52,7 @@ pub(crate) fn forward(table: &NttTable, a: &mut [u64]) {
 }
 
 /// B_0 = a_0, B_i = a_i − I·a_{n−i}; from canonical values to values below 3q.
+#[inline(always)]
 fn fold_conjugate(m: &Modulus, fold: Shoup, a: &mut [u64]) {
     let two_q = 2 * m.value();
     let minus = |x: u64, y: u64| x.wrapping_add(two_q).wrapping_sub(m.mul_lazy(y, fold));
@@ -63,6 +66,7 @@ fn fold_conjugate(m: &Modulus, fold: Shoup, a: &mut [u64]) {
 
 /// Values stay below 2q between stages: x + y < 4q is brought below 2q, x − y + 2q < 4q < 2^52 is a valid
 /// operand of the multiplication, whose result is below 2q.
+#[inline(always)]
 pub(crate) fn inverse(table: &NttTable, a: &mut [u64]) {
     let m = *table.modulus();
     let two_q = 2 * m.value();
@@ -104,6 +108,7 @@ pub(crate) fn inverse(table: &NttTable, a: &mut [u64]) {
 }
 
 /// a_0 = B_0/n, a_i = (B_i + I·B_{n−i})/2n; from values below 2q to canonical ones.
+#[inline(always)]
 fn unfold_conjugate(m: &Modulus, n_inv: Shoup, half: Shoup, half_fold: Shoup, a: &mut [u64]) {
     // Two products below 2q each.
     let join = |x: u64, y: u64| m.canonical4(m.mul_lazy(x, half).wrapping_add(m.mul_lazy(y, half_fold)));
@@ -116,6 +121,7 @@ fn unfold_conjugate(m: &Modulus, n_inv: Shoup, half: Shoup, half_fold: Shoup, a:
     }
 }
 
+#[inline(always)]
 pub(crate) fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     for (((l, h), &a), &b) in lo.iter_mut().zip(hi).zip(a).zip(b) {
         *l = lo52(a, b);
@@ -123,6 +129,7 @@ pub(crate) fn mac_first(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     }
 }
 
+#[inline(always)]
 pub(crate) fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
     for (((l, h), &a), &b) in lo.iter_mut().zip(hi).zip(a).zip(b) {
         *l = l.wrapping_add(lo52(a, b));
@@ -136,6 +143,7 @@ fn reduce_sum(m: &Modulus, lo: u64, hi: u64) -> u64 {
     m.reduce_pair(hi.wrapping_add(lo >> 52), lo & ((1 << 52) - 1))
 }
 
+#[inline(always)]
 pub(crate) fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
     for (l, h) in lo.iter_mut().zip(hi) {
         *l = reduce_sum(m, *l, *h);
@@ -143,6 +151,7 @@ pub(crate) fn mac_fold(m: &Modulus, lo: &mut [u64], hi: &mut [u64]) {
     }
 }
 
+#[inline(always)]
 pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| reduce_sum(m, l, h));
 }
@@ -150,6 +159,7 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
 const BLOCK: usize = 64;
 
 /// Entry k of `out` belongs to entry `skip` + k of the pairs.
+#[inline(always)]
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mut [u64]) {
     let terms = m.mac_terms();
     for (k, out) in out.chunks_mut(BLOCK).enumerate() {
