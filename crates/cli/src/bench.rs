@@ -11,7 +11,7 @@ use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
 use oblivia_data::{Labelled, Split, data_dir, mnist};
 use oblivia_net::{ConnectOptions, parse_fingerprint};
 use oblivia_nn::{Tensor, eval};
-use oblivia_protocol::{Error, Leak, OpCounts, Role, Seconds, Traffic, Wish};
+use oblivia_protocol::{Answer, Error, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
 use std::path::Path;
 
@@ -181,13 +181,17 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
     let Measured { prediction: p, set, expected, peak } = measured;
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
-    let right = |outputs: &[Tensor]| {
-        let hits = outputs.iter().zip(set).filter(|(o, s)| o.argmax() == Some(s.label)).count();
+    let private: Vec<Option<usize>> =
+        p.outputs.iter().map(|o| o.as_ref().ok().and_then(Tensor::argmax)).collect();
+    let float: Vec<Option<usize>> = expected.iter().map(Tensor::argmax).collect();
+    let right = |labels: &[Option<usize>]| {
+        let hits = labels.iter().zip(set).filter(|(l, s)| **l == Some(s.label)).count();
         hits as f64 / set.len().max(1) as f64
     };
-    let equal = p.outputs.iter().zip(expected).filter(|(a, b)| a.argmax() == b.argmax()).count();
-    let error = |(a, b): (&Tensor, &Tensor)| {
-        a.data().iter().zip(b.data()).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max)
+    let equal = private.iter().zip(&float).filter(|(a, b)| a == b).count();
+    let error = |(a, b): (&Answer, &Tensor)| match a {
+        Ok(a) => a.data().iter().zip(b.data()).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max),
+        Err(_) => f64::MAX,
     };
     let mut seconds: Vec<f64> = p.samples.iter().map(|s| s.seconds).collect();
     seconds.sort_by(f64::total_cmp);
@@ -214,7 +218,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         ops_per_image: r.plan.cost.ops,
         key_bytes: r.plan.key_bytes,
         peak_memory_bytes: peak,
-        accuracy: Accuracy { float: right(expected), fixed: None, private: right(&p.outputs) },
+        accuracy: Accuracy { float: right(&float), fixed: None, private: right(&private) },
         labels_equal: equal as u64,
         max_output_error: p.outputs.iter().zip(expected).map(error).fold(0.0, f64::max),
         declared_output_error: r.plan.error.value(),

@@ -133,7 +133,7 @@ fn print_json(p: &Prediction, samples: &[Labelled]) -> Result<()> {
         .map(|((output, record), sample)| {
             serde_json::json!({
                 "file": sample.name,
-                "label": label(labels, output),
+                "label": output.is_ok().then(|| label(labels, output)),
                 "truth": truth(labels, sample),
                 "milliseconds": record.seconds * 1e3,
                 "bytes": record.traffic.up_bytes + record.traffic.down_bytes,

@@ -10,7 +10,7 @@ use crate::receipt::render;
 use anyhow::Result;
 use oblivia::{Ask, Client, Error, Machine, Prediction, Trust};
 use oblivia_net::ConnectOptions;
-use oblivia_nn::PublicModel;
+use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Error as SessionError, LinkError, Notice, Plan};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -72,7 +72,24 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
         Some(what) => anyhow::Error::from(e).context(Hint(what)),
         None => e.into(),
     })?;
-    if quiet { print_json(&prediction, &files) } else { out(&format!("\n{}", render(&prediction.receipt))) }
+    if quiet {
+        print_json(&prediction, &files)?;
+    } else {
+        out(&format!("\n{}", render(&prediction.receipt)))?;
+    }
+    unanswered(&prediction, &files)
+}
+
+/// An error about the first input without an answer, if there is one.
+fn unanswered(p: &Prediction, files: &[PathBuf]) -> Result<()> {
+    let failed: Vec<_> =
+        files.iter().zip(&p.outputs).filter_map(|(f, o)| Some((f, o.as_ref().err()?))).collect();
+    let Some((file, why)) = failed.first() else { return Ok(()) };
+    let more = match failed.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    Err(anyhow::Error::from((*why).clone()).context(format!("no label for {}{more}", file.display())))
 }
 
 /// What was asked of which server, in words for hints.
@@ -137,8 +154,9 @@ fn print_json(p: &Prediction, files: &[PathBuf]) -> Result<()> {
         .map(|((file, output), sample)| {
             serde_json::json!({
                 "file": file.display().to_string(),
-                "label": label(&p.model.labels, output),
-                "outputs": output.data(),
+                "label": output.is_ok().then(|| label(&p.model.labels, output)),
+                "outputs": output.as_ref().ok().map(Tensor::data),
+                "error": output.as_ref().err().map(ToString::to_string),
                 "seconds": sample.seconds,
             })
         })

@@ -4,8 +4,7 @@
 use crate::output::out;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use oblivia_nn::Tensor;
-use oblivia_protocol::{Event, Observer, Traffic};
+use oblivia_protocol::{Answer, Event, Observer, Traffic};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A sample that is done.
 pub(crate) struct Done<'a> {
     pub(crate) index: usize,
-    pub(crate) output: &'a Tensor,
+    pub(crate) output: &'a Answer,
     pub(crate) seconds: f64,
     pub(crate) traffic: Traffic,
 }
@@ -91,8 +90,10 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// The label of an output: the published name of the largest value, or its index where none is published.
-pub(crate) fn label(labels: &[String], output: &Tensor) -> String {
+/// The label of an answer: the published name of the largest value, or its index where none is published; `none`
+/// where there is no answer.
+pub(crate) fn label(labels: &[String], output: &Answer) -> String {
+    let Ok(output) = output else { return "none".into() };
     let best = output.argmax();
     best.map_or_else(String::new, |i| labels.get(i).cloned().unwrap_or_else(|| i.to_string()))
 }

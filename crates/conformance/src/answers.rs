@@ -8,6 +8,7 @@ pub fn check(case: &Case, pair: &Pair) {
     let expected = case.expected();
     assert_eq!(pair.client.outputs.len(), expected.len());
     for (i, (found, expected)) in pair.client.outputs.iter().zip(&expected).enumerate() {
+        let found = found.as_ref().expect("an answer");
         let worst = found
             .data()
             .iter()

@@ -70,8 +70,9 @@ pub fn run(case: &Case, state: &Path, direction: Direction, at_message: u64, act
         confirm: &mut |_, _| Ok(()),
         observer: &mut Silent,
     };
-    let client =
-        client.ask(ask, &as_inputs(case)).map(|p| p.outputs.iter().map(oblivia_nn::Tensor::argmax).collect());
+    let client = client
+        .ask(ask, &as_inputs(case))
+        .map(|p| p.outputs.iter().map(|o| o.as_ref().expect("an answer").argmax()).collect());
     server.shutdown();
     Ended { fired: faults.fired(), client }
 }

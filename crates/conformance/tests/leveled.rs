@@ -1,4 +1,5 @@
 //! System `leveled` against the suite.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use oblivia_base::codec::Reader;
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory};

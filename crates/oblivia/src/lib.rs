@@ -29,6 +29,6 @@ pub use catalog::{Models, served};
 pub use client::{Ask, Client, Trust};
 pub use error::Error;
 pub use input::{Input, load_image, load_model, open_model, tensor};
-pub use oblivia_protocol::{Leak, Observer, Plan, Receipt, Silent, Wish};
+pub use oblivia_protocol::{Answer, Leak, Observer, Plan, Receipt, Silent, Wish};
 pub use party::{Machine, Prediction, SampleRecord, Served};
 pub use server::{ServeOptions, Server};

@@ -4,8 +4,8 @@ use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::session::{self, Agreed, Catalog, Request};
 use oblivia_protocol::{
-    Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic, Plan,
-    Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+    Answer, Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits,
+    PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
 };
 use rayon::ThreadPool;
 use std::any::Any;
@@ -58,8 +58,8 @@ pub struct SampleRecord {
 pub struct Prediction {
     /// The public model.
     pub model: Arc<PublicModel>,
-    /// One output tensor per input.
-    pub outputs: Vec<Tensor>,
+    /// One answer per input: the outputs, or why there are none.
+    pub outputs: Vec<Answer>,
     /// One record per input.
     pub samples: Vec<SampleRecord>,
     /// What it cost and who learned what.
@@ -70,8 +70,9 @@ pub struct Prediction {
 
 impl Prediction {
     /// The label of output `i`: the published name of the largest value, or its index where none is published.
+    /// `None` where there is no answer.
     pub fn label(&self, i: usize) -> Option<String> {
-        let best = self.outputs.get(i)?.argmax()?;
+        let best = self.outputs.get(i)?.as_ref().ok()?.argmax()?;
         Some(self.model.labels.get(best).cloned().unwrap_or_else(|| best.to_string()))
     }
 }

@@ -26,5 +26,5 @@ pub use permit::{Permit, Permits};
 pub use plan::{Choices, Digest32, ErrorBound, Plan, Wish};
 pub use receipt::{Receipt, Seconds};
 pub use role::Role;
-pub use system::{Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};
+pub use system::{Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};
 pub use wire::{BoxFuture, Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};

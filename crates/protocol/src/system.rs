@@ -44,11 +44,17 @@ pub enum Seat {
     },
 }
 
+/// What a client has of one sample: its outputs, or why there are none.
+///
+/// A failure that depends on decrypted values stays here and changes nothing on the link: a server that saw which
+/// replies a client rejects could learn about its key.
+pub type Answer = Result<Tensor, Error>;
+
 /// What a role has when a run is over.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The client's outputs, one tensor per sample.
-    Outputs(Vec<Tensor>),
+    /// The client's answers, one per sample.
+    Outputs(Vec<Answer>),
     /// Nothing: the role served.
     Served,
 }
@@ -66,8 +72,8 @@ pub enum Event<'a> {
     SampleDone {
         /// Which.
         index: usize,
-        /// Its output, on the client.
-        output: Option<&'a Tensor>,
+        /// Its answer, on the client.
+        output: Option<&'a Answer>,
         /// Its online traffic.
         traffic: Traffic,
     },

@@ -119,7 +119,7 @@ async fn client(model: &PublicModel, inputs: Vec<Tensor>, cx: &mut Context<'_>) 
         let before = cx.channel.meter().traffic().online;
         cx.channel.send(Role::Server, INPUT, to_bytes(input)).await?;
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, bytes(shape))).await?;
-        let output = from_bytes(&body, shape.clone(), "Output")?;
+        let output = Ok(from_bytes(&body, shape.clone(), "Output")?);
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
