@@ -109,6 +109,23 @@ fn two_uploads_of_one_image_share_nothing() {
 }
 
 #[test]
+fn an_output_beyond_its_published_bound_gives_no_label_and_changes_nothing_on_the_link() {
+    let honest = over_memory(&case(2), 8).expect("the session succeeds");
+    let mut narrow = case(2);
+    let output = narrow.model.public.graph.output();
+    narrow.model.public.graph.set_bound(output, 20.0).unwrap();
+    let pair = over_memory(&narrow, 8).expect("the session succeeds on both sides");
+    for answer in &pair.client.outputs {
+        let error = answer.as_ref().expect_err("no outputs are given").to_string();
+        assert!(error.contains("published bound") && error.contains("no label"), "{error}");
+    }
+    assert_eq!((pair.client.label(0), pair.server.samples), (None, 2));
+    costs::check(&pair);
+    let outline = |p: &oblivia_conformance::Pair| leaks::outline(p.client.log.as_deref().unwrap());
+    assert_eq!(outline(&pair), outline(&honest));
+}
+
+#[test]
 fn peers_that_break_the_protocol_are_refused() {
     let case = case(1);
     hostile::wrong_plan(&case);
