@@ -298,7 +298,7 @@ mod tests {
         };
         let prediction = Prediction {
             model: Arc::new(public),
-            outputs,
+            outputs: outputs.into_iter().map(Ok).collect(),
             samples: times.map(record).to_vec(),
             receipt,
             log: None,
