@@ -39,15 +39,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn words(error: &anyhow::Error) -> String {
     let hint = error.downcast_ref::<Hint>();
     let mut text = String::new();
-    let mut last = String::new();
     for cause in error.chain().skip(usize::from(hint.is_some())) {
         let cause = cause.to_string();
         if text.is_empty() {
             text = format!("error: {cause}\n");
-        } else if !last.contains(&cause) {
+        } else if !text.contains(&cause) {
             text.push_str(&format!("  because: {cause}\n"));
         }
-        last = cause;
     }
     if let Some(Hint(hint)) = hint {
         text.push_str(&format!("  hint: {hint}\n"));

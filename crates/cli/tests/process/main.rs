@@ -1,0 +1,10 @@
+//! The program as users run it: processes, files, TLS on loopback.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
+
+mod common;
+mod flags;
+mod hostile;
+mod inputs;
+mod places;
+mod reading;
+mod sessions;

@@ -1,0 +1,95 @@
+//! `inspect` and `plan`: what can be known before anything is sent.
+
+use crate::common::{MODEL, model, run};
+use std::ffi::OsStr;
+
+fn of_model(args: &[&str]) -> crate::common::Ended {
+    let model = model();
+    let (command, flags) = args.split_first().unwrap();
+    let all = [OsStr::new(command), model.as_os_str()].into_iter().chain(flags.iter().map(OsStr::new));
+    run(all)
+}
+
+#[test]
+fn inspect_shows_graph_shapes_cost_and_every_systems_answer() {
+    let ended = of_model(&["inspect"]).well();
+    for words in [
+        "mnist-cryptonets: 7 nodes, output [10]",
+        "Conv 5×5 stride 2 pad 1,1,0,0 → 5 maps",
+        "[5×13×13]  21,125",
+        "138.5311",
+        "total: 106,625 multiply-accumulates (MACs), 85,740 parameters",
+        "leveled   yes\n          - plan diagonal",
+        "clear     yes\n          - plan float",
+    ] {
+        assert!(ended.out.contains(words), "{words:?} is not in {}", ended.out);
+    }
+    assert!(ended.out.lines().all(|l| l.chars().count() <= 100), "{}", ended.out);
+}
+
+#[test]
+fn inspect_says_why_a_system_cannot_run_a_model() {
+    // Without its manifest nothing is published, and `leveled` needs bounds.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bare.onnx");
+    std::fs::copy(model().join("model.onnx"), &file).unwrap();
+    let ended = run([OsStr::new("inspect"), file.as_os_str()]).well();
+    assert!(ended.out.contains("leveled   no\n          - "), "{}", ended.out);
+    assert!(ended.out.contains("clear     yes"), "{}", ended.out);
+    assert!(ended.out.contains("note      ") && ended.out.contains("has no manifest"), "{}", ended.out);
+    let json = run([OsStr::new("inspect"), file.as_os_str(), OsStr::new("--json")]).well().json();
+    let leveled = &json["systems"][0];
+    assert_eq!((leveled["system"].as_str(), leveled["verdict"].as_str()), (Some("leveled"), Some("no")));
+    assert!(leveled["plan"].is_null() && !leveled["why"][0].as_str().unwrap().is_empty());
+    assert_eq!(json["notes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn inspect_as_json_has_the_documented_fields() {
+    let json = of_model(&["inspect", "--json"]).well().json();
+    assert_eq!((json["schema"].as_u64(), json["model"].as_str()), (Some(1), Some(MODEL)));
+    assert_eq!(json["input"]["shape"], serde_json::json!([1, 28, 28]));
+    assert_eq!((json["input"]["width"].as_u64(), json["labels"].as_u64()), (Some(28), Some(10)));
+    assert_eq!(json["output"], serde_json::json!([10]));
+    assert_eq!(json["total"], serde_json::json!({ "macs": 106_625, "params": 85_740 }));
+    let conv = &json["nodes"][1];
+    assert_eq!((conv["inputs"][0].as_str(), conv["macs"].as_u64()), (Some("image"), Some(21_125)));
+    assert!(conv["bound"].as_f64() > Some(6.0) && conv["params"] == 130 && conv["shape"][2] == 13);
+    let verdicts: Vec<_> = json["systems"].as_array().unwrap().iter().map(|s| &s["verdict"]).collect();
+    assert_eq!(verdicts, ["yes", "yes"]);
+}
+
+#[test]
+fn plan_as_json_is_what_a_session_will_cost() {
+    let json = of_model(&["plan", "--images", "3", "--json"]).well().json();
+    assert_eq!((json["schema"].as_u64(), json["images"].as_u64()), (Some(1), Some(3)));
+    let plan = &json["plan"];
+    assert_eq!(
+        plan["choices"],
+        serde_json::json!({"system": "leveled", "mode": "approximate", "plan": "diagonal"})
+    );
+    assert_eq!(plan["security_bits"], 128);
+    for field in ["up_bytes", "down_bytes", "rounds"] {
+        let each = plan["cost"]["online"][field].as_u64().unwrap();
+        assert!(each > 0);
+        assert_eq!(json["traffic"]["online"][field].as_u64(), Some(3 * each), "{field}");
+    }
+    assert!(plan["key_bytes"].as_u64() > Some(1_000_000));
+    assert_eq!(json["plan_id"].as_str().map(str::len), Some(16));
+    let clear = of_model(&["plan", "--system", "clear", "--json"]).well().json();
+    let leaks = clear["plan"]["leaks"].as_array().unwrap();
+    assert!(leaks.iter().any(|l| l["leak"] == "input" && l["to"] == "server"));
+}
+
+#[test]
+fn plan_in_words_names_what_must_be_accepted_and_keeps_the_limit() {
+    let ended = of_model(&["plan", "--system", "clear"]).well();
+    assert!(ended.out.contains("every input, in clear (needs --accept-leak input)"), "{}", ended.out);
+    let ended = of_model(&["plan", "--max-bytes", "1000"]).refused(4, &["more than the 1000 allowed"]);
+    assert!(
+        ended.out.contains("128 bits") && ended.out.lines().all(|l| l.chars().count() <= 100),
+        "{}",
+        ended.out
+    );
+    of_model(&["plan", "--plan", "magic"]).refused(3, &["no plan `magic`", "diagonal"]);
+}
