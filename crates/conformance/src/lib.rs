@@ -23,5 +23,7 @@ pub mod faults;
 pub mod hostile;
 pub mod leaks;
 mod run;
+mod small;
 
-pub use run::{Case, Failed, Pair, mnist, over_memory};
+pub use run::{Case, Failed, Pair, block_on, mnist, over_memory};
+pub use small::small;

@@ -108,7 +108,7 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
 }
 
 /// Runs a future to its end on this thread.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 

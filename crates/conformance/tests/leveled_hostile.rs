@@ -1,0 +1,211 @@
+//! System `leveled` against peers that send what only a careful reader refuses.
+#![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
+
+use oblivia::Machine;
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::{Blame, Prg, SessionRng};
+use oblivia_conformance::{Case, hostile, over_memory, small};
+use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
+use oblivia_nn::Tensor;
+use oblivia_protocol::session::{agree_as_client, agree_as_server};
+use oblivia_protocol::{
+    Channel, Direction, Error, Expect, Kind, LinkError, LoggedMessage, Notice, Role, Wish,
+};
+use oblivia_ring::{Coeff, Ntt, Poly, packing, sample};
+use std::collections::BTreeSet;
+
+const KEYS: Kind = Kind::System(0);
+const INPUT: Kind = Kind::System(1);
+const OUTPUT: Kind = Kind::System(2);
+/// Bytes of a ciphertext in front of its seed or residues: parameter id, level, scale.
+const HEAD: usize = 41;
+
+fn case(inputs: usize) -> Case {
+    small("leveled", Wish::default(), inputs)
+}
+
+fn params() -> Params {
+    Params::new(&ParamsLiteral {
+        kind: RingKind::ConjugateInvariant,
+        log_n: 13,
+        q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
+        p: Moduli::Bits(vec![39]),
+        alpha: 1,
+    })
+    .unwrap()
+}
+
+fn honest(inputs: usize) -> Vec<LoggedMessage> {
+    over_memory(&case(inputs), 3).unwrap().client.log.unwrap()
+}
+
+fn body(log: &[LoggedMessage], kind: Kind) -> Vec<u8> {
+    log.iter().find(|m| m.kind == kind).unwrap().body.clone()
+}
+
+/// Seed and masked half of every input ciphertext.
+fn uploads(params: &Params, log: &[LoggedMessage]) -> Vec<([u8; 32], Poly<Ntt>)> {
+    let basis = params.basis(params.max_level()).unwrap();
+    let bytes = HEAD + 32 + packing::poly_bytes(basis);
+    let inputs = log.iter().filter(|m| m.kind == INPUT && m.direction == Direction::Up);
+    inputs
+        .flat_map(|m| m.body.chunks(bytes))
+        .map(|ct| {
+            let mut r = Reader::new(&ct[HEAD..]);
+            let seed = r.array("seed").unwrap();
+            (seed, packing::read_poly(basis, &mut r).unwrap())
+        })
+        .collect()
+}
+
+/// Share of coefficients of the bottom limb below a quarter of the modulus: ½ if uniform, 1 if small.
+fn small_share(x: Poly<Ntt>) -> f64 {
+    let q = *x.basis().modulus(0);
+    let x: Poly<Coeff> = x.into_coeff();
+    let small = x.row(0).iter().filter(|&&v| q.centre(v).unsigned_abs() < q.value() / 4).count();
+    small as f64 / x.n() as f64
+}
+
+#[test]
+fn no_two_ciphertexts_of_a_session_have_a_seed_or_a_mask_in_common() {
+    let uploads = uploads(&params(), &honest(3));
+    assert_eq!(uploads.len(), 12, "four taps, three samples");
+    let seeds: BTreeSet<[u8; 32]> = uploads.iter().map(|(seed, _)| *seed).collect();
+    assert_eq!(seeds.len(), uploads.len(), "a seed comes twice");
+    for (i, (_, x)) in uploads.iter().enumerate() {
+        for (j, (_, y)) in uploads.iter().enumerate().skip(i + 1) {
+            // With a common mask the difference would be the difference of two messages, which is small.
+            let mut difference = x.clone();
+            difference.sub_assign(y);
+            let share = small_share(difference);
+            assert!((share - 0.5).abs() < 6.0 * 0.0055, "ciphertexts {i} and {j}: {share}");
+        }
+    }
+}
+
+/// How the server ends when an honest client's keys or input are changed, and the client is told that it failed.
+fn server_with(log: &[LoggedMessage], kind: Kind, change: impl Fn(&mut Vec<u8>) + Sync) -> Error {
+    let case = case(1);
+    hostile::server_against(&case, async |wire| {
+        let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
+        let mut rng = SessionRng::insecure_seeded(5);
+        let systems = oblivia_systems::SYSTEMS;
+        agree_as_client(&mut channel, &mut rng, systems, &case.request(), &mut |_, _| Ok(())).await.unwrap();
+        for next in [KEYS, INPUT] {
+            let mut body = body(log, next);
+            if next == kind {
+                change(&mut body);
+            }
+            channel.send(Role::Server, next, body).await.unwrap();
+            if next == kind {
+                break;
+            }
+        }
+        let heard = channel.recv(Role::Server, Expect::at_most(Kind::System(0xff), 0)).await;
+        assert!(matches!(heard, Err(Error::Link(LinkError::Aborted(Notice::Failed)))), "{heard:?}");
+    })
+}
+
+/// Flips the bits of a header field, or makes residues larger than any prime.
+fn spoil(part: &mut [u8]) {
+    match part {
+        [byte] => *byte = !*byte,
+        residues => residues.fill(0xff),
+    }
+}
+
+#[test]
+fn every_part_of_the_keys_is_checked_before_the_server_uses_them() {
+    let log = honest(1);
+    let length = body(&log, KEYS).len();
+    // Ids of parameters and request; then residues at the start, inside and at the end.
+    let parts = [0..1, 31..32, 32..33, 63..64, 96..112, length / 3..length / 3 + 16, length - 16..length];
+    for part in parts {
+        let error = server_with(&log, KEYS, |body| spoil(&mut body[part.clone()]));
+        assert_eq!(error.blame(), Blame::InvalidMessage, "{part:?}: {error}");
+    }
+}
+
+#[test]
+fn every_part_of_an_input_is_checked_before_the_server_uses_it() {
+    let log = honest(1);
+    let length = body(&log, INPUT).len();
+    let one = length / 4;
+    let start = HEAD + 32;
+    // Id of the parameters, level, scale, of the first and of another ciphertext; then residues.
+    let parts = [
+        0..1,
+        31..32,
+        32..33,
+        33..34,
+        40..41,
+        one..one + 1,
+        one + 32..one + 33,
+        start..start + 16,
+        length - 16..length,
+    ];
+    for part in parts {
+        let error = server_with(&log, INPUT, |body| spoil(&mut body[part.clone()]));
+        assert_eq!(error.blame(), Blame::InvalidMessage, "{part:?}: {error}");
+    }
+}
+
+/// How the client ends when the server answers its first input with `answer`.
+fn client_with(case: &Case, answer: Option<Vec<u8>>) -> Error {
+    hostile::client_against(case, async |wire| {
+        let machine = Machine::new(1).unwrap();
+        let models = case.models(&machine);
+        let mut channel = Channel::with_peer(Role::Server, Role::Client, Box::new(wire));
+        let mut rng = SessionRng::insecure_seeded(6);
+        let (agreed, _) = agree_as_server(&mut channel, &mut rng, &models).await.unwrap();
+        let keys = Expect::exactly(KEYS, agreed.plan.key_bytes as usize);
+        channel.recv(Role::Client, keys).await.unwrap();
+        if let Some(answer) = answer {
+            channel.recv(Role::Client, Expect::at_most(INPUT, 1 << 30)).await.unwrap();
+            channel.send(Role::Client, OUTPUT, answer).await.unwrap();
+        }
+        let heard = channel.recv(Role::Client, Expect::at_most(Kind::System(0xff), 0)).await;
+        assert!(matches!(heard, Err(Error::Link(LinkError::Aborted(Notice::Failed)))), "{heard:?}");
+    })
+}
+
+#[test]
+fn a_server_is_told_the_same_of_every_answer_the_client_cannot_use() {
+    let good = body(&honest(1), OUTPUT);
+    let params = params();
+    let basis = params.basis(1).unwrap();
+    // Well-formed, of the right parameters, level and scale, and it decrypts to noise.
+    let mut w = Writer::new();
+    w.raw(&good[..HEAD]);
+    let mut rng = Prg::new(&[4; 32], "noise", &[]);
+    for _ in 0..2 {
+        packing::write_poly(&sample::uniform(basis, &mut rng), &mut w);
+    }
+    let noise = w.into_bytes();
+    assert_eq!(noise.len(), good.len());
+    let mut level = good.clone();
+    level[32] = 2;
+    let mut open = good.clone();
+    open[HEAD + packing::poly_bytes(basis)..].fill(0);
+    let garbage = vec![0xff; good.len()];
+    let cases = [
+        (noise, Blame::NumericBound),
+        (level, Blame::InvalidMessage),
+        (open, Blame::InvalidMessage),
+        (garbage, Blame::InvalidMessage),
+        (good[1..].to_vec(), Blame::PeerMisbehaved),
+    ];
+    for (answer, blame) in cases {
+        let error = client_with(&case(1), Some(answer));
+        assert_eq!(error.blame(), blame, "{error}");
+    }
+}
+
+#[test]
+fn a_server_is_not_told_that_an_input_cannot_be_encoded() {
+    let mut case = case(1);
+    let shape = case.inputs[0].shape().clone();
+    case.inputs[0] = Tensor::new(shape.clone(), vec![1e30; shape.elements()]).unwrap();
+    let error = client_with(&case, None);
+    assert_eq!(error.blame(), Blame::NumericBound, "{error}");
+}
