@@ -2,8 +2,8 @@
 
 use crate::Case;
 use crate::run::block_on;
-use oblivia::Machine;
 use oblivia::party::{self, Question};
+use oblivia::{Machine, Prediction};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_base::{Blame, SessionRng};
 use oblivia_net::memory::{self, MemoryWire};
@@ -65,6 +65,14 @@ pub fn client_against<F>(case: &Case, server: F) -> Error
 where
     F: AsyncFnOnce(MemoryWire) + Send,
 {
+    client_with(case, server).expect_err("the client ends with an error")
+}
+
+/// Runs the client of `case` against `server`, a raw wire, and returns what the client has.
+pub fn client_with<F>(case: &Case, server: F) -> Result<Prediction, Error>
+where
+    F: AsyncFnOnce(MemoryWire) + Send,
+{
     let machine = Machine::new(1).expect("threads");
     let (to_server, to_client) = memory::pair();
     std::thread::scope(|scope| {
@@ -81,7 +89,7 @@ where
             block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
         });
         block_on(server(to_client));
-        client.join().expect("the client does not panic").expect_err("the client ends with an error")
+        client.join().expect("the client does not panic")
     })
 }
 

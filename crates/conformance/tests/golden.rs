@@ -1,11 +1,12 @@
 //! Wire compatibility: what goes over the link under fixed randomness, compared with committed transcripts.
 //!
 //! A difference means that this build cannot talk to the one that wrote the transcript; then the protocol version
-//! must change with it. `OBLIVIA_WRITE_GOLDEN=1 cargo test -p oblivia-conformance --test golden` writes them anew.
+//! must change with it. The digest of a plan covers its words too: another wording is another plan.
+//! `OBLIVIA_WRITE_GOLDEN=1 cargo test -p oblivia-conformance --test golden` writes them anew.
 //!
 //! Only bytes that are the same on every machine are in them: of `leveled`, whose encodings come out of a
 //! floating-point transform, the lengths and the heads of the messages.
-#![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
 
 use oblivia::Machine;
 use oblivia_base::{Digest, SessionRng};

@@ -1,7 +1,7 @@
 //! System `leveled` against peers that send what only a careful reader refuses.
-#![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
 
-use oblivia::Machine;
+use oblivia::{Machine, Prediction};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::{Blame, Prg, SessionRng};
 use oblivia_conformance::{Case, hostile, over_memory, small};
@@ -150,9 +150,10 @@ fn every_part_of_an_input_is_checked_before_the_server_uses_it() {
     }
 }
 
-/// How the client ends when the server answers its first input with `answer`.
-fn client_with(case: &Case, answer: Option<Vec<u8>>) -> Error {
-    hostile::client_against(case, async |wire| {
+/// What the client has when the server answers its first input with `answer`, and what the server hears then.
+fn client_with(case: &Case, answer: Option<Vec<u8>>) -> (Result<Prediction, Error>, LinkError) {
+    let mut heard = None;
+    let end = hostile::client_with(case, async |wire| {
         let machine = Machine::new(1).unwrap();
         let models = case.models(&machine);
         let mut channel = Channel::with_peer(Role::Server, Role::Client, Box::new(wire));
@@ -164,41 +165,60 @@ fn client_with(case: &Case, answer: Option<Vec<u8>>) -> Error {
             channel.recv(Role::Client, Expect::at_most(INPUT, 1 << 30)).await.unwrap();
             channel.send(Role::Client, OUTPUT, answer).await.unwrap();
         }
-        let heard = channel.recv(Role::Client, Expect::at_most(Kind::System(0xff), 0)).await;
-        assert!(matches!(heard, Err(Error::Link(LinkError::Aborted(Notice::Failed)))), "{heard:?}");
-    })
+        let next = channel.recv(Role::Client, Expect::at_most(Kind::System(0xff), 0)).await;
+        heard = match next {
+            Err(Error::Link(e)) => Some(e),
+            other => panic!("the client goes on: {other:?}"),
+        };
+    });
+    (end, heard.unwrap())
 }
 
-#[test]
-fn a_server_is_told_the_same_of_every_answer_the_client_cannot_use() {
-    let good = body(&honest(1), OUTPUT);
-    let params = params();
-    let basis = params.basis(1).unwrap();
-    // Well-formed, of the right parameters, level and scale, and it decrypts to noise.
+/// Well-formed, of the right parameters, level and scale, and it decrypts to noise.
+fn noise(params: &Params, good: &[u8]) -> Vec<u8> {
     let mut w = Writer::new();
     w.raw(&good[..HEAD]);
     let mut rng = Prg::new(&[4; 32], "noise", &[]);
     for _ in 0..2 {
-        packing::write_poly(&sample::uniform(basis, &mut rng), &mut w);
+        packing::write_poly(&sample::uniform(params.basis(1).unwrap(), &mut rng), &mut w);
     }
-    let noise = w.into_bytes();
-    assert_eq!(noise.len(), good.len());
+    w.into_bytes()
+}
+
+#[test]
+fn a_server_is_told_the_same_of_every_answer_that_is_malformed() {
+    let good = body(&honest(1), OUTPUT);
+    let params = params();
     let mut level = good.clone();
     level[32] = 2;
     let mut open = good.clone();
-    open[HEAD + packing::poly_bytes(basis)..].fill(0);
-    let garbage = vec![0xff; good.len()];
+    open[HEAD + packing::poly_bytes(params.basis(1).unwrap())..].fill(0);
+    let mut residue = good.clone();
+    residue[HEAD..HEAD + 16].fill(0xff);
     let cases = [
-        (noise, Blame::NumericBound),
         (level, Blame::InvalidMessage),
         (open, Blame::InvalidMessage),
-        (garbage, Blame::InvalidMessage),
+        (residue, Blame::InvalidMessage),
+        (vec![0xff; good.len()], Blame::InvalidMessage),
         (good[1..].to_vec(), Blame::PeerMisbehaved),
     ];
     for (answer, blame) in cases {
-        let error = client_with(&case(1), Some(answer));
+        let (end, heard) = client_with(&case(1), Some(answer));
+        let error = end.unwrap_err();
         assert_eq!(error.blame(), blame, "{error}");
+        assert_eq!(heard, LinkError::Aborted(Notice::Failed));
     }
+}
+
+#[test]
+fn a_server_cannot_tell_whether_its_answer_decrypts() {
+    let good = body(&honest(1), OUTPUT);
+    let noise = noise(&params(), &good);
+    assert_eq!(noise.len(), good.len());
+    let (end, heard) = client_with(&case(1), Some(noise));
+    let answer = end.unwrap().outputs.remove(0).unwrap_err();
+    assert_eq!(answer.blame(), Blame::NumericBound, "{answer}");
+    assert_eq!(heard, LinkError::Closed { during: "waiting for a message" });
 }
 
 #[test]
@@ -206,6 +226,8 @@ fn a_server_is_not_told_that_an_input_cannot_be_encoded() {
     let mut case = case(1);
     let shape = case.inputs[0].shape().clone();
     case.inputs[0] = Tensor::new(shape.clone(), vec![1e30; shape.elements()]).unwrap();
-    let error = client_with(&case, None);
+    let (end, heard) = client_with(&case, None);
+    let error = end.unwrap_err();
     assert_eq!(error.blame(), Blame::NumericBound, "{error}");
+    assert_eq!(heard, LinkError::Aborted(Notice::Failed));
 }
