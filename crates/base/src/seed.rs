@@ -52,6 +52,7 @@ impl Prg {
             t.absorb("part", part);
         }
         let key = Secret::new(t.digest().0);
+        t.wipe();
         Self(ChaCha20Rng::from_seed(*key.expose()))
     }
 }

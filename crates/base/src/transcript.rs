@@ -5,6 +5,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use std::fmt;
+use zeroize::Zeroize;
 
 /// 32 bytes of BLAKE3.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +83,11 @@ impl Transcript {
             self.0.update(&(part.len() as u64).to_le_bytes());
             self.0.update(part);
         }
+    }
+
+    /// Wipes what was absorbed; for transcripts of secrets.
+    pub(crate) fn wipe(&mut self) {
+        self.0.zeroize();
     }
 
     /// The digest of everything absorbed so far.

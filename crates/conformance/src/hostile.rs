@@ -81,7 +81,7 @@ where
             let question = Question {
                 request: case.request(),
                 confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| Ok(case.inputs.clone()),
+                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
                 assurance: String::new(),
                 began: Instant::now(),

@@ -92,7 +92,7 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
             let question = Question {
                 request: case.request(),
                 confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| Ok(case.inputs.clone()),
+                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
                 assurance: "none: both sides in one process".into(),
                 began: Instant::now(),

@@ -4,7 +4,7 @@
 use oblivia::{Machine, Prediction};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::{Blame, Prg, SessionRng};
-use oblivia_conformance::{Case, hostile, over_memory, small};
+use oblivia_conformance::{Case, Pair, hostile, leaks, over_memory, small};
 use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::{agree_as_client, agree_as_server};
@@ -222,12 +222,14 @@ fn a_server_cannot_tell_whether_its_answer_decrypts() {
 }
 
 #[test]
-fn a_server_is_not_told_that_an_input_cannot_be_encoded() {
-    let mut case = case(1);
-    let shape = case.inputs[0].shape().clone();
-    case.inputs[0] = Tensor::new(shape.clone(), vec![1e30; shape.elements()]).unwrap();
-    let (end, heard) = client_with(&case, None);
-    let error = end.unwrap_err();
-    assert_eq!(error.blame(), Blame::NumericBound, "{error}");
-    assert_eq!(heard, LinkError::Aborted(Notice::Failed));
+fn a_server_cannot_tell_which_inputs_are_outside_the_published_range() {
+    let mut outside = case(1);
+    let shape = outside.inputs[0].shape().clone();
+    outside.inputs[0] = Tensor::new(shape.clone(), vec![1e30; shape.elements()]).unwrap();
+    let pair = over_memory(&outside, 5).unwrap();
+    let error = pair.client.outputs[0].as_ref().unwrap_err();
+    assert_eq!(error.blame(), Blame::Input, "{error}");
+    let outline = |pair: &Pair| leaks::outline(pair.client.log.as_deref().unwrap());
+    assert_eq!(outline(&pair), outline(&over_memory(&case(1), 5).unwrap()));
+    assert_eq!(pair.server.samples, 1);
 }

@@ -137,7 +137,10 @@ impl PublicModel {
             return bad("input range", format!("[{low}, {high}] is not an interval of finite numbers"));
         }
         match &self.input {
-            InputSpec::Image(image) => image.check(&self.graph),
+            InputSpec::Image(image) => {
+                image.check(&self.graph)?;
+                image.check_range(self.input_range)
+            }
             InputSpec::Tensor => Ok(()),
         }
     }
@@ -164,6 +167,22 @@ impl ImageInput {
         }
         if self.std.iter().any(|&s| s <= 0.0) {
             return bad("`std` must be positive".into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the published range holds every value a pixel can give. Otherwise whoever publishes it could
+    /// tell from a refusal what a pixel is.
+    fn check_range(&self, [low, high]: [f64; 2]) -> Result<(), NnError> {
+        let slack = 1e-3 * (high - low);
+        for (&mean, &std) in self.mean.iter().zip(&self.std) {
+            for pixel in [0.0, 255.0] {
+                let x = (pixel - f64::from(mean)) / f64::from(std);
+                if !(low - slack <= x && x <= high + slack) {
+                    let why = format!("[{low}, {high}] leaves out {x:.4}, the value of pixel {pixel}");
+                    return Err(NnError::BadModel { what: "input range", why });
+                }
+            }
         }
         Ok(())
     }

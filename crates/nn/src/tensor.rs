@@ -1,10 +1,18 @@
 use crate::{NnError, Shape};
+use std::fmt;
 
 /// One sample's values in row-major order (last axis fastest).
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Tensor {
     shape: Shape,
     data: Vec<f32>,
+}
+
+/// Values are inputs, outputs or weights: private to someone, so only the shape is shown.
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({})", self.shape)
+    }
 }
 
 impl Tensor {

@@ -5,7 +5,7 @@ use oblivia_protocol::session::{Catalog, Hello, Offered};
 use oblivia_protocol::{Choices, Error, Loaded, Plan, System, Wish};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Models by name, each with the plans prepared so far.
 pub struct Models {
@@ -18,14 +18,21 @@ pub struct Models {
 struct Entry {
     model: Arc<Model>,
     public: Arc<oblivia_nn::PublicModel>,
-    prepared: Mutex<BTreeMap<(String, String, String), Arc<Slot>>>,
+    /// By the names of the plan.
+    prepared: Mutex<BTreeMap<Names, Arc<Slot>>>,
+    /// By system, mode and plan as asked for, where that gave a plan.
+    asked: Mutex<BTreeMap<Names, Ready>>,
 }
 
-type Prepared = Result<(Arc<Plan>, Loaded), Error>;
+/// A plan and the model as its system prepared it.
+type Ready = (Arc<Plan>, Loaded);
 
-/// A plan that is prepared once, by whoever asks first; the others wait.
+/// System, mode and plan.
+type Names = (String, String, String);
+
+/// A plan that is prepared once, by whoever asks first; the others wait. A failure is not kept.
 #[derive(Default)]
-struct Slot(OnceLock<Prepared>);
+struct Slot(Mutex<Option<Ready>>);
 
 impl Models {
     /// No models yet. A session may predict at most `max_samples` samples.
@@ -44,7 +51,8 @@ impl Models {
         }
         model.public.check().map_err(|e| Error::Input(e.to_string()))?;
         let public = Arc::new(model.public.clone());
-        let entry = Entry { model: Arc::new(model), public, prepared: Mutex::default() };
+        let entry =
+            Entry { model: Arc::new(model), public, prepared: Mutex::default(), asked: Mutex::default() };
         self.entries.insert(name, entry);
         Ok(())
     }
@@ -67,7 +75,12 @@ impl Models {
         })
     }
 
-    fn prepared(&self, entry: &Entry, system: &str, mode: &str, plan: &str) -> Prepared {
+    fn prepared(&self, entry: &Entry, system: &str, mode: &str, plan: &str) -> Result<Ready, Error> {
+        let asked = (system.to_owned(), mode.to_owned(), plan.to_owned());
+        let known = entry.asked.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
+        if let Some(ready) = known {
+            return Ok(ready);
+        }
         let found = self.systems.iter().find(|s| s.id() == system);
         let Some(system) = found else {
             return Err(Error::Refused { why: format!("this server has no system `{system}`") });
@@ -81,11 +94,18 @@ impl Models {
             let mut prepared = entry.prepared.lock().unwrap_or_else(PoisonError::into_inner);
             prepared.entry((s, mode, plan)).or_default().clone()
         };
-        let make = || {
-            let loaded = system.load(&searched, &entry.model, &self.pool)?;
-            Ok((Arc::new(searched), loaded))
+        let mut place = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = match &*place {
+            Some(ready) => ready.clone(),
+            None => {
+                let loaded = system.load(&searched, &entry.model, &self.pool)?;
+                place.insert((Arc::new(searched), loaded)).clone()
+            }
         };
-        slot.0.get_or_init(make).clone()
+        drop(place);
+        // Names that give a plan are few, so what is kept here is bounded.
+        entry.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(asked, ready.clone());
+        Ok(ready)
     }
 }
 

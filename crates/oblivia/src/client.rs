@@ -114,7 +114,7 @@ impl Client {
             .map_err(|_| oblivia_protocol::Error::Input("too many inputs for one session".into()))?;
         let Ask { model, system, wish, max_time, confirm, observer } = ask;
         let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
-        let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect();
+        let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect::<Vec<_>>();
         let question =
             Question { request, confirm, inputs: &mut made, observer, assurance: self.assurance(), began };
         let runtime = tokio::runtime::Builder::new_multi_thread()

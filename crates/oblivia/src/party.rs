@@ -98,8 +98,9 @@ pub struct Question<'a> {
     pub request: Request,
     /// Sees model and plan before anything is promised and may refuse.
     pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
-    /// Makes the inputs as the public model wants them; as many as requested.
-    pub inputs: &'a mut (dyn FnMut(&PublicModel) -> Result<Vec<Tensor>, Error> + Send),
+    /// Makes the inputs as the public model wants them; as many as requested. One that cannot be made is replaced by
+    /// zeros: the server, which chose what the model wants, must not see which inputs are of that kind.
+    pub inputs: &'a mut (dyn FnMut(&PublicModel) -> Vec<Answer> + Send),
     /// Watches.
     pub observer: &'a mut dyn Observer,
     /// How far the other side is trusted, for the receipt.
@@ -123,21 +124,26 @@ pub async fn client(
     let Question { request, confirm, inputs, observer, assurance, began } = question;
     let agreed = session::agree_as_client(&mut channel, &mut rng, systems, &request, confirm).await;
     let agreed = told(&mut channel, agreed).await?;
-    let made = inputs(&agreed.model).and_then(|inputs| {
-        let (made, asked) = (inputs.len(), request.samples as usize);
-        if made == asked {
-            Ok(inputs)
-        } else {
-            Err(Error::Misuse(format!("{made} inputs made where {asked} were announced")))
-        }
-    });
-    let inputs = told(&mut channel, made).await?;
+    let made = inputs(&agreed.model);
+    if made.len() != request.samples as usize {
+        let why = format!("{} inputs made where {} were announced", made.len(), request.samples);
+        return told(&mut channel, Err(Error::Misuse(why))).await;
+    }
+    let zeros = Tensor::zeros(agreed.model.graph.input_shape().clone());
+    let (inputs, unfit): (Vec<Tensor>, Vec<Option<Error>>) = made
+        .into_iter()
+        .map(|made| match made {
+            Ok(input) => (input, None),
+            Err(e) => (zeros.clone(), Some(e)),
+        })
+        .unzip();
     let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new() };
     let seat = Seat::Client { model: agreed.model.clone(), inputs };
     let (outcome, channel, ops) = run(&agreed, seat, channel, rng, machine, &mut watch).await?;
     let Outcome::Outputs(outputs) = outcome else {
         return Err(Error::Misuse(format!("system `{}` gave the client no outputs", agreed.system.id())));
     };
+    let outputs = outputs.into_iter().zip(unfit).map(|(o, unfit)| unfit.map_or(o, Err)).collect();
     let ready = watch.ready.unwrap_or(began);
     let receipt = Receipt {
         schema: Receipt::SCHEMA,

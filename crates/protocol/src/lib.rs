@@ -23,7 +23,7 @@ pub use cost::{Cost, OpCounts, Phase, PhaseTraffic, Traffic};
 pub use error::{Error, Notice};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
 pub use permit::{Permit, Permits};
-pub use plan::{Choices, Digest32, ErrorBound, Plan, Wish};
+pub use plan::{Choices, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, Plan, Wish};
 pub use receipt::{Receipt, Seconds};
 pub use role::Role;
 pub use system::{Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};

@@ -8,6 +8,9 @@ use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::{Digest, Transcript};
 use serde::Serialize;
 
+/// Bytes of keys a client makes without having been told a limit: whoever offers a plan chooses how many.
+pub const DEFAULT_MAX_KEY_BYTES: u64 = 256 << 20;
+
 /// What a user wants; a planner searches, a client's check compares.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -34,6 +37,15 @@ impl Wish {
                     ),
                 });
             }
+        }
+        if self.max_bytes.is_none() && plan.key_bytes > DEFAULT_MAX_KEY_BYTES {
+            return Err(Error::Refused {
+                why: format!(
+                    "the plan asks for {} bytes of keys, more than the {DEFAULT_MAX_KEY_BYTES} allowed unless \
+                     --max-bytes says otherwise",
+                    plan.key_bytes
+                ),
+            });
         }
         let bytes = plan.cost.traffic(samples).total_bytes();
         match self.max_bytes {

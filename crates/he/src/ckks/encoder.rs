@@ -5,6 +5,7 @@ use crate::plaintext::{Plaintext, check_params, check_scale};
 use oblivia_base::Secret;
 use oblivia_ring::{Basis, Ntt, Poly, RingKind, kernel};
 use std::fmt;
+use zeroize::Zeroize;
 
 /// Turns vectors of slots into plaintext polynomials and back.
 ///
@@ -253,6 +254,8 @@ impl Encoder {
                     re[i as usize] = x[k];
                     re[j as usize] = y[k];
                 }
+                x.zeroize();
+                y.zeroize();
                 (re, Vec::new())
             }
             RingKind::Standard => {
@@ -268,6 +271,8 @@ impl Encoder {
                     let slot = self.slots[self.fft.reversed(k)].0 as usize;
                     (re[slot], im[slot]) = (x[k], y[k]);
                 }
+                x.zeroize();
+                y.zeroize();
                 (re, im)
             }
         }

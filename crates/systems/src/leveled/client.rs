@@ -36,13 +36,16 @@ pub(super) async fn run(
         cx.observer.on(Event::SampleStarted(index));
         cx.channel.enter(Phase::Online);
         let before = cx.channel.meter().traffic().online;
-        let body = pool
-            .install(|| seat.encrypt(input, index, cx))
-            .map_err(|e| Error::NumericBound { what: format!("input {index}"), why: e.to_string() })?;
+        // The server must not see which inputs fit: one that does not is replaced by zeros.
+        let unfit = seat.unfit(input);
+        let zeros = Tensor::zeros(input.shape().clone());
+        let sent = if unfit.is_some() { &zeros } else { input };
+        let body = pool.install(|| seat.encrypt(sent, index, cx)).map_err(refused)?;
         cx.channel.send(Role::Server, INPUT, body).await?;
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, d.output_bytes)).await?;
         let ct = messages::read_output(&d, &body)?;
         let output = pool.install(|| seat.decrypt(&ct, model));
+        let output = unfit.map_or(output, Err);
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
@@ -58,6 +61,19 @@ struct Seat<'a> {
 }
 
 impl Seat<'_> {
+    /// Why an input cannot be predicted on: a value outside the published range, or not a number.
+    fn unfit(&self, input: &Tensor) -> Option<Error> {
+        /// Rounding of the preprocessing.
+        const SLACK: f64 = 1.0 + 1e-5;
+        let bound = self.d.circuit.net().input_bound;
+        let inside = |v: &f32| f64::from(v.abs()) <= bound * SLACK;
+        (!input.data().iter().all(inside)).then(|| {
+            Error::Input(format!(
+                "a value of the input is outside [-{bound}, {bound}], the range its model publishes"
+            ))
+        })
+    }
+
     fn encrypt(&self, input: &Tensor, index: usize, cx: &mut Context<'_>) -> Result<Vec<u8>, HeError> {
         let label = sample_label(&cx.session.0, index);
         let scale = self.d.circuit.input_scale().0;
@@ -65,13 +81,13 @@ impl Seat<'_> {
         let streams = self.d.circuit.encode(input).into_iter().map(|values| {
             let mut seed = Secret::new([0; 32]);
             cx.rng.fill_bytes(seed.expose_mut());
-            (values, Prg::new(seed.expose(), "leveled encryption v1", &[&label]))
+            (Secret::new(values), Prg::new(seed.expose(), "leveled encryption v1", &[&label]))
         });
         let cts = streams
             .collect::<Vec<_>>()
             .into_par_iter()
             .map(|(values, mut rng)| {
-                let pt = self.encoder.encode(&values, self.d.params.max_level(), scale)?;
+                let pt = self.encoder.encode(values.expose(), self.d.params.max_level(), scale)?;
                 self.encryptor.encrypt_seeded(self.sk, &pt, &label, &mut rng)
             })
             .collect::<Result<Vec<_>, HeError>>()?;

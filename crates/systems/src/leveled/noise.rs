@@ -6,7 +6,7 @@
 
 use super::diagonal::{Diagonal, power};
 use super::plan::refused;
-use oblivia_he::noise::{BOUND_FACTOR_2_64, NoiseModel};
+use oblivia_he::noise::{BOUND_FACTOR_2_64, Estimate, NoiseModel};
 use oblivia_he::{HeError, Params};
 use oblivia_protocol::Error;
 
@@ -18,6 +18,33 @@ pub(super) fn bound(params: &Params, circuit: &Diagonal) -> Result<f64, Error> {
     let std = variance(params, circuit).map_err(refused)?.sqrt();
     let output = circuit.net().dense2.bound;
     Ok(output * (BOUND_FACTOR_2_64 * std + FLOAT_EVALUATION))
+}
+
+/// Refuses scales under which a value of size 1 with its error could wrap around: at the input, at every product
+/// before its rescale, and at the end.
+pub(super) fn check_fits(params: &Params, circuit: &Diagonal) -> Result<(), Error> {
+    let model = NoiseModel::new(params);
+    let s = circuit.scales();
+    let q = |level| params.rescale_prime(level).map_err(refused);
+    let (conv, dense1, output) = (power(s.conv).0, power(s.dense1).0, power(s.output).0);
+    // Normalised values are at most 1; an output may exceed its bound by its error, and a client refuses it then.
+    let places = [
+        (6, circuit.input_scale().0),
+        (6, conv * q(6)?),
+        (5, conv * conv),
+        (4, dense1 * q(4)?),
+        (3, dense1 * dense1),
+        (2, output * q(2)?),
+        (1, output),
+    ];
+    for (level, scale) in places {
+        let fits = model.fits(Estimate::exact(1.5), BOUND_FACTOR_2_64, level, scale).map_err(refused)?;
+        if !fits {
+            let why = format!("values at scale 2^{:.1} do not fit the primes of level {level}", scale.log2());
+            return Err(Error::Refused { why });
+        }
+    }
+    Ok(())
 }
 
 /// The scheme's noise as variances in the worst slot under the worst accepted key, in units of 1.

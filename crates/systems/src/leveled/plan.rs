@@ -185,7 +185,7 @@ const MAX_PLAINTEXTS: usize = 1 << 20;
 /// A client does this for whatever a server sends, so nothing is built before its size is known to be small:
 /// 12 primes in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
 /// a link can carry. Time and memory are then bounded by the transform tables of those primes and by one step per
-/// plaintext, tens of megabytes; the keys themselves are made only after the user has agreed to their bytes.
+/// plaintext, tens of megabytes; the keys themselves are made only after [`Wish::admit`] has agreed to their bytes.
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
     if choices.system != SYSTEM || choices.mode != MODE || choices.plan != PLAN {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
@@ -232,6 +232,7 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
     let output = circuit.run(&mut counter, &vec![input; circuit.input_vectors()], &units).map_err(wide)?;
     let keys = counter.keys().clone();
     carried("keys", keys.encoded_bytes(&params))?;
+    noise::check_fits(&params, &circuit)?;
     let error = noise::bound(&params, &circuit)?;
     // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
     if !(0.0..f64::from(u32::MAX)).contains(&error) {

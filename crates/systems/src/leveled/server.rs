@@ -50,9 +50,11 @@ pub(super) async fn run(
     cx.channel.enter_setup();
     let body = cx.channel.recv(Role::Client, Expect::exactly(KEYS, plan.key_bytes as usize)).await?;
     let pool = cx.pool.clone();
-    let keys = pool
-        .install(|| EvaluationKeys::from_bytes(&d.params, &d.keys, &cx.session.0, &body))
-        .map_err(|e| invalid("Keys", &e))?;
+    let keys = {
+        let _turn = cx.permits.acquire();
+        pool.install(|| EvaluationKeys::from_bytes(&d.params, &d.keys, &cx.session.0, &body))
+            .map_err(|e| invalid("Keys", &e))?
+    };
     drop(body);
     let evaluator = Evaluator::new(Arc::new(keys));
     cx.observer.on(Event::Ready);
