@@ -63,7 +63,7 @@ fn the_demonstration_in_words_says_who_sees_what_and_fits_the_page() {
 fn the_demonstration_refuses_a_leak_before_it_starts_anything() {
     let ended = run(["demo", "--images", "1", "--system", "clear"]);
     let ended = ended.refused(4, &["every input, in clear", "--accept-leak input"]);
-    assert_eq!(ended.out, "");
+    assert_eq!((ended.out.as_str(), ended.err.lines().count()), ("", 1), "no server has a say: {ended:#?}");
 }
 
 #[test]
