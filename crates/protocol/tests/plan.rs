@@ -141,7 +141,7 @@ fn the_limit_on_bytes_is_the_most_that_is_admitted() {
     admit(1010 + 2 * 127, 2).unwrap();
     let e = admit(1010 + 2 * 127 - 1, 2).unwrap_err();
     assert_eq!(e.blame(), Blame::Refused);
-    assert!(e.to_string().contains("1264 bytes for 2 samples"), "{e}");
+    assert!(e.to_string().contains("1264 bytes for 2 inputs"), "{e}");
     admit(1010, 0).unwrap();
     assert!(admit(u64::MAX - 1, u64::MAX).is_err(), "no product wraps around");
     admit(u64::MAX, u64::MAX).unwrap();

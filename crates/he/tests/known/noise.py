@@ -55,7 +55,7 @@ def key_errors(level, s, peak):
 
 
 # Average and worst slot: squares of the peak of s, peaks of key errors.
-for secret_peak, key_peak in ((1.0, 1.0), (36.0, 9.0)):
+for secret_peak, key_peak in ((1.0, 1.0), (36.0, 12.0)):
     x = rss(SIGMA * sqrt(kappa) / scale, rounding(scale))
     x = rss(x, rss(key_errors(6, scale, key_peak), division(1, scale, secret_peak)))
     value, l1, l2, terms = 1.0, 3.0, 2.0, 25
