@@ -10,7 +10,7 @@ use oblivia_net::memory::{self, MemoryWire};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{self, Hello, Offer, Request};
 use oblivia_protocol::{Channel, Error, Expect, Kind, LinkError, Notice, Role, Silent, Wire};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a hostile client does in place of one of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ fn apply(trick: Trick, kind: Kind, body: &[u8]) -> (Kind, Vec<u8>) {
     (kind, body)
 }
 
+/// How long a hostile side waits for the other to end; nothing takes as long, a peer that was fooled waits for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn in_time(side: impl Future<Output = ()>) {
+    tokio::time::timeout(PATIENCE, side).await.expect("the other side neither answers nor ends")
+}
+
 /// Runs the server of `case` against `client`, a raw wire, and returns how the server ended.
 pub fn server_against<F>(case: &Case, client: F) -> Error
 where
@@ -55,7 +62,7 @@ where
             let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
             block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
         });
-        block_on(client(to_server));
+        block_on(in_time(client(to_server)));
         server.join().expect("the server does not panic").expect_err("the server ends with an error")
     })
 }
@@ -88,7 +95,7 @@ where
             };
             block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
         });
-        block_on(server(to_client));
+        block_on(in_time(server(to_client)));
         client.join().expect("the client does not panic")
     })
 }

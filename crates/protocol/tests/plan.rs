@@ -6,8 +6,8 @@ mod common;
 use common::{TOY, model, plan};
 use oblivia_base::{Blame, Digest};
 use oblivia_protocol::{
-    Behaviour, Choices, Digest32, Leak, LeakStatement, OpCounts, PhaseTraffic, Plan, Receipt, Role, Seconds,
-    System, Traffic, Wish,
+    Behaviour, Choices, DEFAULT_MAX_KEY_BYTES, Digest32, Leak, LeakStatement, OpCounts, PhaseTraffic, Plan,
+    Receipt, Role, Seconds, System, Traffic, Wish,
 };
 use std::collections::BTreeSet;
 
@@ -141,11 +141,23 @@ fn the_limit_on_bytes_is_the_most_that_is_admitted() {
     admit(1010 + 2 * 127, 2).unwrap();
     let e = admit(1010 + 2 * 127 - 1, 2).unwrap_err();
     assert_eq!(e.blame(), Blame::Refused);
-    assert!(e.to_string().contains("1264 bytes for 2 inputs"), "{e}");
+    assert!(["1264 bytes", "1263", "--max-bytes"].iter().all(|part| e.to_string().contains(part)), "{e}");
     admit(1010, 0).unwrap();
     assert!(admit(u64::MAX - 1, u64::MAX).is_err(), "no product wraps around");
     admit(u64::MAX, u64::MAX).unwrap();
     Wish::default().admit(&plan, u64::MAX).unwrap();
+}
+
+#[test]
+fn without_a_limit_of_the_user_the_bytes_of_keys_have_one() {
+    let mut plan = base();
+    plan.leaks.clear();
+    let told = Wish { max_bytes: Some(u64::MAX), ..Wish::default() };
+    for (key_bytes, admitted) in [(DEFAULT_MAX_KEY_BYTES, true), (DEFAULT_MAX_KEY_BYTES + 1, false)] {
+        plan.key_bytes = key_bytes;
+        assert_eq!(Wish::default().admit(&plan, 1).is_ok(), admitted);
+        told.admit(&plan, 1).unwrap();
+    }
 }
 
 #[test]
