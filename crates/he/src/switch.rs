@@ -70,15 +70,14 @@ impl Scratch {
                     count(ntt, 1);
                 }
             }
-            let (mut for_b, mut for_a) = (Vec::with_capacity(d), Vec::with_capacity(d));
+            let mut triples = Vec::with_capacity(d);
             for (j, digit) in level.digits.iter().enumerate() {
                 let x = if digit.limbs.contains(&t) { c.row(t) } else { self.digits.row(j) };
                 let (b, a) = key.rows(j, l, t);
-                for_b.push((x, b));
-                for_a.push((x, a));
+                triples.push((b, a, x));
             }
-            kernel::dot_into(table.modulus(), &for_b, self.acc[0].row_mut(t));
-            kernel::dot_into(table.modulus(), &for_a, self.acc[1].row_mut(t));
+            let [acc0, acc1] = &mut self.acc;
+            kernel::dot2_into(table.modulus(), &triples, acc0.row_mut(t), acc1.row_mut(t));
         }
     }
 
@@ -87,16 +86,15 @@ impl Scratch {
         let l = digits.level;
         let level = params.level_data(l);
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
-        let mut pairs = Vec::with_capacity(digits.polys.len());
+        let [acc0, acc1] = &mut self.acc;
+        let mut triples = Vec::with_capacity(digits.polys.len());
         for (t, m) in level.qp.moduli().enumerate() {
-            for half in 0..2 {
-                pairs.clear();
-                for (j, x) in digits.polys.iter().enumerate() {
-                    let (b, a) = key.rows(j, l, t);
-                    pairs.push((x.row(t), if half == 0 { b } else { a }));
-                }
-                kernel::dot_into(m, &pairs, self.acc[half].row_mut(t));
-            }
+            triples.clear();
+            triples.extend(digits.polys.iter().enumerate().map(|(j, x)| {
+                let (b, a) = key.rows(j, l, t);
+                (b, a, x.row(t))
+            }));
+            kernel::dot2_into(m, &triples, acc0.row_mut(t), acc1.row_mut(t));
         }
     }
 

@@ -258,14 +258,11 @@ impl Evaluator {
         let level = x0.level();
         let (mut c0, mut c1) = (self.blank(level), self.blank(level));
         let q = &self.params.level_data(level).q;
-        let mut pairs = Vec::with_capacity(xs.len());
+        let mut triples = Vec::with_capacity(xs.len());
         for (i, m) in q.moduli().enumerate() {
-            pairs.clear();
-            pairs.extend(xs.iter().zip(ps).map(|(x, p)| (x.c0.row(i), p.row(level, i))));
-            kernel::dot_into(m, &pairs, c0.row_mut(i));
-            pairs.clear();
-            pairs.extend(xs.iter().zip(ps).map(|(x, p)| (x.c1.row(i), p.row(level, i))));
-            kernel::dot_into(m, &pairs, c1.row_mut(i));
+            triples.clear();
+            triples.extend(xs.iter().zip(ps).map(|(x, p)| (x.c0.row(i), x.c1.row(i), p.row(level, i))));
+            kernel::dot2_into(m, &triples, c0.row_mut(i), c1.row_mut(i));
         }
         count(&self.counters.pt_mul, xs.len() as u64);
         count(&self.counters.add, xs.len() as u64 - 1);
