@@ -81,7 +81,8 @@ pub(crate) enum Command {
 const DEMO_JSON: &str = "\
 --json prints one object:
   schema   1
-  images   one object per image: file, label, truth, milliseconds, bytes (both ways, online)
+  images   one object per image: file, label (null without an answer), truth, milliseconds,
+           bytes (both ways, online)
   right    how many labels equal the truth
   receipt  as in `oblivia predict --json`";
 
@@ -121,7 +122,8 @@ State directory: identity/server.pem holds the server's key and certificate, mad
 const PREDICT_JSON: &str = "\
 --json prints one object:
   schema   1
-  images   one object per input: file, label, outputs (numbers), seconds
+  images   one object per input: file, label, outputs (numbers), error, seconds; without an answer
+           label and outputs are null and error says why, else error is null
   receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, agreement (bytes and
            rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
            down_bytes, rounds), ops (operations of this side), seconds, threads, assurance

@@ -35,11 +35,6 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     let (quiet, samples) = (a.machine.json, files.len() as u64);
     let labels = OnceLock::new();
     let mut confirm = |model: &PublicModel, plan: &Plan| {
-        // Before anything is promised or sent, every input must fit.
-        for (file, image) in files.iter().zip(&images) {
-            oblivia::tensor(model, image)
-                .map_err(|e| SessionError::Input(format!("{}: {e}", file.display())))?;
-        }
         labels.get_or_init(|| model.labels.clone());
         if !quiet {
             note(&(describe(plan, samples) + "\n"));

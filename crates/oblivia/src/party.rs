@@ -130,20 +130,20 @@ pub async fn client(
         return told(&mut channel, Err(Error::Misuse(why))).await;
     }
     let zeros = Tensor::zeros(agreed.model.graph.input_shape().clone());
-    let (inputs, unfit): (Vec<Tensor>, Vec<Option<Error>>) = made
+    let (inputs, unfit): (Vec<Tensor>, Vec<Option<Answer>>) = made
         .into_iter()
         .map(|made| match made {
             Ok(input) => (input, None),
-            Err(e) => (zeros.clone(), Some(e)),
+            Err(e) => (zeros.clone(), Some(Err(e))),
         })
         .unzip();
-    let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new() };
+    let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new(), unfit };
     let seat = Seat::Client { model: agreed.model.clone(), inputs };
     let (outcome, channel, ops) = run(&agreed, seat, channel, rng, machine, &mut watch).await?;
     let Outcome::Outputs(outputs) = outcome else {
         return Err(Error::Misuse(format!("system `{}` gave the client no outputs", agreed.system.id())));
     };
-    let outputs = outputs.into_iter().zip(unfit).map(|(o, unfit)| unfit.map_or(o, Err)).collect();
+    let outputs = outputs.into_iter().zip(watch.unfit).map(|(o, unfit)| unfit.unwrap_or(o)).collect();
     let ready = watch.ready.unwrap_or(began);
     let receipt = Receipt {
         schema: Receipt::SCHEMA,
@@ -225,13 +225,15 @@ async fn told<T>(channel: &mut Channel, result: Result<T, Error>) -> Result<T, E
     result
 }
 
-/// Puts a clock beside an observer.
+/// Puts a clock beside an observer, and shows it no answer to zeros.
 struct Watch<'a> {
     observer: &'a mut dyn Observer,
     began: Instant,
     ready: Option<Instant>,
     started: Option<Instant>,
     samples: Vec<SampleRecord>,
+    /// The errors of inputs that zeros stand for.
+    unfit: Vec<Option<Answer>>,
 }
 
 impl Observer for Watch<'_> {
@@ -246,6 +248,12 @@ impl Observer for Watch<'_> {
             }
             Event::Setup(_) => {}
         }
-        self.observer.on(event);
+        self.observer.on(match event {
+            Event::SampleDone { index, output, traffic } => {
+                let unfit = self.unfit.get(index).and_then(Option::as_ref);
+                Event::SampleDone { index, output: unfit.or(output), traffic }
+            }
+            other => other,
+        });
     }
 }

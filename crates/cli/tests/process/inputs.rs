@@ -113,9 +113,18 @@ fn images_that_do_not_fit_are_named_with_what_would() {
         (&large, ["large.png", "32×32 grey", "28×28 grey", "crop or scale"]),
         (&colour, ["colour.png", "28×28 colour", "28×28 grey", "convert it to grey"]),
     ] {
-        // One good image before it does not help, and nothing is predicted.
-        let ended = Client::of(&server).clear().args([&image(0), file]).end().refused(3, &words);
-        assert_eq!(ended.out, "");
+        // The good image beside it gets its label, and the server, which chose what fits, sees no difference.
+        let ended = Client::of(&server).clear().args([file, &image(0)]).end().refused(3, &words);
+        let rows: Vec<&str> =
+            ended.out.lines().take(2).map(|l| l.split_whitespace().nth(1).unwrap()).collect();
+        assert_eq!(rows, ["none", "7"], "{ended:#?}");
+        assert!(ended.out.contains("bytes and rounds are exactly what the plan said"), "{ended:#?}");
+        let ended =
+            Client::of(&server).clear().args([file, &image(0)]).args(["--json"]).end().refused(3, &words);
+        let images = &ended.json()["images"];
+        assert!(images[0]["label"].is_null() && images[0]["outputs"].is_null(), "{images}");
+        assert!(images[0]["error"].as_str().is_some_and(|e| e.contains(words[3])), "{images}");
+        assert!(images[1]["label"] == "7" && images[1]["error"].is_null(), "{images}");
     }
 }
 
