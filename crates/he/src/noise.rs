@@ -30,7 +30,7 @@ pub const BOUND_FACTOR_2_40: f64 = 9.0;
 pub const SECRET_PEAK: f64 = 6.0;
 
 /// Largest slot of an error inside a switching key, in standard deviations: n·erfc(12/√2) < n·2^-107 per error, so
-/// 2^-85 for a thousand errors of dimension 8192. Nothing rejects keys by it.
+/// 2^-84 for a thousand errors of dimension 8192. Nothing rejects keys by it.
 const KEY_ERROR_PEAK: f64 = 12.0;
 
 /// Standard deviations of the error of slots, in the unit of the values.
