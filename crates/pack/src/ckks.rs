@@ -1,14 +1,18 @@
 //! Encrypted slots.
 
 use crate::counter::PlainUse;
+use crate::schedule::{Group, Schedule};
 use crate::slots::{CircuitError, Plain, Scale, Slots};
-use oblivia_he::ckks::{Encoder, Evaluator};
+use oblivia_he::ckks::{Encoder, Evaluator, ExtendedCiphertext};
 use oblivia_he::{Ciphertext, HeError, Plaintext, ScalarPlaintext};
+use rayon::prelude::*;
+use std::borrow::Cow;
 use std::fmt;
 
-/// Runs circuits on CKKS ciphertexts with one client's keys.
+/// Runs circuits on CKKS ciphertexts with one client's keys, on the threads of the current pool.
 pub struct CkksSlots<'a> {
     evaluator: &'a Evaluator,
+    encoder: &'a Encoder,
 }
 
 /// A plaintext prepared for [`CkksSlots`].
@@ -18,6 +22,8 @@ pub enum CkksPlain {
     Slots(Plaintext),
     /// The same value in every slot.
     Scalar(ScalarPlaintext),
+    /// One value per slot, encoded whenever it is used: less memory, more time.
+    Deferred(Plain, PlainUse),
 }
 
 /// What can go wrong on encrypted slots.
@@ -36,16 +42,84 @@ impl CkksPlain {
     /// Prepares a plaintext for the place where a [`crate::Counter`] saw it used.
     pub fn prepare(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Self, HeError> {
         match plain {
-            Plain::Slots(v) => Ok(Self::Slots(encoder.encode(v, at.level, at.scale.0)?)),
             Plain::Scalar(v) => Ok(Self::Scalar(ScalarPlaintext::new(*v, at.scale.0)?)),
+            vector => Ok(Self::Slots(encode(encoder, vector, at)?)),
+        }
+    }
+
+    /// Keeps a plaintext to be encoded at every use.
+    pub fn defer(plain: Plain, at: PlainUse) -> Self {
+        Self::Deferred(plain, at)
+    }
+
+    /// The encoded vector.
+    fn vector<'p>(&'p self, encoder: &Encoder) -> Result<Cow<'p, Plaintext>, CkksError> {
+        match self {
+            Self::Slots(p) => Ok(Cow::Borrowed(p)),
+            Self::Deferred(plain, at) => Ok(Cow::Owned(encode(encoder, plain, *at)?)),
+            Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
         }
     }
 }
 
+fn encode(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Plaintext, HeError> {
+    let scaled: Vec<f64>;
+    let values = match plain {
+        Plain::Slots(v) => v,
+        Plain::Scalar(v) => {
+            scaled = vec![*v; encoder.params().slots()];
+            &scaled
+        }
+        Plain::Weights { values, factor } => {
+            scaled = values.iter().map(|v| f64::from(*v) * factor).collect();
+            &scaled
+        }
+    };
+    match at.extended {
+        true => encoder.encode_extended(values, at.level, at.scale.0),
+        false => encoder.encode(values, at.level, at.scale.0),
+    }
+}
+
 impl<'a> CkksSlots<'a> {
-    /// The machine of one evaluator.
-    pub fn new(evaluator: &'a Evaluator) -> Self {
-        Self { evaluator }
+    /// The machine of one evaluator; the encoder is for deferred plaintexts.
+    pub fn new(evaluator: &'a Evaluator, encoder: &'a Encoder) -> Self {
+        Self { evaluator, encoder }
+    }
+
+    /// One sum of a matrix product: its groups side by side.
+    fn sum_of_groups(
+        &self,
+        babies: &[Vec<ExtendedCiphertext>],
+        groups: &[Group],
+        plains: &[&CkksPlain],
+    ) -> Result<ExtendedCiphertext, CkksError> {
+        let mut starts = Vec::with_capacity(groups.len());
+        let mut start = 0;
+        for g in groups {
+            starts.push(start);
+            start += g.terms.len();
+        }
+        let one = |(g, start): (&Group, usize)| {
+            let used = plains.get(start..start + g.terms.len()).unwrap_or_default();
+            let used =
+                used.par_iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, CkksError>>()?;
+            let ps: Vec<&Plaintext> = used.iter().map(Cow::as_ref).collect();
+            let xs: Vec<&ExtendedCiphertext> =
+                g.terms.iter().filter_map(|&(u, i)| babies.get(u).and_then(|b| b.get(i))).collect();
+            let inner = self.evaluator.dot_plain_extended(&xs, &ps)?;
+            Ok::<_, CkksError>(self.evaluator.rotate_giant(&inner, g.giant)?)
+        };
+        let add = |x: Option<ExtendedCiphertext>, y: Option<ExtendedCiphertext>| match (x, y) {
+            (Some(mut x), Some(y)) => {
+                self.evaluator.add_extended_assign(&mut x, &y)?;
+                Ok(Some(x))
+            }
+            (x, y) => Ok::<_, CkksError>(x.or(y)),
+        };
+        let pairs: Vec<(&Group, usize)> = groups.iter().zip(starts).collect();
+        let sum = pairs.into_par_iter().map(|g| one(g).map(Some)).try_reduce(|| None, add)?;
+        Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
     }
 
     /// Gives a product the scale the plan says it has, of which rounding may have lost the last bit.
@@ -75,6 +149,10 @@ impl Slots for CkksSlots<'_> {
         self.evaluator.params().slots()
     }
 
+    fn scale_of(&self, x: &Ciphertext) -> Option<Scale> {
+        Some(Scale(x.scale()))
+    }
+
     fn rotate(&mut self, x: &Ciphertext, left: usize) -> Result<Ciphertext, CkksError> {
         Ok(self.evaluator.rotate(x, left)?)
     }
@@ -87,10 +165,23 @@ impl Slots for CkksSlots<'_> {
         Ok(self.evaluator.add_assign(x, y)?)
     }
 
+    fn add_lowered(&mut self, x: &Ciphertext, y: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let level = x.level().min(y.level());
+        let (mut x, mut y) = (x.clone(), Cow::Borrowed(y));
+        if x.level() > level {
+            self.evaluator.drop_level_assign(&mut x, level)?;
+        }
+        if y.level() > level {
+            self.evaluator.drop_level_assign(y.to_mut(), level)?;
+        }
+        self.evaluator.add_assign(&mut x, &y)?;
+        Ok(x)
+    }
+
     fn add_plain_assign(&mut self, x: &mut Ciphertext, p: &CkksPlain) -> Result<(), CkksError> {
         match p {
-            CkksPlain::Slots(p) => Ok(self.evaluator.add_plain_assign(x, p)?),
             CkksPlain::Scalar(p) => Ok(self.evaluator.add_scalar_assign(x, p)?),
+            vector => Ok(self.evaluator.add_plain_assign(x, &*vector.vector(self.encoder)?)?),
         }
     }
 
@@ -100,13 +191,8 @@ impl Slots for CkksSlots<'_> {
         ps: &[&CkksPlain],
         target: Scale,
     ) -> Result<Ciphertext, CkksError> {
-        let mut vectors = Vec::with_capacity(ps.len());
-        for p in ps {
-            match p {
-                CkksPlain::Slots(p) => vectors.push(p),
-                CkksPlain::Scalar(_) => return Err(wrong_kind("vector plaintexts").into()),
-            }
-        }
+        let vectors = ps.iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, _>>()?;
+        let vectors: Vec<&Plaintext> = vectors.iter().map(Cow::as_ref).collect();
         let y = self.evaluator.dot_plain(xs, &vectors)?;
         self.planned(y, target)
     }
@@ -119,7 +205,7 @@ impl Slots for CkksSlots<'_> {
     ) -> Result<Vec<Ciphertext>, CkksError> {
         let scalar = |p: &&CkksPlain| match p {
             CkksPlain::Scalar(p) => Ok(*p),
-            CkksPlain::Slots(_) => Err(wrong_kind("scalar plaintexts")),
+            _ => Err(wrong_kind("scalar plaintexts")),
         };
         let rows = rows
             .iter()
@@ -128,6 +214,47 @@ impl Slots for CkksSlots<'_> {
         let rows: Vec<&[ScalarPlaintext]> = rows.iter().map(Vec::as_slice).collect();
         let ys = self.evaluator.dot_scalars(xs, &rows)?;
         ys.into_iter().map(|y| self.planned(y, target)).collect()
+    }
+
+    fn linear(
+        &mut self,
+        xs: &[&Ciphertext],
+        schedule: &Schedule,
+        plains: &[&CkksPlain],
+        target: Scale,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        schedule.check(xs.len(), plains.len())?;
+        let of_one = |(x, steps): (&&Ciphertext, &Vec<usize>)| {
+            if steps.iter().all(|&b| b == 0) {
+                let own = steps.iter().map(|_| self.evaluator.extend(x));
+                return own.collect::<Result<Vec<_>, HeError>>();
+            }
+            let hoisted = self.evaluator.hoist(x)?;
+            let turned = steps.par_iter().map(|&b| self.evaluator.rotate_extended(&hoisted, b));
+            turned.collect::<Result<Vec<_>, HeError>>()
+        };
+        let babies = xs.iter().zip(&schedule.babies).map(of_one).collect::<Result<Vec<_>, HeError>>()?;
+        let mut plains = plains;
+        let mut ys = Vec::with_capacity(schedule.outputs.len());
+        for groups in &schedule.outputs {
+            let count = groups.iter().map(|g| g.terms.len()).sum();
+            let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
+            plains = rest;
+            let mut sum = self.sum_of_groups(&babies, groups, own)?;
+            for &step in &schedule.folds {
+                let moved = self.evaluator.rotate_giant(&sum, step)?;
+                self.evaluator.add_extended_assign(&mut sum, &moved)?;
+            }
+            let mut y = self.evaluator.reduce_rescale(&sum)?;
+            y.set_planned_scale(target.0)?;
+            ys.push(y);
+        }
+        Ok(ys)
+    }
+
+    fn square_rescale(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let tensor = self.evaluator.tensor_square(x)?;
+        Ok(self.evaluator.relinearise_rescale(&tensor)?)
     }
 
     fn square(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {

@@ -1,5 +1,6 @@
 //! Slots in the clear: what a circuit computes, without encryption and without rounding.
 
+use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 
 /// Runs circuits on plain vectors of doubles.
@@ -26,6 +27,10 @@ impl ClearSlots {
             match p {
                 Plain::Scalar(s) => acc.iter_mut().zip(*x).for_each(|(a, v)| *a += s * v),
                 Plain::Slots(w) => acc.iter_mut().zip(x.iter().zip(w)).for_each(|(a, (v, w))| *a += v * w),
+                Plain::Weights { values, factor } => {
+                    let products = x.iter().zip(values).map(|(v, w)| v * f64::from(*w) * factor);
+                    acc.iter_mut().zip(products).for_each(|(a, p)| *a += p);
+                }
             }
         }
         Ok(acc)
@@ -39,6 +44,10 @@ impl Slots for ClearSlots {
 
     fn slots(&self) -> usize {
         self.slots
+    }
+
+    fn scale_of(&self, _: &Vec<f64>) -> Option<Scale> {
+        None
     }
 
     fn rotate(&mut self, x: &Vec<f64>, left: usize) -> Result<Vec<f64>, CircuitError> {
@@ -56,10 +65,19 @@ impl Slots for ClearSlots {
         Ok(())
     }
 
+    fn add_lowered(&mut self, x: &Vec<f64>, y: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
+        let mut x = x.clone();
+        self.add_assign(&mut x, y)?;
+        Ok(x)
+    }
+
     fn add_plain_assign(&mut self, x: &mut Vec<f64>, p: &Plain) -> Result<(), CircuitError> {
         match p {
             Plain::Scalar(s) => x.iter_mut().for_each(|a| *a += s),
             Plain::Slots(w) => x.iter_mut().zip(w).for_each(|(a, b)| *a += b),
+            Plain::Weights { values, factor } => {
+                x.iter_mut().zip(values).for_each(|(a, b)| *a += f64::from(*b) * factor);
+            }
         }
         Ok(())
     }
@@ -75,6 +93,44 @@ impl Slots for ClearSlots {
         _: Scale,
     ) -> Result<Vec<Vec<f64>>, CircuitError> {
         rows.iter().map(|ps| self.dot(xs, ps)).collect()
+    }
+
+    fn linear(
+        &mut self,
+        xs: &[&Vec<f64>],
+        schedule: &Schedule,
+        plains: &[&Plain],
+        _: Scale,
+    ) -> Result<Vec<Vec<f64>>, CircuitError> {
+        schedule.check(xs.len(), plains.len())?;
+        let babies: Vec<Vec<Vec<f64>>> = xs
+            .iter()
+            .zip(&schedule.babies)
+            .map(|(x, steps)| self.rotate_hoisted(x, steps))
+            .collect::<Result<_, _>>()?;
+        let mut plains = plains.iter();
+        let mut sum_of = |groups: &Vec<crate::Group>| {
+            let mut sum = vec![0.0; self.slots];
+            for g in groups {
+                let xs: Vec<&Vec<f64>> =
+                    g.terms.iter().filter_map(|&(u, i)| babies.get(u).and_then(|b| b.get(i))).collect();
+                let ps: Vec<&Plain> = plains.by_ref().take(g.terms.len()).copied().collect();
+                let mut inner = self.dot(&xs, &ps)?;
+                inner.rotate_left(g.giant % self.slots);
+                sum.iter_mut().zip(inner).for_each(|(a, b)| *a += b);
+            }
+            for &step in &schedule.folds {
+                let mut moved = sum.clone();
+                moved.rotate_left(step % self.slots);
+                sum.iter_mut().zip(moved).for_each(|(a, b)| *a += b);
+            }
+            Ok(sum)
+        };
+        schedule.outputs.iter().map(&mut sum_of).collect()
+    }
+
+    fn square_rescale(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
+        self.square(x)
     }
 
     fn square(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {

@@ -1,5 +1,6 @@
 //! Slots without values: what a circuit costs, which keys and plaintexts it needs, and at which levels.
 
+use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Scale, Slots};
 use oblivia_he::{KeyRequest, OpCounts};
 
@@ -46,6 +47,8 @@ pub struct PlainUse {
     pub level: usize,
     /// Its scale.
     pub scale: Scale,
+    /// Whether it is used modulo QP, by [`Slots::linear`].
+    pub extended: bool,
 }
 
 /// A vector the counter tracks: live primes and scale.
@@ -112,7 +115,7 @@ impl Counter {
         }
         let product = Scale(target.0 * self.last_prime(first.level)?);
         let scale = Scale(product.0 / first.scale.0);
-        self.uses.extend((0..plains).map(|_| PlainUse { level: first.level, scale }));
+        self.uses.extend((0..plains).map(|_| PlainUse { level: first.level, scale, extended: false }));
         self.counts.add += xs.len() as u64 - 1;
         Ok(Traced { level: first.level, scale: product })
     }
@@ -133,6 +136,10 @@ impl Slots for Counter {
 
     fn slots(&self) -> usize {
         self.chain.slots
+    }
+
+    fn scale_of(&self, x: &Traced) -> Option<Scale> {
+        Some(x.scale)
     }
 
     fn rotate(&mut self, x: &Traced, left: usize) -> Result<Traced, CircuitError> {
@@ -164,8 +171,15 @@ impl Slots for Counter {
         Ok(())
     }
 
+    fn add_lowered(&mut self, x: &Traced, y: &Traced) -> Result<Traced, CircuitError> {
+        let level = x.level.min(y.level);
+        let mut x = Traced { level, ..*x };
+        self.add_assign(&mut x, &Traced { level, ..*y })?;
+        Ok(x)
+    }
+
     fn add_plain_assign(&mut self, x: &mut Traced, (): &()) -> Result<(), CircuitError> {
-        self.uses.push(PlainUse { level: x.level, scale: x.scale });
+        self.uses.push(PlainUse { level: x.level, scale: x.scale, extended: false });
         self.counts.add += 1;
         Ok(())
     }
@@ -183,6 +197,64 @@ impl Slots for Counter {
     ) -> Result<Vec<Traced>, CircuitError> {
         self.counts.scalar_mul += (rows.len() * xs.len()) as u64;
         rows.iter().map(|ps| self.dot(xs, ps.len(), target)).collect()
+    }
+
+    /// Transforms as cookbook §4 states for double hoisting: d(ℓ+k) per rotated input, (d+1)(ℓ+k) per rotation of
+    /// a sum, 2(ℓ+k) per output for the division by P and the last prime at once.
+    fn linear(
+        &mut self,
+        xs: &[&Traced],
+        schedule: &Schedule,
+        plains: &[&()],
+        target: Scale,
+    ) -> Result<Vec<Traced>, CircuitError> {
+        schedule.check(xs.len(), plains.len())?;
+        let Some(first) = xs.first().map(|x| **x) else { return Ok(Vec::new()) };
+        for x in xs {
+            same("a matrix product", &first, x)?;
+        }
+        let level = first.level;
+        let product = Scale(target.0 * self.last_prime(level)?);
+        let scale = Scale(product.0 / first.scale.0);
+        for babies in &schedule.babies {
+            let moved: Vec<usize> = babies.iter().copied().filter(|&b| b != 0).collect();
+            if !moved.is_empty() {
+                self.counts.ntt += self.chain.decompose_ntts(level);
+            }
+            self.counts.hoisted += moved.len() as u64;
+            moved.iter().for_each(|&b| self.keys.need_rotation(b, level));
+        }
+        let giant = self.chain.decompose_ntts(level) + self.chain.mod_down_ntts(level) / 2;
+        for groups in &schedule.outputs {
+            if groups.is_empty() {
+                return Err(CircuitError::Count { what: "diagonals", expected: 1, found: 0 });
+            }
+            for g in groups {
+                self.counts.pt_mul += g.terms.len() as u64;
+                self.counts.add += g.terms.len() as u64 - 1;
+            }
+            self.counts.add += groups.len() as u64 - 1 + schedule.folds.len() as u64;
+            let giants = groups.iter().map(|g| g.giant).filter(|&g| g != 0);
+            for step in giants.chain(schedule.folds.iter().copied()) {
+                self.keys.need_rotation(step, level);
+                self.counts.rotations += 1;
+                self.counts.ntt += giant;
+            }
+            self.counts.rescale += 1;
+            self.counts.ntt += self.chain.mod_down_ntts(level);
+        }
+        self.uses.extend(plains.iter().map(|_| PlainUse { level, scale, extended: true }));
+        Ok(vec![Traced { level: level - 1, scale: target }; schedule.outputs.len()])
+    }
+
+    fn square_rescale(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
+        let q = self.last_prime(x.level)?;
+        self.counts.ct_mul += 1;
+        self.counts.relin += 1;
+        self.counts.rescale += 1;
+        self.counts.ntt += self.chain.switch_ntts(x.level);
+        self.keys.need_relin(x.level);
+        Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 * x.scale.0 / q) })
     }
 
     fn square(&mut self, x: &Traced) -> Result<Traced, CircuitError> {

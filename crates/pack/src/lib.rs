@@ -9,9 +9,13 @@ pub mod circuit;
 mod ckks;
 mod clear;
 mod counter;
+mod layout;
+mod schedule;
 mod slots;
 
 pub use ckks::{CkksError, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
 pub use counter::{Chain, Counter, PlainUse, Traced};
+pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
+pub use schedule::{Group, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

@@ -1,5 +1,7 @@
 //! The machine circuits are written for: vectors of slots with a level and a scale.
 
+use crate::schedule::Schedule;
+
 /// Arithmetic on vectors of slots, every operation acting on all slots at once.
 ///
 /// A circuit is written once against this trait and runs on [`crate::Counter`] (cost, keys, levels and
@@ -18,12 +20,16 @@ pub trait Slots {
 
     /// Number of slots.
     fn slots(&self) -> usize;
+    /// The scale of a vector, where there is one.
+    fn scale_of(&self, x: &Self::Ct) -> Option<Scale>;
     /// Slots moved `left` places to the left, cyclically.
     fn rotate(&mut self, x: &Self::Ct, left: usize) -> Result<Self::Ct, Self::Error>;
     /// The vector under several rotations, which share what can be shared. A rotation by 0 is free.
     fn rotate_hoisted(&mut self, x: &Self::Ct, lefts: &[usize]) -> Result<Vec<Self::Ct>, Self::Error>;
     /// `x += y`; level and scale must be equal.
     fn add_assign(&mut self, x: &mut Self::Ct, y: &Self::Ct) -> Result<(), Self::Error>;
+    /// `x + y`, the one of more levels brought down to the other's; scales must be equal.
+    fn add_lowered(&mut self, x: &Self::Ct, y: &Self::Ct) -> Result<Self::Ct, Self::Error>;
     /// `x += p`, the plaintext prepared at the level and scale of `x`.
     fn add_plain_assign(&mut self, x: &mut Self::Ct, p: &Self::Pt) -> Result<(), Self::Error>;
     /// `Σ xᵢ ⊙ pᵢ` with vector plaintexts, before rescaling.
@@ -40,6 +46,16 @@ pub trait Slots {
         rows: &[Vec<&Self::Pt>],
         target: Scale,
     ) -> Result<Vec<Self::Ct>, Self::Error>;
+    /// A matrix product by diagonals, rescaled, at scale `target`.
+    fn linear(
+        &mut self,
+        xs: &[&Self::Ct],
+        schedule: &Schedule,
+        plains: &[&Self::Pt],
+        target: Scale,
+    ) -> Result<Vec<Self::Ct>, Self::Error>;
+    /// `x ⊙ x`, relinearised and rescaled.
+    fn square_rescale(&mut self, x: &Self::Ct) -> Result<Self::Ct, Self::Error>;
     /// `x ⊙ x`, relinearised, before rescaling.
     fn square(&mut self, x: &Self::Ct) -> Result<Self::Ct, Self::Error>;
     /// Divides by the last prime of the level and drops it.
@@ -55,6 +71,13 @@ pub struct Scale(pub f64);
 pub enum Plain {
     /// One value per slot.
     Slots(Vec<f64>),
+    /// One value per slot, all multiplied by `factor`: weights as the model has them, at half the memory.
+    Weights {
+        /// One value per slot.
+        values: Vec<f32>,
+        /// What they are multiplied by.
+        factor: f64,
+    },
     /// The same value in every slot.
     Scalar(f64),
 }
@@ -72,6 +95,12 @@ pub enum CircuitError {
         needed: usize,
         /// Slots there are.
         slots: usize,
+    },
+    /// A layout that does not fit itself or its layer.
+    #[error("no such layout: {why}")]
+    Layout {
+        /// What is wrong.
+        why: &'static str,
     },
     /// More or fewer vectors or plaintexts than the circuit takes.
     #[error("the circuit takes {expected} {what}, got {found}")]

@@ -20,6 +20,8 @@ pub enum Leak {
     UnverifiedArithmetic,
     /// The matrix of inner products of the first activations.
     GramOfFirstActivation,
+    /// Sums over parts of a layer's inputs, beside its outputs.
+    PartialSums,
     /// The network's structure: operators, shapes, strides.
     ModelStructure,
     /// Bounds on wires, measured on training data and published with the model.
@@ -32,12 +34,13 @@ pub enum Leak {
 
 impl Leak {
     /// Every leak that has a name.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Input,
         Self::IntermediateActivations,
         Self::BlindedActivations,
         Self::UnverifiedArithmetic,
         Self::GramOfFirstActivation,
+        Self::PartialSums,
         Self::ModelStructure,
         Self::PublishedBounds,
         Self::Outputs,
@@ -52,6 +55,7 @@ impl Leak {
             Self::BlindedActivations => "blinded-activations",
             Self::UnverifiedArithmetic => "unverified-arithmetic",
             Self::GramOfFirstActivation => "gram-of-first-activation",
+            Self::PartialSums => "partial-sums",
             Self::ModelStructure => "model-structure",
             Self::PublishedBounds => "published-bounds",
             Self::Outputs => "outputs",
@@ -72,7 +76,8 @@ impl Leak {
             | Self::IntermediateActivations
             | Self::BlindedActivations
             | Self::UnverifiedArithmetic
-            | Self::GramOfFirstActivation => true,
+            | Self::GramOfFirstActivation
+            | Self::PartialSums => true,
             Self::ModelStructure | Self::PublishedBounds | Self::Outputs | Self::SampleCount => false,
         }
     }

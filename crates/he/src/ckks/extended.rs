@@ -65,6 +65,21 @@ impl Evaluator {
         [self.params.pool().take(qp), self.params.pool().take(qp)]
     }
 
+    /// P times a ciphertext, modulo QP: no transform.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn extend(&self, x: &Ciphertext) -> Result<ExtendedCiphertext, HeError> {
+        check_params(&self.params, &x.params, "ciphertext")?;
+        let level = self.params.level("extend", x.level())?;
+        let mut out = self.extended_pair(x.level());
+        for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
+            out.set_zero();
+            add_times_p(level, out, c);
+        }
+        Ok(self.extended(out, x.level(), x.scale))
+    }
+
     /// A rotation of a hoisted ciphertext that stays modulo QP: no transform.
     ///
     /// # Errors

@@ -4,18 +4,15 @@
 //! |---|---|---|
 //! | [`TapConv`] | one vector per kernel tap, filled by the client | all maps in one vector |
 //! | [`replicate`] | one copy of a block | as many copies as fit |
-//! | [`ReplicatedDense`] | copies of a block | rows gathered at the start of each block |
-//! | [`GatheredDense`] | rows gathered at the start of each block | rows at the first slots |
+//! | [`Linear`] | any layout | any layout |
 
-mod bsgs;
-mod gathered_dense;
-mod replicated_dense;
+mod linear;
 mod tap_conv;
+mod window;
 
-pub use bsgs::{Diagonals, best_baby, rotations_of};
-pub use gathered_dense::GatheredDense;
-pub use replicated_dense::ReplicatedDense;
+pub use linear::{Linear, Options};
 pub use tap_conv::{TapConv, TapInput};
+pub use window::{Tap, Window};
 
 use crate::slots::Slots;
 

@@ -65,7 +65,7 @@ impl Seat<'_> {
     fn unfit(&self, input: &Tensor) -> Option<Error> {
         /// Rounding of the preprocessing.
         const SLACK: f64 = 1.0 + 1e-5;
-        let bound = self.d.circuit.net().input_bound;
+        let bound = self.d.circuit.network().input_norm;
         let inside = |v: &f32| f64::from(v.abs()) <= bound * SLACK;
         (!input.data().iter().all(inside)).then(|| {
             Error::Input(format!(
@@ -101,7 +101,7 @@ impl Seat<'_> {
             .and_then(|pt| self.encoder.decode(&pt))
             .map_err(|e| messages::invalid("Output", &e))?;
         let values = self.d.circuit.decode(&slots);
-        let bound = self.d.circuit.net().dense2.bound;
+        let bound = self.d.circuit.output_bound();
         if let Some(v) = values.iter().find(|v| v.is_nan() || v.abs() > bound + self.d.error) {
             return Err(Error::NumericBound {
                 what: "an output".into(),

@@ -1,8 +1,11 @@
 //! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take time and memory beyond what
 //! [`plan`](super::plan) allows, and say whether the bytes were accepted.
 
+use super::choices::LeveledChoices;
 use super::messages;
-use super::plan::{DiagonalChoices, MODE, PLAN, SYSTEM, derive, wrap};
+use super::network::Network;
+use super::plan::{MODE, SYSTEM, derive, wrap};
+use super::search;
 use crate::fuzz::derived;
 use oblivia_base::codec::Writer;
 use oblivia_base::fuzz::round_trip;
@@ -70,20 +73,26 @@ pub(super) fn network(s: &Sizes) -> Result<PublicModel, NnError> {
 
 static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network(&SMALL).ok());
 
-/// The small network under the parameters the planner chooses.
+/// Choices of the plan `name` for a network.
+pub(super) fn choices_of(model: &PublicModel, name: &'static str) -> Option<LeveledChoices> {
+    let network = Network::find(model).ok()?;
+    Some(search::choose(model, &network, Some(name)).ok()?.1)
+}
+
+/// The small network under the plan `diagonal`.
 static DERIVED: LazyLock<Option<super::plan::Derived>> = LazyLock::new(|| {
-    let choices = wrap(&DiagonalChoices::standard([1, 1]));
-    derive(MODEL.as_ref()?, &choices).ok()
+    let model = MODEL.as_ref()?;
+    derive(model, &wrap("diagonal", &choices_of(model, "diagonal")?)).ok()
 });
 
 /// Bytes of choices for the small network: refused, or a plan.
 pub fn choices(bytes: &[u8]) -> bool {
     let Some(model) = MODEL.as_ref() else { return false };
-    round_trip::<DiagonalChoices>(bytes);
+    round_trip::<LeveledChoices>(bytes);
     let name = str::to_owned;
     derived(
         model,
-        &Choices { system: name(SYSTEM), mode: name(MODE), plan: name(PLAN), bytes: bytes.to_vec() },
+        &Choices { system: name(SYSTEM), mode: name(MODE), plan: name("diagonal"), bytes: bytes.to_vec() },
     )
 }
 
@@ -125,11 +134,13 @@ pub fn output(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leveled::diagonal::LogScales;
+    use crate::leveled::choices::{InputForm, LayerChoice};
     use oblivia_base::codec::Encode;
     use oblivia_base::{Blame, Prg};
     use oblivia_he::ckks::{Encoder, Encryptor};
     use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind, SecretKey};
+    use oblivia_pack::circuit::Options;
+    use oblivia_pack::{Axis, Layout};
     use oblivia_protocol::System;
     use oblivia_protocol::session::Offer;
     use proptest::prelude::*;
@@ -164,11 +175,15 @@ mod tests {
         [("keys", keys, &b.keys), ("input", input, &b.input), ("output", output, &b.output)]
     }
 
+    fn standard() -> LeveledChoices {
+        choices_of(MODEL.as_ref().unwrap(), "diagonal").unwrap()
+    }
+
     /// Standard choices, and the same with the primes written out.
     fn valid_choices() -> [(&'static str, Vec<u8>); 2] {
-        let standard = DiagonalChoices::standard([1, 1]);
+        let standard = standard();
         let params = Params::new(&standard.params).unwrap().literal();
-        let primes = DiagonalChoices { params, ..standard.clone() };
+        let primes = LeveledChoices { params, ..standard.clone() };
         [("standard", standard.to_bytes()), ("primes", primes.to_bytes())]
     }
 
@@ -222,14 +237,15 @@ mod tests {
     }
 
     /// How the plan `diagonal` judges a model and choices, and what it says.
-    fn judged(sizes: &Sizes, change: impl FnOnce(&mut PublicModel, &mut DiagonalChoices)) -> String {
+    fn judged(sizes: &Sizes, change: impl FnOnce(&mut PublicModel, &mut LeveledChoices)) -> String {
         let mut model = network(sizes).unwrap();
-        let mut c = DiagonalChoices::standard([1, 1]);
+        let mut c = standard();
         change(&mut model, &mut c);
-        let choices = wrap(&c);
+        let choices = wrap("diagonal", &c);
         assert!(!derived(&model, &choices));
         let error = derive(&model, &choices).map(|_| ()).unwrap_err();
-        assert!(matches!(error.blame(), Blame::Refused | Blame::InvalidMessage), "{error}");
+        let blame = error.blame();
+        assert!(matches!(blame, Blame::Refused | Blame::InvalidMessage | Blame::Unsupported), "{error}");
         error.to_string()
     }
 
@@ -239,21 +255,33 @@ mod tests {
         let dot = Sizes { input: [1, 1, 1], dense: [1, 1], ..SMALL };
         let most = 1 << 28;
         let cases = [
-            (Sizes { input: [most, 1, 1], ..dot.clone() }, "268435461 plaintexts"),
-            (Sizes { input: [1, 1 << 14, 1 << 14], kernel: [1 << 14; 2], ..dot.clone() }, "plaintexts"),
-            (Sizes { maps: 1 << 13, input: [1 << 15, 1, 1], ..dot.clone() }, "plaintexts"),
-            (Sizes { maps: most, ..dot.clone() }, "slots"),
-            (Sizes { input: [1 << 19, 1, 1], ..dot.clone() }, "bytes of input"),
-            (Sizes { input: [1, 1 << 14, 1 << 14], ..dot.clone() }, "slots"),
-            (
-                Sizes { input: [1, 1 << 14, 1 << 14], stride: [most; 2], dense: [most, 1], ..dot.clone() },
-                "slots",
-            ),
-            (Sizes { input: [1, 64, 128], dense: [8192, 1], ..dot.clone() }, "bytes of keys"),
+            Sizes { input: [most, 1, 1], ..dot.clone() },
+            Sizes { input: [1, 1 << 14, 1 << 14], kernel: [1 << 14; 2], ..dot.clone() },
+            Sizes { maps: 1 << 13, input: [1 << 15, 1, 1], ..dot.clone() },
+            Sizes { maps: most, ..dot.clone() },
+            Sizes { input: [1 << 19, 1, 1], ..dot.clone() },
+            Sizes { input: [1, 1 << 14, 1 << 14], ..dot.clone() },
+            Sizes { input: [1, 1 << 14, 1 << 14], stride: [most; 2], dense: [most, 1], ..dot.clone() },
+            Sizes { input: [1, 64, 128], dense: [8192, 1], ..dot.clone() },
         ];
-        for (sizes, says) in cases {
-            let why = judged(&sizes, |_, c| c.babies = [1 << 17; 2]);
-            assert!(why.contains(says), "{sizes:?}: {why}");
+        for sizes in cases {
+            // With the layouts of the small network, and with such as would fit.
+            judged(&sizes, |_, _| {});
+            judged(&sizes, |m, c| {
+                let Ok(network) = Network::find(m) else { return };
+                let shapes: Vec<_> = network.linear().map(|l| l.shape).collect();
+                for (l, [n, h, w]) in c.layers.iter_mut().zip(shapes) {
+                    let slots = 1usize << 13;
+                    let each = (slots / (h * w)).max(1).min(n);
+                    let channels = Axis::new(0, &[(each, h * w), (n.div_ceil(each), slots)]);
+                    let axes = [channels, Axis::strided(h, w), Axis::strided(w, 1)];
+                    if let Ok(layout) = Layout::new([n, h, w], slots, n.div_ceil(each), axes, slots) {
+                        l.output = layout;
+                        l.options = Options { fold: slots, spread: 1, baby: 1 };
+                        l.copies = None;
+                    }
+                }
+            });
         }
     }
 
@@ -263,11 +291,11 @@ mod tests {
         let cases: [Case; 9] = [
             (|p| p.q = Moduli::Bits(vec![18; 64]), "not 64 and 1"),
             (|p| p.p = Moduli::Bits(vec![18; 64]), "not 6 and 64"),
-            (|p| p.p = Moduli::Bits(vec![18; 7]), "not 6 and 7"),
-            (|p| p.q = Moduli::Primes(Vec::new()), "not 0 and 1"),
+            (|p| p.p = Moduli::Bits(vec![18; 7]), "no unused prime"),
+            (|p| p.q = Moduli::Primes(Vec::new()), "6 primes, not 0"),
             (|p| p.log_n = 16, "32768"),
             (|p| p.kind = RingKind::Standard, "conjugate-invariant"),
-            (|p| p.log_n = 0, "slots"),
+            (|p| p.log_n = 0, "no such layout"),
             (|p| p.p = Moduli::Bits(vec![50]), "218"),
             (|p| p.alpha = 0, "limbs per digit"),
         ];
@@ -279,12 +307,12 @@ mod tests {
 
     #[test]
     fn larger_rings_and_other_digits_are_taken() {
-        let standard = DiagonalChoices::standard([1, 1]);
-        let larger = ParamsLiteral { log_n: 15, ..standard.params.clone() };
-        let wider =
-            ParamsLiteral { log_n: 14, p: Moduli::Bits(vec![40; 2]), alpha: 2, ..standard.params.clone() };
-        for params in [larger, wider] {
-            assert!(choices(&DiagonalChoices { params, ..standard.clone() }.to_bytes()));
+        let network = Network::find(MODEL.as_ref().unwrap()).unwrap();
+        let larger = search::diagonal_at(&network, 15).unwrap();
+        let mut wider = search::diagonal_at(&network, 14).unwrap();
+        wider.params = ParamsLiteral { p: Moduli::Bits(vec![40; 2]), alpha: 2, ..wider.params };
+        for c in [larger, wider] {
+            assert!(choices(&c.to_bytes()));
         }
     }
 
@@ -310,8 +338,8 @@ mod tests {
         ]
     }
 
-    fn any_choices() -> impl Strategy<Value = DiagonalChoices> {
-        let usual = Just(DiagonalChoices::standard([1, 1]).params);
+    fn any_choices() -> impl Strategy<Value = LeveledChoices> {
+        let usual = Just(standard().params);
         let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9).prop_map(
             |(standard, log_n, q, p, alpha)| {
                 let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
@@ -325,12 +353,28 @@ mod tests {
                 ParamsLiteral { kind, log_n, q: Moduli::Bits(q), p: Moduli::Bits(vec![p; alpha]), alpha }
             },
         );
-        let scales = prop::array::uniform4(20u32..61);
-        let babies = prop::array::uniform2(1usize..=1 << 17);
-        (prop_oneof![usual, literal, fitting], scales, babies).prop_map(|(params, s, babies)| {
-            let [input, conv, dense1, output] = s;
-            DiagonalChoices { params, scales: LogScales { input, conv, dense1, output }, babies }
-        })
+        let layer = (0usize..3, 0u32..18, 0u32..18, 1usize..=1 << 17, prop::option::of(0u32..18), 20u32..61);
+        let edits = prop::collection::vec(layer, 0..3);
+        (prop_oneof![usual, literal, fitting], 20u32..61, 0u8..3, edits).prop_map(
+            |(params, scale, form, edits)| {
+                let mut c = LeveledChoices { params, input_log_scale: scale, ..standard() };
+                let slots = 1 << c.params.log_n.min(17);
+                if form > 0 {
+                    let axes = [Axis::strided(1, 16), Axis::strided(4, 4), Axis::strided(4, 1)];
+                    if let Ok(layout) = Layout::new([1, 4, 4], slots, 1, axes, slots) {
+                        c.input =
+                            if form == 1 { InputForm::Packed(layout) } else { InputForm::Columns(layout) };
+                    }
+                }
+                for (at, fold, spread, baby, copies, log_scale) in edits {
+                    if let Some(l) = c.layers.get_mut(at) {
+                        let options = Options { fold: 1 << fold, spread: 1 << spread, baby };
+                        *l = LayerChoice { log_scale, copies: copies.map(|c| 1 << c), options, ..l.clone() };
+                    }
+                }
+                c
+            },
+        )
     }
 
     proptest! {

@@ -1,15 +1,20 @@
 #![doc = include_str!("README.md")]
 
+mod choices;
 mod client;
-mod diagonal;
 pub mod fuzz;
+mod layouts;
 mod messages;
 mod network;
 mod noise;
+mod parameters;
 mod plan;
+mod program;
+mod search;
 mod server;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel};

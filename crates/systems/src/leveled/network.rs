@@ -1,172 +1,352 @@
-//! The networks the plans of `leveled` know, found in a graph.
+//! A graph as `leveled` computes it: linear layers, squares and sums, with what every value is divided by.
 
-use oblivia_nn::{Conv, Graph, Node, Op, PublicModel, WeightId, WireId};
+use oblivia_nn::{Conv, Graph, Node, Op, Pool, PublicModel, WeightId, WireId};
+use oblivia_pack::circuit::Window;
+use oblivia_pack::{MAX_ELEMENTS, chw};
 use oblivia_protocol::{Error, Support};
 
-/// A dense layer as the graph has it.
+/// A linear layer.
 #[derive(Clone, Debug)]
-pub(super) struct DenseLayer {
-    pub(super) name: String,
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
-    pub(super) weight: WeightId,
+pub(super) struct LinearLayer {
+    /// As a matrix.
+    pub(super) window: Window,
+    /// `None` for an average, whose weights are 1.
+    pub(super) weight: Option<WeightId>,
     pub(super) bias: Option<WeightId>,
-    pub(super) bound: f64,
+    /// Largest Euclidean norm of the weights of one output, averages merged in.
     pub(super) row_norm: f64,
+    /// The convolution as the graph has it, where it is one and nothing was merged into it.
+    pub(super) conv: Option<Conv>,
 }
 
-/// Convolution, square, dense, square, dense: the shape of the CryptoNets network.
+/// What a layer does.
 #[derive(Clone, Debug)]
-pub(super) struct TwoSquares {
-    pub(super) conv_name: String,
-    pub(super) conv: Conv,
-    pub(super) conv_out: oblivia_nn::Shape,
-    pub(super) conv_bound: f64,
-    pub(super) conv_row_norm: f64,
-    pub(super) dense1: DenseLayer,
-    pub(super) dense2: DenseLayer,
-    /// Bound on |input|.
-    pub(super) input_bound: f64,
+pub(super) enum Kind {
+    Linear(LinearLayer),
+    Square,
+    /// Adds another value.
+    Add(usize),
+}
+
+/// A layer; it makes the value of its index plus one. Value 0 is the input.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// The value it reads.
+    pub(super) from: usize,
+    /// Shape of its result.
+    pub(super) shape: [usize; 3],
+    /// What its result is divided by; the quotient is at most `peak`.
+    pub(super) norm: f64,
+    /// The published bound over `norm`.
+    pub(super) peak: f64,
+}
+
+/// The layers in the order of computation; the last one is the output.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    pub(super) input: [usize; 3],
+    /// Bound on |input|, which it is divided by.
+    pub(super) input_norm: f64,
+    pub(super) layers: Vec<Layer>,
 }
 
 /// Whether some plan may run the node, were it in the right place.
 pub(super) fn supports(node: &Node) -> Support {
+    let no_comparison = |instead: &str| {
+        Support::Rewrite(format!(
+            "encrypted slots have no comparison: replace it by {instead} and train again (the recipes \
+             scripts/train_*.py show how)"
+        ))
+    };
     match &node.op {
-        Op::Input | Op::Dense { .. } | Op::Square | Op::Flatten | Op::Identity => Support::Yes,
-        Op::Conv(c) if c.groups == 1 => Support::Yes,
-        Op::Conv(_) => Support::No("grouped convolutions have no circuit".into()),
+        Op::Input | Op::Conv(_) | Op::Dense { .. } | Op::Square | Op::Flatten | Op::Identity | Op::Add => {
+            Support::Yes
+        }
+        Op::AveragePool(p) if p.pads == [0; 4] => Support::Yes,
+        Op::GlobalAveragePool => Support::Yes,
+        Op::AveragePool(_) => Support::No("averages over padding have no circuit".into()),
         Op::BatchNorm { .. } | Op::AddConst { .. } | Op::MulConst { .. } | Op::Pad { .. } => {
             Support::Rewrite("is folded into a neighbouring convolution or dense layer".into())
         }
-        Op::Relu => Support::Rewrite(
-            "encrypted slots have no comparison: replace it by Square (Mul(x, x)) and train again".into(),
-        ),
-        Op::MaxPool(_) => Support::Rewrite(
-            "encrypted slots have no comparison: use a convolution with stride and train again".into(),
-        ),
-        Op::AveragePool(_) | Op::GlobalAveragePool => {
-            Support::Rewrite("has no circuit: use a convolution with stride and train again".into())
-        }
-        Op::Add => Support::No("residual sums have no circuit".into()),
+        Op::Relu => no_comparison("Square (Mul(x, x))"),
+        Op::MaxPool(_) => no_comparison("AveragePool or a convolution with stride"),
         Op::Reshape { .. } | Op::Slice { .. } => Support::No("has no circuit".into()),
     }
 }
 
-impl TwoSquares {
-    /// Finds the shape in a folded graph, or says which node is in the way.
+impl Network {
+    /// The network of a folded graph, or which node is in the way.
     pub(super) fn find(model: &PublicModel) -> Result<Self, Error> {
         let graph = &model.graph;
-        let mut chain = Chain { graph, at: WireId(0) };
-        let (conv_wire, conv) = chain.conv()?;
-        chain.square()?;
-        chain.flatten()?;
-        let dense1 = chain.dense()?;
-        chain.square()?;
-        let dense2 = chain.dense()?;
-        if chain.at != graph.output() {
-            return Err(chain.refuse("this node is behind the second dense layer"));
-        }
-        let conv_node = chain.node(conv_wire)?;
         let [low, high] = model.input_range;
-        let input_bound = low.abs().max(high.abs());
-        if input_bound <= 0.0 {
-            return Err(Error::Input(format!(
-                "the manifest of `{}` gives the input range [{low}, {high}]",
-                model.name
-            )));
+        let input_norm = low.abs().max(high.abs());
+        if input_norm <= 0.0 {
+            let why = format!("the manifest of `{}` gives the input range [{low}, {high}]", model.name);
+            return Err(Error::Input(why));
         }
-        Ok(Self {
-            conv_name: conv_node.name.clone(),
-            conv,
-            conv_out: conv_node.fact.shape.clone(),
-            conv_bound: published(conv_node, "bound", conv_node.fact.bound)?,
-            conv_row_norm: published(conv_node, "row norm", conv_node.fact.row_norm)?,
-            dense1,
-            dense2,
-            input_bound,
+        let input = chw(graph.input_shape())
+            .ok_or_else(|| Error::Input(format!("`{}` takes neither images nor vectors", model.name)))?;
+        let mut walk = Walk { graph, values: vec![None; graph.nodes().len()], layers: Vec::new() };
+        for (i, node) in graph.nodes().iter().enumerate() {
+            let value = walk.visit(WireId(i as u32), node)?;
+            walk.values[i] = value;
+        }
+        let mut network = Self { input, input_norm, layers: walk.layers };
+        if network.layers.is_empty() || walk.values[graph.output().index()] != Some(network.layers.len()) {
+            return Err(refuse(graph, graph.output(), "this output is not the last layer's"));
+        }
+        network.settle(graph)?;
+        Ok(network)
+    }
+
+    /// What a value is divided by.
+    pub(super) fn norm(&self, value: usize) -> f64 {
+        value.checked_sub(1).and_then(|k| self.layers.get(k)).map_or(self.input_norm, |l| l.norm)
+    }
+
+    /// The largest quotient of a value.
+    pub(super) fn peak(&self, value: usize) -> f64 {
+        value.checked_sub(1).and_then(|k| self.layers.get(k)).map_or(1.0, |l| l.peak)
+    }
+
+    /// Linear layers in order.
+    pub(super) fn linear(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|l| matches!(l.kind, Kind::Linear(_)))
+    }
+
+    /// The value a linear layer's result is added to later, if that one is there first.
+    pub(super) fn joins(&self, value: usize) -> Option<usize> {
+        self.layers.iter().find_map(|l| match l.kind {
+            Kind::Add(other) if other == value && l.from < value => Some(l.from),
+            Kind::Add(other) if l.from == value && other < value => Some(other),
+            _ => None,
         })
     }
-}
 
-/// Walks a graph that must be a chain.
-struct Chain<'a> {
-    graph: &'a Graph,
-    at: WireId,
-}
-
-impl<'a> Chain<'a> {
-    fn node(&self, wire: WireId) -> Result<&'a Node, Error> {
-        self.graph.nodes().get(wire.index()).ok_or_else(|| self.refuse("the graph ends here"))
-    }
-
-    fn refuse(&self, why: &str) -> Error {
-        let node = self.graph.nodes().get(self.at.index());
-        Error::Unsupported {
-            system: "leveled",
-            node: node.map_or_else(String::new, |n| n.name.clone()),
-            op: node.map_or_else(String::new, |n| n.op.to_string()),
-            why: format!(
-                "{why}; the plan `diagonal` runs convolution – square – dense – square – dense and nothing else"
-            ),
-        }
-    }
-
-    /// The only reader of the current wire, which becomes the current one.
-    fn step(&mut self) -> Result<(WireId, &'a Node), Error> {
-        let mut readers = self.graph.readers(self.at);
-        let (next, more) = (readers.next(), readers.next());
-        match (next, more) {
-            (Some((wire, node)), None) => {
-                self.at = wire;
-                match supports(node) {
-                    Support::Yes => Ok((wire, node)),
-                    Support::Rewrite(why) | Support::No(why) => Err(self.refuse(&why)),
+    /// Divisors: a square has that of its input squared, the parts of a sum have the same one.
+    fn settle(&mut self, graph: &Graph) -> Result<(), Error> {
+        let bounds: Vec<f64> = self.layers.iter().map(|l| l.norm).collect();
+        for _ in 0..=self.layers.len() {
+            let mut changed = false;
+            for k in 0..self.layers.len() {
+                let (kind, from) = (self.layers[k].kind.clone(), self.layers[k].from);
+                match kind {
+                    Kind::Linear(_) => {}
+                    Kind::Square => changed |= self.set_norm(k + 1, self.norm(from).powi(2)),
+                    Kind::Add(other) => {
+                        let parts = [from, other, k + 1];
+                        let fixed = parts.into_iter().find(|&v| self.is_fixed(v));
+                        let most = parts.into_iter().map(|v| self.norm(v)).fold(0.0, f64::max);
+                        let norm = fixed.map_or(most, |v| self.norm(v));
+                        for v in parts {
+                            changed |= !self.is_fixed(v) && self.set_norm(v, norm);
+                        }
+                    }
                 }
             }
-            (None, _) => Err(self.refuse("nothing reads this node's output")),
-            _ => Err(self.refuse("several nodes read this node's output")),
+            if !changed {
+                break;
+            }
         }
-    }
-
-    fn conv(&mut self) -> Result<(WireId, Conv), Error> {
-        match self.step()? {
-            (wire, Node { op: Op::Conv(conv), .. }) => Ok((wire, conv.clone())),
-            _ => Err(self.refuse("a convolution must come first")),
-        }
-    }
-
-    fn square(&mut self) -> Result<(), Error> {
-        match self.step()?.1.op {
-            Op::Square => Ok(()),
-            _ => Err(self.refuse("a square must come here")),
-        }
-    }
-
-    /// Passes a flatten if there is one.
-    fn flatten(&mut self) -> Result<(), Error> {
-        let before = self.at;
-        if !matches!(self.step()?.1.op, Op::Flatten) {
-            self.at = before;
+        for (k, bound) in bounds.into_iter().enumerate() {
+            let norm = self.layers[k].norm;
+            self.layers[k].peak = match self.layers[k].kind {
+                Kind::Square => self.peak(self.layers[k].from).powi(2),
+                _ => bound / norm,
+            };
+            if let Kind::Add(other) = self.layers[k].kind
+                && self.norm(other).to_bits() != self.norm(self.layers[k].from).to_bits()
+            {
+                let why = "the two operands of this sum cannot be brought to one scale";
+                let at = graph.nodes().iter().position(|n| n.name == self.layers[k].name).unwrap_or(0);
+                return Err(refuse(graph, WireId(at as u32), why));
+            }
         }
         Ok(())
     }
 
-    fn dense(&mut self) -> Result<DenseLayer, Error> {
-        let from = self.at;
-        let (_, node) = self.step()?;
-        let Op::Dense { out, weight, bias } = &node.op else {
-            return Err(self.refuse("a dense layer must come here"));
-        };
-        Ok(DenseLayer {
-            name: node.name.clone(),
-            inputs: self.node(from)?.fact.shape.elements(),
-            outputs: *out,
-            weight: *weight,
-            bias: *bias,
-            bound: published(node, "bound", node.fact.bound)?,
-            row_norm: published(node, "row norm", node.fact.row_norm)?,
-        })
+    fn is_fixed(&self, value: usize) -> bool {
+        value == 0 || matches!(self.layers[value - 1].kind, Kind::Square)
     }
+
+    fn set_norm(&mut self, value: usize, norm: f64) -> bool {
+        let own = &mut self.layers[value - 1].norm;
+        let changed = own.to_bits() != norm.to_bits();
+        *own = norm;
+        changed
+    }
+}
+
+fn refuse(graph: &Graph, wire: WireId, why: &str) -> Error {
+    let node = graph.nodes().get(wire.index());
+    Error::Unsupported {
+        system: "leveled",
+        node: node.map_or_else(String::new, |n| n.name.clone()),
+        op: node.map_or_else(String::new, |n| n.op.to_string()),
+        why: why.to_owned(),
+    }
+}
+
+struct Walk<'a> {
+    graph: &'a Graph,
+    /// The value of each wire; `None` for an average that is merged into its reader.
+    values: Vec<Option<usize>>,
+    layers: Vec<Layer>,
+}
+
+impl Walk<'_> {
+    /// The value of a node's wire, after the layer that makes it was added.
+    fn visit(&mut self, wire: WireId, node: &Node) -> Result<Option<usize>, Error> {
+        match supports(node) {
+            Support::Yes => {}
+            Support::Rewrite(why) | Support::No(why) => return Err(refuse(self.graph, wire, &why)),
+        }
+        let shape = chw(&node.fact.shape)
+            .ok_or_else(|| refuse(self.graph, wire, "a tensor of these axes has no layout"))?;
+        if node.fact.shape.elements() > MAX_ELEMENTS {
+            return Err(refuse(self.graph, wire, "its result is too large to pack into ciphertexts"));
+        }
+        let from = node.inputs.first().copied().unwrap_or(WireId(0));
+        let kind = match &node.op {
+            Op::Input => return Ok(Some(0)),
+            Op::Flatten | Op::Identity => return Ok(self.values[from.index()]),
+            Op::Square => Kind::Square,
+            Op::Add => match node.inputs.get(1).and_then(|w| self.values[w.index()]) {
+                Some(other) => Kind::Add(other),
+                None => {
+                    return Err(refuse(self.graph, wire, "an average directly before a sum has no circuit"));
+                }
+            },
+            Op::AveragePool(_) | Op::GlobalAveragePool if self.merges(wire, node) => return Ok(None),
+            Op::AveragePool(pool) => self.average(wire, &pool.clone(), self.before(from)?, shape)?,
+            Op::GlobalAveragePool => {
+                let before = self.before(from)?;
+                self.average(wire, &whole(before), before, shape)?
+            }
+            Op::Conv(conv) => {
+                let at = self.before(from)?;
+                self.linear(wire, Window::conv(conv, at, shape), from, conv.weight, conv.bias, Some(conv))?
+            }
+            Op::Dense { out, weight, bias } => {
+                let at = self.before(from)?;
+                self.linear(wire, Window::dense(at, *out), from, *weight, *bias, None)?
+            }
+            _ => return Err(refuse(self.graph, wire, "this node has no circuit")),
+        };
+        let norm = match &kind {
+            Kind::Square => 1.0,
+            _ => published(node, "bound", node.fact.bound)?,
+        };
+        let source = self.source(from);
+        let Some(value) = self.values[source.index()] else {
+            return Err(refuse(self.graph, wire, "an average directly before this node has no circuit"));
+        };
+        self.layers.push(Layer { name: node.name.clone(), kind, from: value, shape, norm, peak: 1.0 });
+        Ok(Some(self.layers.len()))
+    }
+
+    /// Looks through flattening.
+    fn unflattened(&self, mut wire: WireId) -> WireId {
+        while let Some(node) = self.graph.nodes().get(wire.index())
+            && matches!(node.op, Op::Flatten | Op::Identity)
+            && let Some(&before) = node.inputs.first()
+        {
+            wire = before;
+        }
+        wire
+    }
+
+    /// The wire whose value a linear layer reads: that before a merged average.
+    fn source(&self, wire: WireId) -> WireId {
+        let at = self.unflattened(wire);
+        match (self.values[at.index()], self.graph.nodes().get(at.index())) {
+            (None, Some(node)) => node.inputs.first().map_or(at, |&w| self.unflattened(w)),
+            _ => at,
+        }
+    }
+
+    /// Channels, height and width of a wire before flattening.
+    fn before(&self, wire: WireId) -> Result<[usize; 3], Error> {
+        let node = self.graph.nodes().get(self.unflattened(wire).index());
+        node.and_then(|n| chw(&n.fact.shape))
+            .ok_or_else(|| refuse(self.graph, wire, "a tensor of these axes has no layout"))
+    }
+
+    /// Whether an average is read by one linear layer alone, whose weights can take it in.
+    fn merges(&self, wire: WireId, node: &Node) -> bool {
+        let Some(before) = node.inputs.first().and_then(|&w| self.before(w).ok()) else { return false };
+        let pool = match &node.op {
+            Op::AveragePool(p) => p.clone(),
+            _ => whole(before),
+        };
+        let tiles = pool.stride == pool.kernel
+            && chw(&node.fact.shape)
+                .is_some_and(|[_, h, w]| before[1] == h * pool.kernel[0] && before[2] == w * pool.kernel[1]);
+        let mut at = wire;
+        loop {
+            let mut readers = self.graph.readers(at);
+            match (readers.next(), readers.next()) {
+                (Some((next, n)), None) => match n.op {
+                    Op::Flatten | Op::Identity => at = next,
+                    Op::Conv(_) | Op::Dense { .. } => return tiles,
+                    _ => return false,
+                },
+                _ => return false,
+            }
+        }
+    }
+
+    fn average(
+        &self,
+        wire: WireId,
+        pool: &Pool,
+        before: [usize; 3],
+        after: [usize; 3],
+    ) -> Result<Kind, Error> {
+        let window = Window::average(pool, before, after)
+            .ok_or_else(|| refuse(self.graph, wire, "averages over padding have no circuit"))?;
+        let row_norm = 1.0 / (window.cells() as f64).sqrt();
+        Ok(Kind::Linear(LinearLayer { window, weight: None, bias: None, row_norm, conv: None }))
+    }
+
+    fn linear(
+        &self,
+        wire: WireId,
+        window: Window,
+        from: WireId,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        conv: Option<&Conv>,
+    ) -> Result<Kind, Error> {
+        let node = &self.graph.nodes()[wire.index()];
+        let row_norm = published(node, "row norm", node.fact.row_norm)?;
+        let at = self.unflattened(from);
+        let merged = self.values[at.index()].is_none().then(|| self.graph.nodes().get(at.index())).flatten();
+        let (window, conv) = match merged {
+            None => (window, conv.cloned()),
+            Some(average) => {
+                let before = self.before(average.inputs.first().copied().unwrap_or(WireId(0)))?;
+                let pool = match &average.op {
+                    Op::AveragePool(p) => p.clone(),
+                    _ => whole(before),
+                };
+                let merged = window
+                    .after_average(&pool, before)
+                    .ok_or_else(|| refuse(self.graph, at, "this average does not tile its input"))?;
+                (merged, None)
+            }
+        };
+        let row_norm = row_norm / (window.cells() as f64).sqrt();
+        Ok(Kind::Linear(LinearLayer { window, weight: Some(weight), bias, row_norm, conv }))
+    }
+}
+
+/// An average over everything.
+fn whole(before: [usize; 3]) -> Pool {
+    let kernel = [before[1], before[2]];
+    Pool { kernel, stride: kernel, pads: [0; 4], count_include_pad: false }
 }
 
 fn published(node: &Node, what: &str, value: Option<f64>) -> Result<f64, Error> {

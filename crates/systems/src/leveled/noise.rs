@@ -1,56 +1,53 @@
-//! How far the outputs of plan `diagonal` may be from the network's: the error of each slot, tracked through
-//! the circuit as a variance, in normalised values (every wire within [−1, 1]).
+//! How far the outputs of a program may be from the network's: the error of each slot, tracked through the circuits as
+//! a variance, in normalised values (every wire within its peak, near 1).
 //!
 //! Weights are unknown to a client, so a linear layer amplifies by its published row norm. Rounding of a
-//! plaintext acts on whatever the slots hold; their root mean square is taken to be at most 1.
+//! plaintext acts on whatever the slots hold; their root mean square is taken to be at most the peak.
 
-use super::diagonal::{Diagonal, power};
+use super::network::{Kind, Layer, LinearLayer};
 use super::plan::refused;
+use super::program::{Program, Step};
 use oblivia_he::noise::{BOUND_FACTOR_2_64, Estimate, NoiseModel};
 use oblivia_he::{HeError, Params};
+use oblivia_pack::circuit::Linear;
 use oblivia_protocol::Error;
 
 /// Difference between two float evaluations of a network, relative to the bound of its output.
 const FLOAT_EVALUATION: f64 = 1.0 / (1 << 20) as f64;
 
-/// Largest error of an output, in the network's own units.
-pub(super) fn bound(params: &Params, circuit: &Diagonal) -> Result<f64, Error> {
-    let std = variance(params, circuit).map_err(refused)?.sqrt();
-    let output = circuit.net().dense2.bound;
-    Ok(output * (BOUND_FACTOR_2_64 * std + FLOAT_EVALUATION))
+/// A value as the plan sees it.
+#[derive(Clone, Copy, Debug)]
+struct Wire {
+    /// Of a slot's error, in the worst slot under the worst accepted key.
+    variance: f64,
+    level: usize,
+    scale: f64,
 }
 
-/// Refuses scales under which a value of size 1 with its error could wrap around: at the input, at every product
-/// before its rescale, and at the end.
-pub(super) fn check_fits(params: &Params, circuit: &Diagonal) -> Result<(), Error> {
-    let model = NoiseModel::new(params);
-    let s = circuit.scales();
-    let q = |level| params.rescale_prime(level).map_err(refused);
-    let (conv, dense1, output) = (power(s.conv).0, power(s.dense1).0, power(s.output).0);
-    // Normalised values are at most 1; an output may exceed its bound by its error, and a client refuses it then.
-    let places = [
-        (6, circuit.input_scale().0),
-        (6, conv * q(6)?),
-        (5, conv * conv),
-        (4, dense1 * q(4)?),
-        (3, dense1 * dense1),
-        (2, output * q(2)?),
-        (1, output),
-    ];
-    for (level, scale) in places {
-        let fits = model.fits(Estimate::exact(1.5), BOUND_FACTOR_2_64, level, scale).map_err(refused)?;
-        if !fits {
-            let why = format!("values at scale 2^{:.1} do not fit the primes of level {level}", scale.log2());
-            return Err(Error::Refused { why });
-        }
+/// Largest error of an output, in the network's own units; refuses scales under which a value could wrap around.
+pub(super) fn bound(params: &Params, program: &Program) -> Result<f64, Error> {
+    let machine = Machine { params, model: NoiseModel::new(params), program };
+    let network = program.network();
+    let scale = program.input_scale().0;
+    let fresh = square(machine.model.fresh(1.0, scale).error.worst);
+    let mut wires = vec![Wire { variance: fresh, level: params.max_level(), scale }];
+    machine.fits(1.0, params.max_level(), scale)?;
+    for (k, (step, layer)) in program.steps().iter().zip(&network.layers).enumerate() {
+        let wire = machine.step(k, step, layer, &wires)?;
+        machine.fits(layer.peak, wire.level, wire.scale)?;
+        wires.push(wire);
     }
-    Ok(())
+    let output = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
+    let norm = network.layers.last().map_or(1.0, |l| l.norm);
+    let std = wires.last().map_or(0.0, |w| w.variance).sqrt();
+    Ok(norm * BOUND_FACTOR_2_64 * std + output * FLOAT_EVALUATION)
 }
 
 /// The scheme's noise as variances in the worst slot under the worst accepted key, in units of 1.
 struct Machine<'a> {
     params: &'a Params,
     model: NoiseModel,
+    program: &'a Program,
 }
 
 impl Machine<'_> {
@@ -76,55 +73,98 @@ impl Machine<'_> {
         Ok(v)
     }
 
-    /// Rescaled product of a vector with itself; |value| ≤ 1.
-    fn squared(&self, v: f64, level: usize, scale: f64) -> Result<(f64, f64), HeError> {
-        let product = scale * scale;
-        let after = product / self.params.rescale_prime(level)?;
-        Ok((4.0 * v + 3.0 * v * v + self.switch(level, product)? + self.rescale(after), after))
+    /// Refuses a value that, half as large again and with its error, could wrap around.
+    fn fits(&self, peak: f64, level: usize, scale: f64) -> Result<(), Error> {
+        let value = Estimate::exact(1.5 * peak.max(1.0));
+        if self.model.fits(value, BOUND_FACTOR_2_64, level, scale).map_err(refused)? {
+            return Ok(());
+        }
+        let why = format!("values at scale 2^{:.1} do not fit the primes of level {level}", scale.log2());
+        Err(Error::Refused { why })
+    }
+
+    /// The prime a rescale drops at `level`.
+    fn last_prime(&self, level: usize, layer: &Layer) -> Result<f64, Error> {
+        if level < 2 {
+            let why = format!("`{}`: the parameters have too few levels for this network", layer.name);
+            return Err(Error::Refused { why });
+        }
+        self.params.rescale_prime(level).map_err(refused)
+    }
+
+    fn step(&self, k: usize, step: &Step, layer: &Layer, wires: &[Wire]) -> Result<Wire, Error> {
+        let missing = || Error::Misuse(format!("`{}` reads a value that is not there", layer.name));
+        let x = *wires.get(layer.from).ok_or_else(missing)?;
+        let peak = self.program.network().peak(layer.from);
+        match (step, &layer.kind) {
+            (Step::Add(other), _) => {
+                let y = *wires.get(*other).ok_or_else(missing)?;
+                Ok(Wire { variance: x.variance + y.variance, level: x.level.min(y.level), scale: x.scale })
+            }
+            (Step::Square, _) => {
+                let (q, product) = (self.last_prime(x.level, layer)?, x.scale * x.scale);
+                self.fits(peak * peak, x.level, product)?;
+                let (v, scale) = (x.variance, product / q);
+                let own = self.switch(x.level, product).map_err(refused)? + self.rescale(scale);
+                let variance = 4.0 * square(peak) * v + 3.0 * v * v + own;
+                Ok(Wire { variance, level: x.level - 1, scale })
+            }
+            (Step::Taps(_) | Step::Linear { .. }, Kind::Linear(l)) => {
+                let q = self.last_prime(x.level, layer)?;
+                let joined = self.program.network().joins(k + 1).and_then(|o| wires.get(o));
+                let target = joined.map_or(self.program.scale(k).0, |w| w.scale);
+                let product = target * q;
+                self.fits(layer.peak, x.level, product)?;
+                let gain = l.row_norm * self.program.network().norm(layer.from) / layer.norm;
+                let at = Place { x, gain, peak, product, weight: product / x.scale };
+                let variance = match step {
+                    Step::Linear { copies, circuit } => self.linear(at, *copies, circuit),
+                    _ => self.taps(at, l, layer),
+                };
+                let variance = variance.map_err(refused)? + self.rescale(target) + self.rounding(target);
+                Ok(Wire { variance, level: x.level - 1, scale: target })
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Integer weights, maps stacked at product scale.
+    fn taps(&self, at: Place, linear: &LinearLayer, layer: &Layer) -> Result<f64, HeError> {
+        let (taps, maps) = (linear.window.fan_in() as f64, layer.shape[0] as f64);
+        let rounding = taps * square(at.peak) / (12.0 * square(at.weight));
+        let v = square(at.gain) * at.x.variance + rounding + self.rounding(at.product);
+        Ok(maps * v + (maps - 1.0) * self.switch(at.x.level, at.product)?)
+    }
+
+    /// Copies, baby steps, giant steps, folds.
+    fn linear(&self, at: Place, copies: Option<usize>, circuit: &Linear) -> Result<f64, HeError> {
+        let (level, schedule) = (at.x.level, circuit.schedule());
+        let mut v = at.x.variance;
+        if let Some(period) = copies {
+            v = self.doubling(v, self.program.slots() / period, level, at.x.scale)?;
+        }
+        if schedule.babies.iter().flatten().any(|&b| b != 0) {
+            v += self.switch(level, at.x.scale)?;
+        }
+        v = square(at.gain) * v + circuit.terms() as f64 * square(at.peak) * self.rounding(at.weight);
+        let most = schedule.outputs.iter().map(|g| g.iter().filter(|g| g.giant != 0).count()).max();
+        let giants = most.unwrap_or(0) as f64 * self.switch(level, at.product)?;
+        Ok(v + self.doubling(giants, 1 << schedule.folds.len(), level, at.product)?)
     }
 }
 
-fn variance(params: &Params, circuit: &Diagonal) -> Result<f64, HeError> {
-    let m = Machine { params, model: NoiseModel::new(params) };
-    let (net, scales) = (circuit.net(), circuit.scales());
-    let q = |level| params.rescale_prime(level);
-    let groups = |count: usize, baby: usize| count.div_ceil(baby) as f64;
-    let copies = circuit.slots() / circuit.block();
-    let [baby1, baby2] = circuit.babies();
-
-    // Input and convolution: integer weights, maps stacked at product scale.
-    let scale = circuit.input_scale().0;
-    let target = power(scales.conv).0;
-    let (product, weight) = (target * q(6)?, target * q(6)? / scale);
-    let (taps, maps) = (circuit.input_vectors() as f64, net.conv.out_channels as f64);
-    let gain = net.conv_row_norm * net.input_bound / net.conv_bound;
-    let mut v = square(m.model.fresh(1.0, scale).error.worst);
-    v = square(gain) * v + taps / (12.0 * square(weight)) + m.rounding(product);
-    v = maps * v + (maps - 1.0) * m.switch(6, product)? + m.rescale(target);
-
-    let (mut v, scale) = m.squared(v, 5, target)?;
-
-    // First dense layer: copies, baby steps, giant steps, fold.
-    v = m.doubling(v, copies, 4, scale)?;
-    let target = power(scales.dense1).0;
-    let (product, weight) = (target * q(4)?, target * q(4)? / scale);
-    let gain = net.dense1.row_norm * square(net.conv_bound) / net.dense1.bound;
-    v += m.switch(4, scale)?;
-    v = square(gain) * v + circuit.block() as f64 * m.rounding(weight) + m.rounding(product);
-    let giants = (groups(circuit.rows(), baby1) - 1.0) * m.switch(4, product)?;
-    v += m.doubling(giants, circuit.block() / circuit.rows(), 4, product)? + m.rescale(target);
-
-    let (mut v, scale) = m.squared(v, 3, target)?;
-
-    // Second dense layer: one shift, baby steps, giant steps, sum over copies.
-    let target = power(scales.output).0;
-    let (product, weight) = (target * q(2)?, target * q(2)? / scale);
-    let gain = net.dense2.row_norm * square(net.dense1.bound) / net.dense2.bound;
-    let count = circuit.rows() + net.dense2.outputs - 1;
-    v += 2.0 * m.switch(2, scale)?;
-    v = square(gain) * v + (count * copies) as f64 * m.rounding(weight) + m.rounding(product);
-    let giants = (groups(count, baby2) - 1.0) * m.switch(2, product)?;
-    Ok(v + m.doubling(giants, copies, 2, product)? + m.rescale(target))
+/// What a linear layer works on.
+#[derive(Clone, Copy)]
+struct Place {
+    x: Wire,
+    /// Norm of its normalised rows.
+    gain: f64,
+    /// Of its input.
+    peak: f64,
+    /// Scale of its products.
+    product: f64,
+    /// Scale of its weights.
+    weight: f64,
 }
 
 fn square(x: f64) -> f64 {

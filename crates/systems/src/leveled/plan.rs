@@ -1,81 +1,29 @@
 //! What may be chosen, and what follows from it.
 
-use super::diagonal::{Diagonal, LogScales};
+use super::choices::LeveledChoices;
 use super::messages;
-use super::network::TwoSquares;
+use super::network::Network;
 use super::noise;
-use crate::common::{inherent_leaks, trust};
-use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
-use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral, RingKind, security};
+use super::program::Program;
+use super::search;
+use crate::common::{inherent_leaks, statement, trust};
+use oblivia_base::codec::{Decode, Encode};
+use oblivia_he::{HeError, KeyRequest, Moduli, Params, RingKind, security};
 use oblivia_nn::{OutputPolicy, PublicModel};
-use oblivia_pack::{Chain, Counter, PlainUse};
+use oblivia_pack::{Chain, CircuitError, Counter, PlainUse};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
-    Behaviour, Choices, Cost, Error, ErrorBound, HEADER_BYTES, OpCounts, Plan, Role, Traffic, Wish,
+    Behaviour, Choices, Cost, Error, ErrorBound, HEADER_BYTES, Leak, OpCounts, Plan, Role, Traffic, Wish,
 };
 
 pub(super) const SYSTEM: &str = "leveled";
 pub(super) const MODE: &str = "approximate";
-pub(super) const PLAN: &str = "diagonal";
-
-/// What the planner chooses for the plan `diagonal`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct DiagonalChoices {
-    pub(super) params: ParamsLiteral,
-    pub(super) scales: LogScales,
-    pub(super) babies: [usize; 2],
-}
-
-impl DiagonalChoices {
-    /// Dimension 8192, 216.98 of 218 bits: primes of 26 bits behind linear layers, of 33 behind squares, 34
-    /// at the bottom, 39 for key switching. Cookbook §7, measured there at 15.8 bits of precision.
-    pub(super) fn standard(babies: [usize; 2]) -> Self {
-        Self {
-            params: ParamsLiteral {
-                kind: RingKind::ConjugateInvariant,
-                log_n: 13,
-                q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
-                p: Moduli::Bits(vec![39]),
-                alpha: 1,
-            },
-            scales: LogScales { input: 32, conv: 33, dense1: 33, output: 32 },
-            babies,
-        }
-    }
-}
-
-impl Encode for DiagonalChoices {
-    fn encode(&self, w: &mut Writer) {
-        self.params.encode(w);
-        let LogScales { input, conv, dense1, output } = self.scales;
-        [input, conv, dense1, output].into_iter().for_each(|v| w.u32(v));
-        self.babies.iter().for_each(|&b| w.count(b));
-    }
-}
-
-impl Decode for DiagonalChoices {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let params = ParamsLiteral::decode(r)?;
-        let mut log = || {
-            let v = r.u32("log scale")?;
-            r.require((20..=60).contains(&v), "log scale")?;
-            Ok::<_, DecodeError>(v)
-        };
-        let scales = LogScales { input: log()?, conv: log()?, dense1: log()?, output: log()? };
-        let mut baby = || {
-            let v = r.u32("baby size")? as usize;
-            r.require((1..=1 << 17).contains(&v), "baby size")?;
-            Ok::<_, DecodeError>(v)
-        };
-        Ok(Self { params, scales, babies: [baby()?, baby()?] })
-    }
-}
 
 /// Everything both roles need at run time, derived from choices.
 pub(super) struct Derived {
     pub(super) params: Params,
-    pub(super) circuit: Diagonal,
+    pub(super) circuit: Program,
     pub(super) keys: KeyRequest,
     pub(super) plains: Vec<PlainUse>,
     pub(super) ops: OpCounts,
@@ -85,28 +33,18 @@ pub(super) struct Derived {
     pub(super) error: f64,
 }
 
-/// The best plan for `wish`; so far there is one, and its baby sizes are those with the fewest rotations.
+/// The best plan for `wish`, or the one it names.
 pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-    only("mode", &wish.mode, MODE)?;
-    only("plan", &wish.plan, PLAN)?;
-    let net = TwoSquares::find(model)?;
-    let first = DiagonalChoices::standard([1, 1]);
-    let params = Params::new(&first.params).map_err(refused)?;
-    let chosen = Diagonal::new(net, model.graph.input_shape(), params.slots(), [None, None], first.scales)?;
-    check(model, &wrap(&DiagonalChoices { babies: chosen.babies(), ..first }))
-}
-
-fn only(what: &str, wanted: &Option<String>, have: &str) -> Result<(), Error> {
-    match wanted {
-        Some(w) if w != have => {
-            Err(Error::Input(format!("system `{SYSTEM}` has no {what} `{w}`; it has: {have}")))
-        }
-        _ => Ok(()),
+    if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
+        return Err(Error::Input(format!("system `{SYSTEM}` has no mode `{mode}`; it has: {MODE}")));
     }
+    let network = Network::find(model)?;
+    let (name, choices) = search::choose(model, &network, wish.plan.as_deref())?;
+    check(model, &wrap(name, &choices))
 }
 
-pub(super) fn wrap(choices: &DiagonalChoices) -> Choices {
-    Choices { system: SYSTEM.into(), mode: MODE.into(), plan: PLAN.into(), bytes: choices.to_bytes() }
+pub(super) fn wrap(plan: &str, choices: &LeveledChoices) -> Choices {
+    Choices { system: SYSTEM.into(), mode: MODE.into(), plan: plan.into(), bytes: choices.to_bytes() }
 }
 
 /// What follows from `choices`: the same on both sides, by integer and correctly rounded arithmetic alone.
@@ -115,12 +53,18 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     let up = HEADER_BYTES + d.input_bytes as u64;
     let down = HEADER_BYTES + d.output_bytes as u64;
     let key_bytes = d.keys.encoded_bytes(&d.params) as u64;
-    let mut steps = d.circuit.steps();
+    let mut steps = d.circuit.describe();
     steps.push(format!(
         "keys: {} rotations{}",
         d.keys.rotations.len(),
         if d.keys.relin.is_some() { " and relinearisation" } else { "" }
     ));
+    let mut leaks = inherent_leaks("how many samples are predicted, and when", true);
+    if !d.circuit.is_clean() {
+        let detail =
+            "sums over parts of the last layer's inputs, in the slots of the reply that hold no output";
+        leaks.push(statement(Role::Client, Leak::PartialSums, detail));
+    }
     Ok(Plan {
         choices: choices.clone(),
         model: model_digest(model),
@@ -139,7 +83,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
             assumption: ASSUMPTION.into(),
         },
-        leaks: inherent_leaks("how many samples are predicted, and when", true),
+        leaks,
         trust: vec![
             trust(Role::Server, Behaviour::SemiHonest, ""),
             trust(
@@ -177,17 +121,20 @@ fn parameters(params: &Params) -> String {
     )
 }
 
+/// The most primes of a plan, of either kind.
+const MAX_PRIMES: usize = 32;
+
 /// The most plaintexts of a plan: what a client walks through to check an offer, 16 bytes each.
 const MAX_PLAINTEXTS: usize = 1 << 20;
 
 /// Decodes choices and derives everything; refuses what is insecure, too deep or does not fit.
 ///
 /// A client does this for whatever a server sends, so nothing is built before its size is known to be small:
-/// 12 primes in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
+/// [`MAX_PRIMES`] of each kind in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
 /// a link can carry. Time and memory are then bounded by the transform tables of those primes and by one step per
 /// plaintext, tens of megabytes; the keys themselves are made only after [`Wish::admit`] has agreed to their bytes.
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
-    if choices.system != SYSTEM || choices.mode != MODE || choices.plan != PLAN {
+    if choices.system != SYSTEM || choices.mode != MODE || !search::PLANS.contains(&choices.plan.as_str()) {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
@@ -200,25 +147,33 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
             ),
         });
     }
-    let c = DiagonalChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
+    let c = LeveledChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
+    derive_from(Network::find(model)?, &c)
+}
+
+/// As [`derive`], from choices in hand.
+pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derived, Error> {
     if c.params.kind != RingKind::ConjugateInvariant || c.params.log_n > 15 {
-        let why = format!("plan `{PLAN}` works over the conjugate-invariant ring up to dimension 32768");
+        let why = "plans work over the conjugate-invariant ring up to dimension 32768".to_owned();
         return Err(Error::Refused { why });
     }
     let (q, p) = (primes(&c.params.q), primes(&c.params.p));
-    if q != Diagonal::LEVELS || p > Diagonal::LEVELS {
-        let levels = Diagonal::LEVELS;
-        let why =
-            format!("plan `{PLAN}` takes {levels} primes and at most {levels} special ones, not {q} and {p}");
+    if q > MAX_PRIMES || p > MAX_PRIMES {
+        let why = format!("plans take at most {MAX_PRIMES} primes and as many special ones, not {q} and {p}");
         return Err(Error::Refused { why });
     }
-    let net = TwoSquares::find(model)?;
-    let babies = c.babies.map(Some);
-    let slots = 1 << c.params.log_n;
-    let circuit = Diagonal::new(net, model.graph.input_shape(), slots, babies, c.scales)?;
+    let circuit = Program::new(network, c)?;
+    if q != circuit.levels() {
+        let why = format!("this network takes {} primes, not {q}", circuit.levels());
+        return Err(Error::Refused { why });
+    }
+    if circuit.output_vectors() != 1 {
+        let why = format!("a reply is one ciphertext, this plan has {}", circuit.output_vectors());
+        return Err(Error::Refused { why });
+    }
     let count = circuit.plain_count();
     if count > MAX_PLAINTEXTS {
-        let why = format!("plan `{PLAN}` would take {count} plaintexts, more than {MAX_PLAINTEXTS}");
+        let why = format!("the plan would take {count} plaintexts, more than {MAX_PLAINTEXTS}");
         return Err(Error::Refused { why });
     }
     let params = Params::new(&c.params).map_err(refused)?;
@@ -228,11 +183,10 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
     let mut counter = Counter::new(chain);
     let input = counter.input(params.max_level(), circuit.input_scale());
     let units = vec![(); count];
-    let wide = |e: oblivia_pack::CircuitError| Error::Refused { why: format!("plan `{PLAN}`: {e}") };
+    let wide = |e: CircuitError| Error::Refused { why: format!("the plan does not hold together: {e}") };
     let output = circuit.run(&mut counter, &vec![input; circuit.input_vectors()], &units).map_err(wide)?;
     let keys = counter.keys().clone();
     carried("keys", keys.encoded_bytes(&params))?;
-    noise::check_fits(&params, &circuit)?;
     let error = noise::bound(&params, &circuit)?;
     // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
     if !(0.0..f64::from(u32::MAX)).contains(&error) {
@@ -245,7 +199,7 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         ops: counter.counts(),
         plains: counter.plains().to_vec(),
         error,
-        output_scale: output.scale.0,
+        output_scale: output.first().map_or(1.0, |y| y.scale.0),
         keys,
         circuit,
         params,
@@ -265,8 +219,7 @@ fn carried(message: &str, bytes: usize) -> Result<(), Error> {
     if bytes <= MAX_BODY_BYTES {
         return Ok(());
     }
-    let why =
-        format!("plan `{PLAN}` would send {bytes} bytes of {message} at once, links carry {MAX_BODY_BYTES}");
+    let why = format!("the plan would send {bytes} bytes of {message} at once, links carry {MAX_BODY_BYTES}");
     Err(Error::Refused { why })
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// A model's weights as plaintexts of one plan, shared by all sessions.
 pub(super) struct Prepared {
     d: Derived,
+    encoder: Encoder,
     plains: Vec<CkksPlain>,
 }
 
@@ -35,7 +36,7 @@ impl Prepared {
             what: format!("a weight of `{}`", model.public.name),
             why: e.to_string(),
         })?;
-        Ok(Self { d, plains })
+        Ok(Self { d, encoder, plains })
     }
 }
 
@@ -84,12 +85,12 @@ fn predict(prepared: &Prepared, evaluator: &Evaluator, label: &[u8], body: &[u8]
         .map(|ct| ct.expand(&d.params, label))
         .collect::<Result<_, _>>()
         .map_err(|e| invalid("Input", &e))?;
-    let mut slots = CkksSlots::new(evaluator);
-    let y = d.circuit.run(&mut slots, &xs, &prepared.plains).map_err(|e| match e {
+    let mut slots = CkksSlots::new(evaluator, &prepared.encoder);
+    let ys = d.circuit.run(&mut slots, &xs, &prepared.plains).map_err(|e| match e {
         CkksError::He(e) => Error::Misuse(format!("the circuit does not fit its plan: {e}")),
         e => Error::Misuse(e.to_string()),
     })?;
     let mut w = oblivia_base::codec::Writer::with_capacity(d.output_bytes);
-    y.encode(&mut w);
+    ys.iter().for_each(|y| y.encode(&mut w));
     Ok(w.into_bytes())
 }

@@ -1,6 +1,7 @@
-//! The plan `diagonal` against the network it runs, in clear slots and encrypted, without any link.
+//! Plans against the network they run, in clear slots and encrypted, without any link.
 
 use super::plan::{derive, search};
+use super::search::PLANS;
 use oblivia_base::Prg;
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor, Evaluator};
 use oblivia_he::{EvaluationKeys, SecretKey};
@@ -8,7 +9,7 @@ use oblivia_nn::{
     Conv, Graph, InputSpec, Model, Op, OutputPolicy, PublicModel, Shape, Tensor, Weights, eval, pass,
 };
 use oblivia_pack::{CkksPlain, CkksSlots, ClearSlots};
-use oblivia_protocol::Wish;
+use oblivia_protocol::{Leak, Wish};
 use std::sync::Arc;
 
 /// Values in [−1, 1) from a label, the same every time.
@@ -73,61 +74,79 @@ fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, V
     (model, inputs)
 }
 
+/// Plans of a network: name, choices derived.
+fn plans(model: &Model) -> Vec<(&'static str, oblivia_protocol::Plan)> {
+    let wish = |name: &str| Wish { plan: Some(name.into()), ..Wish::default() };
+    PLANS.iter().filter_map(|&name| Some((name, search(&model.public, &wish(name)).ok()?))).collect()
+}
+
 #[test]
-fn in_clear_slots_the_plan_computes_the_network_and_fills_no_other_slot() {
+fn in_clear_slots_every_plan_computes_the_network_and_fills_no_other_slot_unless_it_says_so() {
     for (size, maps, hidden, outputs) in [(28, 5, 100, 10), (12, 3, 20, 4), (16, 2, 7, 1)] {
         let (model, inputs) = network(size, maps, hidden, outputs);
-        let plan = search(&model.public, &Wish::default()).unwrap();
-        let d = derive(&model.public, &plan.choices).unwrap();
-        let plains = d.circuit.plains(&model.weights);
-        let slots = d.params.slots();
-        for x in &inputs {
-            let mut vectors = d.circuit.encode(x);
-            vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
-            let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
-            let expected = eval::run(&model, x).unwrap();
-            for (a, b) in d.circuit.decode(&y).iter().zip(expected.data()) {
-                assert!((a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs()), "{a} {b}");
-            }
-            for (k, v) in y.iter().enumerate() {
-                assert!(k % d.circuit.block() < outputs || *v == 0.0, "slot {k} holds {v}");
+        let plans = plans(&model);
+        assert!(plans.len() >= 2);
+        for (name, plan) in plans {
+            let d = derive(&model.public, &plan.choices).unwrap();
+            println!("{name} {size} {maps} {hidden} {outputs}: {:?} keys {}", plan.cost.ops, plan.key_bytes);
+            d.circuit.describe().iter().for_each(|s| println!("    {s}"));
+            let plains = d.circuit.plains(&model.weights);
+            let slots = d.params.slots();
+            for x in &inputs {
+                let mut vectors = d.circuit.encode(x);
+                vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
+                let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
+                let expected = eval::run(&model, x).unwrap();
+                let out = d.circuit.decode(&y[0]);
+                for (a, b) in out.iter().zip(expected.data()) {
+                    let close = (a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs());
+                    assert!(close, "{name}: {a} {b}");
+                }
+                let norm = d.circuit.output_bound();
+                let same = |v: f64| v == 0.0 || out.iter().any(|o| (o - v * norm).abs() < 1e-9 * norm);
+                let stray = y[0].iter().filter(|&&v| !same(v)).count();
+                let says = plan.leaks.iter().any(|l| l.leak == Leak::PartialSums);
+                assert_eq!(stray > 0, says, "{name}: {stray} slots hold something else");
             }
         }
     }
 }
 
 #[test]
-fn encrypted_the_plan_stays_within_its_declared_error_and_does_the_declared_operations() {
+fn encrypted_every_plan_stays_within_its_declared_error_and_does_the_declared_operations() {
     let (model, inputs) = network(28, 5, 100, 10);
-    let plan = search(&model.public, &Wish::default()).unwrap();
-    let d = derive(&model.public, &plan.choices).unwrap();
-    let mut rng = Prg::new(&[9; 32], "test", &[]);
-    let sk = SecretKey::generate(&d.params, &mut rng);
-    let keys = EvaluationKeys::generate(&sk, &d.keys, b"", &mut rng).unwrap();
-    assert_eq!(keys.to_bytes().len() as u64, plan.key_bytes);
-    let evaluator = Evaluator::new(Arc::new(keys));
-    let (encoder, encryptor) = (Encoder::new(&d.params), Encryptor::new(&d.params));
-    let plains: Vec<CkksPlain> = d
-        .circuit
-        .plains(&model.weights)
-        .iter()
-        .zip(&d.plains)
-        .map(|(p, at)| CkksPlain::prepare(&encoder, p, *at).unwrap())
-        .collect();
-    for x in &inputs {
-        let encrypt = |v: Vec<f64>| {
-            let pt = encoder.encode(&v, d.params.max_level(), d.circuit.input_scale().0).unwrap();
-            encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap()
-        };
-        let cts: Vec<_> = d.circuit.encode(x).into_iter().map(encrypt).collect();
-        let y = d.circuit.run(&mut CkksSlots::new(&evaluator), &cts, &plains).unwrap();
-        assert_eq!(evaluator.take_counts(), plan.cost.ops);
-        let slots = encoder.decode(&Decryptor::new(&sk).decrypt(&y).unwrap()).unwrap();
-        let expected = eval::run(&model, x).unwrap();
-        let out = d.circuit.decode(&slots);
-        let worst =
-            out.iter().zip(expected.data()).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
-        println!("error {worst:.5}, declared {:.5}, outputs {:?}", d.error, expected.data());
-        assert!(worst <= d.error && worst > 0.0, "{worst} against {}", d.error);
+    for (name, plan) in plans(&model) {
+        let d = derive(&model.public, &plan.choices).unwrap();
+        let mut rng = Prg::new(&[9; 32], "test", &[]);
+        let sk = SecretKey::generate(&d.params, &mut rng);
+        let keys = EvaluationKeys::generate(&sk, &d.keys, b"", &mut rng).unwrap();
+        assert_eq!(keys.to_bytes().len() as u64, plan.key_bytes);
+        let evaluator = Evaluator::new(Arc::new(keys));
+        let (encoder, encryptor) = (Encoder::new(&d.params), Encryptor::new(&d.params));
+        let plains: Vec<CkksPlain> = d
+            .circuit
+            .plains(&model.weights)
+            .iter()
+            .zip(&d.plains)
+            .map(|(p, at)| CkksPlain::prepare(&encoder, p, *at).unwrap())
+            .collect();
+        for x in &inputs {
+            let encrypt = |v: Vec<f64>| {
+                let pt = encoder.encode(&v, d.params.max_level(), d.circuit.input_scale().0).unwrap();
+                encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap()
+            };
+            let cts: Vec<_> = d.circuit.encode(x).into_iter().map(encrypt).collect();
+            let start = std::time::Instant::now();
+            let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
+            let time = start.elapsed();
+            assert_eq!(evaluator.take_counts(), plan.cost.ops, "{name}");
+            let slots = encoder.decode(&Decryptor::new(&sk).decrypt(&y[0]).unwrap()).unwrap();
+            let expected = eval::run(&model, x).unwrap();
+            let out = d.circuit.decode(&slots);
+            let worst =
+                out.iter().zip(expected.data()).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+            println!("{name}: {time:?} error {worst:.5}, declared {:.5}", d.error);
+            assert!(worst <= d.error && worst > 0.0, "{worst} against {}", d.error);
+        }
     }
 }

@@ -1,0 +1,340 @@
+//! A linear layer from any layout to any layout.
+
+use super::window::{Pair, Tap, Window};
+use crate::layout::{Layout, Places};
+use crate::schedule::Schedule;
+use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
+
+/// What may be chosen about a [`Linear`] beside its layouts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Options {
+    /// Partial sums are made this many slots apart and then folded: diagonals are taken modulo `fold`, which divides
+    /// the period of the input. Equal to it: no fold.
+    pub fold: usize,
+    /// Diagonals that differ modulo this power of two go to different copies of the input and are summed by a skewed
+    /// fold; 1: none.
+    pub spread: usize,
+    /// Rotations below this are baby steps.
+    pub baby: usize,
+}
+
+/// Where the results of a [`Linear`] are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Landing {
+    /// No fold: everything at its place.
+    Placed,
+    /// Folded over all slots: results repeat every `fold` slots.
+    Repeated,
+    /// Folded inside the block of the row: partial sums elsewhere.
+    Blocks,
+    /// Spread over copies: results in the first `fold` slots, partial sums elsewhere.
+    Spread,
+}
+
+/// `y = W·x + b` by generalised diagonals.
+///
+/// Let in(j) and out(i) be the slots of elements, p the period of the input, f the fold. The product
+/// `W[i, j]·x_j` uses the rotation d = (in(j) − out(i)) mod f and lands at a slot ≡ out(i) mod f from which d leads to a
+/// copy of x_j; if f < p the partial sums then lie f apart within p slots and log2(p/f) rotations add them (hybrid
+/// diagonals, Juvekar et al. 2018). With `spread` T, rotation d is split into d mod T, for which copy d mod T of the
+/// input stands in, and the rest; log2 T rotations by (p + 1)·2^e bring the copies together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Linear {
+    window: Window,
+    input: Layout,
+    output: Layout,
+    options: Options,
+    landing: Landing,
+    /// Rotations from each input vector to each output vector.
+    steps: Vec<Vec<Vec<usize>>>,
+    schedule: Schedule,
+}
+
+/// The most table lookups a layer may ask for when it is derived from choices.
+const MAX_WORK: usize = 1 << 28;
+
+impl Linear {
+    /// The layer `window` from `input` to `output`.
+    ///
+    /// The period of `output` says which of the results is meant: with a fold, the period `fold` repeats the
+    /// results everywhere; a period of all slots leaves partial sums in between. Without a fold, the period is a
+    /// multiple of that of the input.
+    ///
+    /// # Errors
+    /// [`CircuitError::Layout`] when shapes, periods and options do not fit together.
+    pub fn new(
+        window: Window,
+        input: &Layout,
+        output: &Layout,
+        options: Options,
+    ) -> Result<Self, CircuitError> {
+        let bad = |why: &'static str| CircuitError::Layout { why };
+        let (slots, p, Options { fold, spread, baby }) = (input.slots(), input.period(), options);
+        if input.shape() != window.input || output.shape() != window.output || output.slots() != slots {
+            return Err(bad("the layouts are not those of the layer's tensors"));
+        }
+        if !fold.is_power_of_two() || fold > p || !spread.is_power_of_two() || spread > fold || baby == 0 {
+            return Err(bad("fold and spread must be powers of two, the fold at most the input's period"));
+        }
+        if window.pairs() > MAX_WORK {
+            return Err(bad("a layer with too many weights"));
+        }
+        let within =
+            |limit: usize, modulo: usize| output.positions().iter().all(|&(_, slot)| slot % modulo < limit);
+        let landing = match (fold == p, output.period()) {
+            _ if spread > 1 => {
+                let fits = output.period() == slots && within(fold, slots) && spread * (p + 1) <= slots;
+                fits.then_some(Landing::Spread).ok_or(bad("too few copies for the spread"))?
+            }
+            (true, period) if period >= p => Landing::Placed,
+            (false, period) if period == fold => Landing::Repeated,
+            (false, period) if period == slots && within(fold, p) => Landing::Blocks,
+            _ => return Err(bad("the output's period fits neither fold nor input")),
+        };
+        let mut folds: Vec<usize> = powers(spread).map(|t| t * (p + 1)).collect();
+        folds.extend(powers(p / fold).map(|t| t * fold));
+        let steps = rotations(&window, input, output, fold, spread)?;
+        let schedule = Schedule::new(input.vectors(), &steps, baby, folds);
+        Ok(Self { window, input: input.clone(), output: output.clone(), options, landing, steps, schedule })
+    }
+
+    /// The schedule with other baby steps.
+    pub fn schedule_with(&self, baby: usize) -> Schedule {
+        Schedule::new(self.input.vectors(), &self.steps, baby, self.schedule.folds.clone())
+    }
+
+    /// Where the results are.
+    pub fn output(&self) -> &Layout {
+        &self.output
+    }
+
+    /// Where the input is.
+    pub fn input(&self) -> &Layout {
+        &self.input
+    }
+
+    /// As a matrix.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// As chosen.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// The rotations.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Whether slots that hold no result are zero.
+    pub fn is_clean(&self) -> bool {
+        matches!(self.landing, Landing::Placed | Landing::Repeated)
+    }
+
+    /// Plaintexts: one per diagonal, and a bias per output vector.
+    pub fn plain_count(&self) -> usize {
+        self.schedule.plains() + self.output.vectors()
+    }
+
+    /// The most diagonals that one result sums over, partial sums included: each adds its rounding.
+    pub fn terms(&self) -> usize {
+        let diagonals =
+            |groups: &Vec<crate::schedule::Group>| groups.iter().map(|g| g.terms.len()).sum::<usize>();
+        let most = self.schedule.outputs.iter().map(diagonals).max().unwrap_or(0);
+        (most << self.schedule.folds.len()).min(self.window.fan_in().next_power_of_two() * 2)
+    }
+
+    /// The plaintexts in order of use: diagonals, then biases (at the scale of the result). `weight` and `bias` (per
+    /// output channel) are multiplied by `weight_factor` and `bias_factor`.
+    pub fn plains(
+        &self,
+        weight: impl Fn(Tap) -> f32,
+        weight_factor: f64,
+        bias: impl Fn([usize; 3]) -> f64,
+    ) -> Vec<Plain> {
+        let slots = self.input.slots();
+        let mut vectors: Vec<Vec<f32>> = vec![vec![0.0; slots]; self.schedule.plains()];
+        self.for_each_product(|index, slot, tap| {
+            if let Some(w) = vectors.get_mut(index).and_then(|v| v.get_mut(slot)) {
+                *w = weight(tap);
+            }
+        });
+        let factor = weight_factor / self.window.cells() as f64;
+        let mut plains: Vec<Plain> =
+            vectors.into_iter().map(|values| Plain::Weights { values, factor }).collect();
+        let mut biases = vec![vec![0.0; slots]; self.output.vectors()];
+        let [_, h, w] = self.window.output;
+        for (element, (v, slot)) in self.output.positions().into_iter().enumerate() {
+            let value = bias([element / (h * w), element / w % h, element % w]);
+            if let Some(vector) = biases.get_mut(v) {
+                vector.iter_mut().skip(slot).step_by(self.output.period()).for_each(|b| *b = value);
+            }
+        }
+        plains.extend(biases.into_iter().map(Plain::Slots));
+        plains
+    }
+
+    /// Calls `f` with plaintext, slot and weight of every product.
+    fn for_each_product(&self, mut f: impl FnMut(usize, usize, Tap)) {
+        let (Some(ins), Some(outs)) = (self.input.places(), self.output.places()) else { return };
+        let (s, p) = (self.input.slots(), self.input.period());
+        let Options { fold, spread, .. } = self.options;
+        let index = self.plain_index();
+        let (channels, rows, columns) =
+            (self.window.channels(), self.window.cells_of(0), self.window.cells_of(1));
+        for &c in &channels {
+            for &y in &rows {
+                for &x in &columns {
+                    let tap = self.window.tap(c, y, x);
+                    let (u, from) = split(&ins, c.input, y.input, x.input);
+                    let (v, to) = split(&outs, c.output, y.output, x.output);
+                    let d = (from + s - to) % fold;
+                    let (copy, step) = (d % spread, d - d % spread);
+                    let Some(&(at, giant)) = index.get(&(v, u, step)) else { continue };
+                    let inner = (from + s - d) % p;
+                    let (first, distance) = match self.landing {
+                        Landing::Placed => (to, self.output.period()),
+                        Landing::Repeated => (inner, p),
+                        Landing::Blocks => (to - to % p + inner, s),
+                        Landing::Spread => (inner + copy * (p + 1), s),
+                    };
+                    let mut k = first;
+                    while k < first + s {
+                        f(at, (k + giant) % s, tap);
+                        k += distance;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Plaintext and giant step of a rotation from an input vector to an output vector.
+    fn plain_index(&self) -> std::collections::HashMap<(usize, usize, usize), (usize, usize)> {
+        let mut index = std::collections::HashMap::new();
+        let mut next = 0;
+        for (v, groups) in self.schedule.outputs.iter().enumerate() {
+            for g in groups {
+                for &(u, i) in &g.terms {
+                    let baby = self.schedule.babies.get(u).and_then(|b| b.get(i)).copied().unwrap_or(0);
+                    index.insert((v, u, g.giant + baby), (next, g.giant));
+                    next += 1;
+                }
+            }
+        }
+        index
+    }
+
+    /// Runs it: rescaled, at scale `target`.
+    pub fn run<S: Slots>(
+        &self,
+        s: &mut S,
+        xs: &[S::Ct],
+        plains: &mut Plains<'_, S::Pt>,
+        target: Scale,
+    ) -> Result<Vec<S::Ct>, S::Error> {
+        let xs: Vec<&S::Ct> = xs.iter().collect();
+        let diagonals = plains.take_many(self.schedule.plains())?;
+        let mut ys = s.linear(&xs, &self.schedule, &diagonals, target)?;
+        for y in &mut ys {
+            s.add_plain_assign(y, plains.take()?)?;
+        }
+        Ok(ys)
+    }
+}
+
+/// 1, 2, 4, … below `n`.
+fn powers(n: usize) -> impl Iterator<Item = usize> {
+    (0..n.ilog2()).map(|e| 1 << e)
+}
+
+fn split(places: &Places, c: usize, y: usize, x: usize) -> (usize, usize) {
+    let at: u64 = places.axes.iter().zip([c, y, x]).filter_map(|(axis, i)| axis.get(i)).sum();
+    ((at / places.slots()) as usize, (at % places.slots()) as usize)
+}
+
+/// Which rotations take input vector u to output vector v: `[v][u]`, ascending, multiples of `spread`.
+///
+/// Channels, rows and columns combine freely and addresses are sums over them, so the differences are a sumset.
+fn rotations(
+    window: &Window,
+    input: &Layout,
+    output: &Layout,
+    fold: usize,
+    spread: usize,
+) -> Result<Vec<Vec<Vec<usize>>>, CircuitError> {
+    let bad = |why: &'static str| CircuitError::Layout { why };
+    let (Some(ins), Some(outs)) = (input.places(), output.places()) else {
+        return Err(bad("an index has more digits than its axis"));
+    };
+    let s = input.slots();
+    let difference = |a: u64, b: u64| (a as usize % s + s - b as usize % s) % fold;
+    let of_axis = |axis: usize, pairs: Vec<Pair>| {
+        let mut set = vec![false; fold];
+        for p in pairs {
+            if let (Some(&a), Some(&b)) = (ins.axes[axis].get(p.input), outs.axes[axis].get(p.output))
+                && let Some(d) = set.get_mut(difference(a, b))
+            {
+                *d = true;
+            }
+        }
+        members(&set)
+    };
+    let (rows, columns) = (of_axis(1, window.cells_of(0)), of_axis(2, window.cells_of(1)));
+    if rows.len().saturating_mul(columns.len()) > MAX_WORK {
+        return Err(bad("a layer with too many diagonals"));
+    }
+    let mut position = vec![false; fold];
+    for r in &rows {
+        for c in &columns {
+            if let Some(d) = position.get_mut((r + c) % fold) {
+                *d = true;
+            }
+        }
+    }
+    let position = members(&position);
+    let (us, vs) = (input.vectors(), output.vectors());
+    let mut channel = vec![vec![Vec::new(); us]; vs];
+    for p in window.channels() {
+        if let (Some(&a), Some(&b)) = (ins.axes[0].get(p.input), outs.axes[0].get(p.output)) {
+            let cell = channel.get_mut(b as usize / s).and_then(|row| row.get_mut(a as usize / s));
+            if let Some(cell) = cell {
+                cell.push(difference(a, b));
+            }
+        }
+    }
+    let mut work = 0usize;
+    let mut all = Vec::with_capacity(vs);
+    for row in &mut channel {
+        let mut of_output = Vec::with_capacity(us);
+        for cell in row {
+            cell.sort_unstable();
+            cell.dedup();
+            let mut set = vec![false; fold / spread];
+            let mut missing = set.len();
+            'full: for c in cell.iter() {
+                work += position.len();
+                if work > MAX_WORK {
+                    return Err(bad("a layer with too many diagonals"));
+                }
+                for d in &position {
+                    if let Some(d) = set.get_mut((c + d) % fold / spread).filter(|d| !**d) {
+                        *d = true;
+                        missing -= 1;
+                        if missing == 0 {
+                            break 'full;
+                        }
+                    }
+                }
+            }
+            of_output.push(members(&set).into_iter().map(|d| d * spread).collect());
+        }
+        all.push(of_output);
+    }
+    Ok(all)
+}
+
+fn members(set: &[bool]) -> Vec<usize> {
+    set.iter().enumerate().filter_map(|(d, &there)| there.then_some(d)).collect()
+}

@@ -1,0 +1,105 @@
+//! What a planner of `leveled` may choose, in canonical bytes.
+
+use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_he::ParamsLiteral;
+use oblivia_pack::Layout;
+use oblivia_pack::circuit::Options;
+
+/// How the client lays out its input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum InputForm {
+    /// One vector per tap of the first convolution.
+    Taps,
+    /// By a layout.
+    Packed(Layout),
+    /// Its columns, one channel per tap of the first convolution, by a layout.
+    Columns(Layout),
+}
+
+/// What is chosen for one linear layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct LayerChoice {
+    /// log2 of the scale of its result; a layer whose result joins another value takes that one's.
+    pub(super) log_scale: u32,
+    /// Its input is first copied to this distance.
+    pub(super) copies: Option<usize>,
+    /// Where its results go.
+    pub(super) output: Layout,
+    /// Fold, spread, baby steps.
+    pub(super) options: Options,
+}
+
+/// Everything that is chosen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct LeveledChoices {
+    pub(super) params: ParamsLiteral,
+    pub(super) input_log_scale: u32,
+    pub(super) input: InputForm,
+    /// Of the linear layers in order; with [`InputForm::Taps`] the first one has but its scale.
+    pub(super) layers: Vec<LayerChoice>,
+}
+
+/// The most linear layers of a plan.
+const MAX_LAYERS: usize = 64;
+
+impl Encode for LeveledChoices {
+    fn encode(&self, w: &mut Writer) {
+        self.params.encode(w);
+        w.u32(self.input_log_scale);
+        match &self.input {
+            InputForm::Taps => w.u8(0),
+            InputForm::Packed(layout) => {
+                w.u8(1);
+                layout.encode(w);
+            }
+            InputForm::Columns(layout) => {
+                w.u8(2);
+                layout.encode(w);
+            }
+        }
+        w.count(self.layers.len());
+        for l in &self.layers {
+            w.u32(l.log_scale);
+            w.count(l.copies.unwrap_or(0));
+            l.output.encode(w);
+            w.count(l.options.fold);
+            w.count(l.options.spread);
+            w.count(l.options.baby);
+        }
+    }
+}
+
+impl Decode for LeveledChoices {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let params = ParamsLiteral::decode(r)?;
+        let log = |r: &mut Reader<'_>| {
+            let v = r.u32("log scale")?;
+            r.require((20..=60).contains(&v), "log scale")?;
+            Ok(v)
+        };
+        let steps = |r: &mut Reader<'_>, least: usize| {
+            let v = r.u32("number of slots")? as usize;
+            r.require((least..=1 << 17).contains(&v), "number of slots")?;
+            Ok(v)
+        };
+        let input_log_scale = log(r)?;
+        let form = r.u8("input form")?;
+        r.require(form <= 2, "input form")?;
+        let input = match form {
+            0 => InputForm::Taps,
+            1 => InputForm::Packed(Layout::decode(r)?),
+            _ => InputForm::Columns(Layout::decode(r)?),
+        };
+        let count = r.count(MAX_LAYERS, 40, "layers")?;
+        let layer = |r: &mut Reader<'_>| {
+            Ok(LayerChoice {
+                log_scale: log(r)?,
+                copies: Some(steps(r, 0)?).filter(|&c| c > 0),
+                output: Layout::decode(r)?,
+                options: Options { fold: steps(r, 1)?, spread: steps(r, 1)?, baby: steps(r, 1)? },
+            })
+        };
+        let layers = (0..count).map(|_| layer(r)).collect::<Result<_, DecodeError>>()?;
+        Ok(Self { params, input_log_scale, input, layers })
+    }
+}

@@ -1,0 +1,62 @@
+//! Modulus chains for a network: one prime per multiplicative level, sized for what is divided there.
+
+use super::network::{Kind, Network};
+use super::program::depths;
+use oblivia_he::{Moduli, ParamsLiteral, RingKind, security};
+
+/// Bits of the primes of a chain, and the scales that go with them (cookbook §3, §7: a plaintext's rounding and a
+/// rescale's balance when linear layers drop about 7 bits less than squares).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ChainBits {
+    pub(super) literal: ParamsLiteral,
+    /// Of the input and the output.
+    pub(super) outer_log_scale: u32,
+    /// Of results inside.
+    pub(super) inner_log_scale: u32,
+}
+
+/// Dropped behind a linear layer, at dimension 8192 and no extra precision.
+const LINEAR_BITS: u32 = 26;
+/// Dropped behind a square.
+const SQUARE_BITS: u32 = 33;
+/// The prime that stays.
+const LAST_BITS: u32 = 34;
+/// What the special modulus exceeds the largest digit by.
+const SPECIAL_MARGIN_BITS: u32 = 5;
+
+/// The chain of a network at dimension 2^`log_n` with `extra` bits of precision; `None` if it is over the security
+/// table or primes do not exist in that size.
+pub(super) fn chain_bits(network: &Network, log_n: u32, extra: u32) -> Option<ChainBits> {
+    // Errors of a rescale grow with the dimension.
+    let extra = extra + log_n.saturating_sub(13);
+    let depths = depths(network);
+    let depth = depths.last().copied()?;
+    let mut q = vec![LINEAR_BITS + extra; depth + 1];
+    q[0] = LAST_BITS + extra;
+    for layer in &network.layers {
+        if matches!(layer.kind, Kind::Square) {
+            // A value of depth d has depth + 1 − d live primes; the last of them is dropped.
+            let at = depth - depths.get(layer.from).copied().unwrap_or(0);
+            q[at] = SQUARE_BITS + extra;
+        }
+    }
+    let limit = f64::from(security::max_log_qp(1 << log_n).ok()?);
+    // One special prime for short chains; more for long ones, where digits cost transforms.
+    let alpha = if q.len() <= 7 { 1 } else { q.len().div_ceil(6) };
+    let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max()?;
+    let special = (largest + SPECIAL_MARGIN_BITS).div_ceil(alpha as u32);
+    let p = vec![special; alpha];
+    let total: u32 = q.iter().chain(&p).sum();
+    let fits = f64::from(total) <= limit && special <= 50 && SQUARE_BITS + extra <= 48;
+    fits.then_some(ChainBits {
+        literal: ParamsLiteral {
+            kind: RingKind::ConjugateInvariant,
+            log_n,
+            q: Moduli::Bits(q),
+            p: Moduli::Bits(p),
+            alpha,
+        },
+        outer_log_scale: SQUARE_BITS - 1 + extra,
+        inner_log_scale: SQUARE_BITS + extra,
+    })
+}

@@ -1,0 +1,358 @@
+//! Finds plans: the named ones for networks of the CryptoNets shape, and for any network the cheapest it comes across.
+
+use super::choices::{InputForm, LayerChoice, LeveledChoices};
+use super::layouts;
+use super::network::{Kind, LinearLayer, Network};
+use super::parameters::{ChainBits, chain_bits};
+use super::plan::{Derived, derive_from};
+use super::program::depths;
+use super::units::Units;
+use oblivia_he::Moduli;
+use oblivia_nn::PublicModel;
+use oblivia_pack::circuit::{Linear, Options, Window};
+use oblivia_pack::{Axis, CircuitError, Layout};
+use oblivia_protocol::Error;
+
+/// Names of plans; the first is the default.
+pub(super) const PLANS: [&str; 3] = ["planned", "packed", "diagonal"];
+
+/// The plan called `name`, or the best.
+pub(super) fn choose(
+    model: &PublicModel,
+    network: &Network,
+    name: Option<&str>,
+) -> Result<(&'static str, LeveledChoices), Error> {
+    match name {
+        None | Some("planned") => Ok(("planned", planned(network)?)),
+        Some("packed") => {
+            Ok(("packed", named(network, 13, packed).map_err(|why| unfit(model, "packed", why))?))
+        }
+        Some("diagonal") => {
+            Ok(("diagonal", named(network, 13, diagonal).map_err(|why| unfit(model, "diagonal", why))?))
+        }
+        Some(other) => {
+            let have = PLANS.join(", ");
+            Err(Error::Input(format!("system `leveled` has no plan `{other}`; it has: {have}")))
+        }
+    }
+}
+
+fn unfit(model: &PublicModel, name: &str, why: String) -> Error {
+    Error::Refused { why: format!("`{}` has no plan `{name}`: {why}", model.name) }
+}
+
+/// Where everything goes: the input, and per linear layer the distance of copies made first, the results and options.
+type Chosen = (InputForm, Vec<(Option<usize>, Layout, Options)>);
+
+/// A plan for convolution – square – dense – square – dense, or why there is none.
+fn named(
+    network: &Network,
+    log_n: u32,
+    make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>,
+) -> Result<LeveledChoices, String> {
+    let shape = || "it is for convolution – square – dense – square – dense".to_owned();
+    let kinds: Vec<&Kind> = network.layers.iter().map(|l| &l.kind).collect();
+    let [Kind::Linear(a), Kind::Square, Kind::Linear(b), Kind::Square, Kind::Linear(c)] = kinds[..] else {
+        return Err(shape());
+    };
+    if a.conv.is_none() || network.layers.iter().enumerate().any(|(k, l)| l.from != k) {
+        return Err(shape());
+    }
+    let bits = chain_bits(network, log_n, 0).ok_or("no parameters fit the security table")?;
+    let (input, layers) = make([a, b, c], 1 << log_n).map_err(|e| e.to_string())?;
+    Ok(choices(&bits, input, layers))
+}
+
+/// The plan `diagonal` at dimension 2^`log_n`.
+#[cfg(test)]
+pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoices, String> {
+    named(network, log_n, diagonal)
+}
+
+fn choices(
+    bits: &ChainBits,
+    input: InputForm,
+    layers: Vec<(Option<usize>, Layout, Options)>,
+) -> LeveledChoices {
+    let last = layers.len().saturating_sub(1);
+    let layer = |(i, (copies, output, options)): (usize, (Option<usize>, Layout, Options))| LayerChoice {
+        log_scale: if i == last { bits.outer_log_scale } else { bits.inner_log_scale },
+        copies,
+        output,
+        options,
+    };
+    LeveledChoices {
+        params: bits.literal.clone(),
+        input_log_scale: bits.outer_log_scale,
+        input,
+        layers: layers.into_iter().enumerate().map(layer).collect(),
+    }
+}
+
+/// Taps in, copies of the activations, hybrid diagonals by baby and giant steps.
+fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitError> {
+    let none = Options { fold: slots, spread: 1, baby: 1 };
+    let [m, h, w] = a.window.output;
+    let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
+    let maps = Layout::new(a.window.output, slots, 1, axes, slots)?;
+    let block = maps.extent();
+    let (rows, copies) = (b.window.output[0].next_power_of_two(), slots / block);
+    let each = rows.div_ceil(copies);
+    let axes = [Axis::new(0, &[(each, 1), (copies, block)]), Axis::default(), Axis::default()];
+    let hidden = Layout::new(b.window.output, slots, 1, axes, slots)?;
+    let logits = Layout::features(c.window.output[0], slots, 1, block)?;
+    let copied = maps.with_period(block)?;
+    let fewest = |window: &Window, from: &Layout, to: &Layout, fold: usize| {
+        let try_one = |baby| Linear::new(window.clone(), from, to, Options { fold, spread: 1, baby });
+        (1..=64usize)
+            .filter_map(|b| Some((try_one(b).ok()?.schedule().rotations(), b)))
+            .min_by_key(|((i, j), b)| (i + j, *b))
+            .map_or(1, |(_, b)| b)
+    };
+    let b1 = Options { fold: each, spread: 1, baby: fewest(&b.window, &copied, &hidden, each) };
+    let b2 = Options { fold: block, spread: 1, baby: fewest(&c.window, &hidden, &logits, block) };
+    Ok((InputForm::Taps, vec![(None, maps, none), (Some(block), hidden, b1), (None, logits, b2)]))
+}
+
+/// One vector of stride phases in; the last layer in one product, spread over copies.
+fn packed([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitError> {
+    let misfit = CircuitError::Layout { why: "its first layer has no packed input" };
+    let image = layouts::inputs(a.window.input, &a.window, slots).into_iter().next().ok_or(misfit)?;
+    let p = image.period();
+    let misfit = CircuitError::Layout { why: "its maps do not each fit a copy of the input" };
+    let maps = layouts::outputs(&image, &a.window).into_iter().find(|(l, f)| *f < p && l.period() == slots);
+    let (maps, fold) = maps.ok_or(misfit)?;
+    let conv = Options { fold, spread: 1, baby: slots };
+    let rows = b.window.output[0].next_power_of_two();
+    let hidden = Layout::features(b.window.output[0], slots, 1, rows)?;
+    let first = Options { fold: rows, spread: 1, baby: (rows / 8).max(1) };
+    let outs = c.window.output[0].next_power_of_two();
+    let logits = Layout::features(c.window.output[0], slots, 1, slots)?;
+    let second = Options { fold: outs, spread: outs, baby: slots };
+    Ok((InputForm::Packed(image), vec![(None, maps, conv), (None, hidden, first), (None, logits, second)]))
+}
+
+/// Layouts in use, what they cost so far, and how they came about.
+#[derive(Clone)]
+struct State {
+    /// Layout of every value still needed, and whether other slots are zero; `None` for taps.
+    places: Vec<Option<(Layout, bool)>>,
+    nanoseconds: f64,
+    input: InputForm,
+    layers: Vec<(Option<usize>, Layout, Options)>,
+}
+
+/// States kept after each layer: those with the cheapest histories for distinct layouts of the values in use.
+const BEAM: usize = 12;
+
+/// Dynamic programming over layers and layouts. Levels follow from the network, scales from the parameters; the
+/// smallest dimension that holds the values and the error wanted comes first, and larger ones are tried while they are cheaper.
+fn planned(network: &Network) -> Result<LeveledChoices, Error> {
+    let mut refusal = None;
+    let mut best: Option<(f64, LeveledChoices)> = None;
+    for log_n in 13..=15 {
+        let Some(bits) = chain_bits(network, log_n, 0) else { continue };
+        for state in finish(network, &bits) {
+            match settle(network, log_n, &state) {
+                Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < *ns) => {
+                    best = Some((state.nanoseconds, c));
+                    break;
+                }
+                Ok(_) => break,
+                Err(e) => refusal = Some(e),
+            }
+        }
+        if best.is_some() {
+            break;
+        }
+    }
+    match (best, refusal) {
+        (Some((_, c)), _) => Ok(c),
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(Error::Refused {
+            why: format!(
+                "no parameters up to dimension 32768 are deep and large enough for this network ({} levels)",
+                depths(network).last().copied().unwrap_or(0) + 1
+            ),
+        }),
+    }
+}
+
+/// Error wanted, relative to the bound of the outputs.
+const WANTED: f64 = 1.0 / 256.0;
+
+/// The choices of a state with as many bits of precision as the error wanted takes and the security table allows.
+fn settle(network: &Network, log_n: u32, state: &State) -> Result<LeveledChoices, Error> {
+    let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
+    let mut last: Result<(f64, LeveledChoices), Error> =
+        Err(Error::Refused { why: "no parameters fit the security table".into() });
+    for extra in 0..16 {
+        let Some(bits) = chain_bits(network, log_n, extra) else { break };
+        let c = choices(&bits, state.input.clone(), state.layers.clone());
+        match derive_from(network.clone(), &c) {
+            Ok(Derived { error, .. }) if error <= most * WANTED => return Ok(c),
+            Ok(Derived { error, .. }) => {
+                if last.as_ref().map_or(true, |(e, _)| error < *e) {
+                    last = Ok((error, c));
+                }
+            }
+            Err(e) => last = last.or(Err(e)),
+        }
+    }
+    last.map(|(_, c)| c)
+}
+
+/// States behind the last layer, cheapest first, that answer with outputs alone in one vector.
+fn finish(network: &Network, bits: &ChainBits) -> Vec<State> {
+    let slots = 1usize << bits.literal.log_n;
+    let (levels, alpha, special) = match (&bits.literal.q, &bits.literal.p) {
+        (Moduli::Bits(q), Moduli::Bits(p)) => (q.len(), bits.literal.alpha, p.len()),
+        _ => return Vec::new(),
+    };
+    let depths = depths(network);
+    let mut states = starts(network, slots);
+    for (k, layer) in network.layers.iter().enumerate() {
+        let level = levels - depths.get(layer.from).copied().unwrap_or(0);
+        let units = Units::at(bits.literal.log_n, level, alpha, special);
+        let mut next: Vec<State> = Vec::new();
+        for state in &states {
+            let place = state.places.get(layer.from).cloned().flatten();
+            match (&layer.kind, place) {
+                (Kind::Linear(l), Some(place)) => extend(state, l, &place, &units, &mut next),
+                (Kind::Linear(l), None) => next.extend(from_taps(state, l, slots, &units)),
+                (Kind::Square, Some((layout, clean))) => {
+                    let mut s = state.clone();
+                    s.nanoseconds += layout.vectors() as f64 * units.square();
+                    s.places.push(Some((layout, clean)));
+                    next.push(s);
+                }
+                (Kind::Add(other), Some((layout, clean))) => {
+                    let Some(Some((o, c))) = state.places.get(*other) else { continue };
+                    if *o == layout {
+                        let mut s = state.clone();
+                        let clean = clean && *c;
+                        s.places.push(Some((layout, clean)));
+                        next.push(s);
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        // Values nobody reads any more do not tell states apart.
+        let needed = |v: usize| {
+            v == k + 1
+                || network
+                    .layers
+                    .iter()
+                    .skip(k + 1)
+                    .any(|l| l.from == v || matches!(l.kind, Kind::Add(other) if other == v))
+        };
+        for s in &mut next {
+            for (v, place) in s.places.iter_mut().enumerate() {
+                if !needed(v) {
+                    *place = None;
+                }
+            }
+        }
+        next.sort_by(|a, b| a.nanoseconds.total_cmp(&b.nanoseconds));
+        let mut kept: Vec<State> = Vec::new();
+        for s in next {
+            if kept.len() < BEAM && kept.iter().all(|k| k.places != s.places) {
+                kept.push(s);
+            }
+        }
+        states = kept;
+    }
+    let last = network.layers.len();
+    states.retain(
+        |s| matches!(s.places.get(last), Some(Some((layout, clean))) if *clean && layout.vectors() == 1),
+    );
+    states
+}
+
+fn starts(network: &Network, slots: usize) -> Vec<State> {
+    let first = network.layers.iter().find_map(|l| match (&l.kind, l.from) {
+        (Kind::Linear(linear), 0) => Some(linear),
+        _ => None,
+    });
+    let Some(first) = first else { return Vec::new() };
+    let state = |input: InputForm, place: Option<Layout>| State {
+        places: vec![place.map(|l| (l, true))],
+        nanoseconds: 0.0,
+        input,
+        layers: Vec::new(),
+    };
+    let packed = layouts::inputs(network.input, &first.window, slots);
+    let mut states: Vec<State> =
+        packed.into_iter().map(|l| state(InputForm::Packed(l.clone()), Some(l))).collect();
+    let readers = network.layers.iter().filter(|l| l.from == 0).count();
+    if first.conv.as_ref().is_some_and(|c| c.groups == 1) && readers == 1 {
+        states.push(state(InputForm::Taps, None));
+        let columns = first.window.columns().and_then(|c| layouts::columns(c.input, slots));
+        states.extend(columns.map(|l| state(InputForm::Columns(l.clone()), Some(l))));
+    }
+    states
+}
+
+/// The first convolution from its taps.
+fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Option<State> {
+    let [m, h, w] = l.window.output;
+    let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
+    let layout = Layout::new(l.window.output, slots, 1, axes, slots).ok()?;
+    let mut s = state.clone();
+    s.nanoseconds += units.taps(l.window.fan_in(), m);
+    s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1 }));
+    s.places.push(Some((layout, true)));
+    Some(s)
+}
+
+/// All ways to run a linear layer.
+fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units, next: &mut Vec<State>) {
+    let (layout, clean) = place;
+    let slots = layout.slots();
+    let window = match (&state.input, state.layers.is_empty()) {
+        (InputForm::Columns(_), true) => match l.window.columns() {
+            Some(columns) => columns,
+            None => return,
+        },
+        _ => l.window.clone(),
+    };
+    let mut inputs = vec![(None, layout.clone())];
+    let extent = layout.extent();
+    if *clean
+        && layout.vectors() == 1
+        && layout.period() == slots
+        && extent < slots
+        && !state.layers.is_empty()
+    {
+        inputs.extend(layout.with_period(extent).ok().map(|l| (Some(extent), l)));
+    }
+    for (copies, input) in inputs {
+        let copying = copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * units.rotation());
+        for (output, fold) in layouts::outputs(&input, &window) {
+            let first = Options { fold, spread: 1, baby: 1 };
+            let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
+            let cost = |baby: usize| (units.linear(&circuit.schedule_with(baby)), baby);
+            let babies = (0..=slots.ilog2()).map(|e| 1usize << e).chain(pitches(&input));
+            let Some((own, baby)) = babies.map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) else {
+                continue;
+            };
+            let mut s = state.clone();
+            s.nanoseconds += copying + own;
+            s.layers.push((copies, output.clone(), Options { baby, ..first }));
+            s.places.push(Some((output, circuit.is_clean())));
+            next.push(s);
+        }
+    }
+}
+
+/// Baby steps that are no power of two: strides of channels and their multiples.
+fn pitches(input: &Layout) -> impl Iterator<Item = usize> + use<> {
+    let slots = input.slots();
+    let strides: Vec<usize> =
+        input.axes().iter().flat_map(|a| &a.digits).map(|d| d.stride as usize).collect();
+    strides
+        .into_iter()
+        .filter(move |s| *s > 1 && *s < slots && !s.is_power_of_two())
+        .flat_map(move |s| (0..8).map(move |e| s << e).take_while(move |b| *b < slots))
+}
