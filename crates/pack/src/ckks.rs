@@ -94,21 +94,37 @@ impl<'a> CkksSlots<'a> {
         groups: &[Group],
         plains: &[&CkksPlain],
     ) -> Result<ExtendedCiphertext, CkksError> {
-        let mut starts = Vec::with_capacity(groups.len());
-        let mut start = 0;
+        let mut rest = plains;
+        let mut jobs = Vec::with_capacity(groups.len());
         for g in groups {
-            starts.push(start);
-            start += g.terms.len();
+            let (own, more) = rest.split_at_checked(g.terms.len()).unwrap_or((rest, &[]));
+            rest = more;
+            jobs.push((g, own));
         }
-        let one = |(g, start): (&Group, usize)| {
-            let used = plains.get(start..start + g.terms.len()).unwrap_or_default();
-            let used =
-                used.par_iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, CkksError>>()?;
-            let ps: Vec<&Plaintext> = used.iter().map(Cow::as_ref).collect();
-            let xs: Vec<&ExtendedCiphertext> =
-                g.terms.iter().filter_map(|&(u, i)| babies.get(u).and_then(|b| b.get(i))).collect();
-            let inner = self.evaluator.dot_plain_extended(&xs, &ps)?;
-            Ok::<_, CkksError>(self.evaluator.rotate_giant(&inner, g.giant)?)
+        // As many groups at once as keep what is encoded on the fly small.
+        let deferred = plains.iter().any(|p| matches!(p, CkksPlain::Deferred(..)));
+        let at_once = if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).max(1) };
+        let several = |jobs: &[(&Group, &[&CkksPlain])]| {
+            let vectors = jobs
+                .iter()
+                .map(|(_, ps)| ps.par_iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, _>>())
+                .collect::<Result<Vec<_>, CkksError>>()?;
+            let ps: Vec<Vec<&Plaintext>> =
+                vectors.iter().map(|v| v.iter().map(Cow::as_ref).collect()).collect();
+            let baby = |&(u, i): &(usize, usize)| babies.get(u).and_then(|b| b.get(i));
+            let xs: Vec<Vec<&ExtendedCiphertext>> =
+                jobs.iter().map(|(g, _)| g.terms.iter().filter_map(baby).collect()).collect();
+            let sums: Vec<_> = xs.iter().zip(&ps).map(|(x, p)| (x.as_slice(), p.as_slice())).collect();
+            let inner = self.evaluator.dots_plain_extended(&sums)?;
+            let mut sum: Option<ExtendedCiphertext> = None;
+            for ((g, _), y) in jobs.iter().zip(inner) {
+                let y = self.evaluator.rotate_giant(&y, g.giant)?;
+                match &mut sum {
+                    None => sum = Some(y),
+                    Some(sum) => self.evaluator.add_extended_assign(sum, &y)?,
+                }
+            }
+            Ok::<_, CkksError>(sum)
         };
         let add = |x: Option<ExtendedCiphertext>, y: Option<ExtendedCiphertext>| match (x, y) {
             (Some(mut x), Some(y)) => {
@@ -117,8 +133,7 @@ impl<'a> CkksSlots<'a> {
             }
             (x, y) => Ok::<_, CkksError>(x.or(y)),
         };
-        let pairs: Vec<(&Group, usize)> = groups.iter().zip(starts).collect();
-        let sum = pairs.into_par_iter().map(|g| one(g).map(Some)).try_reduce(|| None, add)?;
+        let sum = jobs.par_chunks(at_once).map(several).try_reduce(|| None, add)?;
         Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
     }
 

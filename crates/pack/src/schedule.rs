@@ -79,6 +79,16 @@ impl Schedule {
         (babies, giants + self.outputs.len() * self.folds.len())
     }
 
+    /// All steps by which anything is rotated.
+    pub fn steps(&self) -> Vec<usize> {
+        let giants = self.outputs.iter().flatten().map(|g| g.giant);
+        let mut steps: Vec<usize> =
+            self.babies.iter().flatten().copied().chain(giants).chain(self.folds.iter().copied()).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    }
+
     /// Checks that it takes what it is given.
     pub(crate) fn check(&self, inputs: usize, plains: usize) -> Result<(), CircuitError> {
         let (what, expected, found) = match (self.babies.len() == inputs, self.plains()) {

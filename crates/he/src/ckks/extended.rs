@@ -54,6 +54,8 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
     }
 }
 
+const SUM: &str = "sum of extended plaintext products";
+
 impl Evaluator {
     fn extended(&self, a: [Pooled; 2], level: usize, scale: f64) -> ExtendedCiphertext {
         ExtendedCiphertext { a, level, scale, params: self.params.id() }
@@ -120,31 +122,48 @@ impl Evaluator {
         xs: &[&ExtendedCiphertext],
         ps: &[&Plaintext],
     ) -> Result<ExtendedCiphertext, HeError> {
-        const OP: &str = "sum of extended plaintext products";
-        let (x0, p0) = first(OP, xs, ps)?;
+        let sums = self.dots_plain_extended(&[(xs, ps)])?;
+        sums.into_iter().next().ok_or(HeError::OperandCount { op: SUM, left: 0, right: 0 })
+    }
+
+    /// Several sums as [`Evaluator::dot_plain_extended`], limb by limb, so that what they share of `xs` is read from
+    /// memory once. All of one level and one scale.
+    ///
+    /// # Errors
+    /// As [`Evaluator::dot_plain_extended`].
+    pub fn dots_plain_extended(
+        &self,
+        sums: &[(&[&ExtendedCiphertext], &[&Plaintext])],
+    ) -> Result<Vec<ExtendedCiphertext>, HeError> {
+        let Some((xs, ps)) = sums.first() else { return Ok(Vec::new()) };
+        let (x0, p0) = first(SUM, xs, ps)?;
         let l = x0.level;
-        for (x, p) in xs.iter().zip(ps) {
-            check_params(&self.params, &x.params, "ciphertext")?;
-            check_params(&self.params, &p.params, "plaintext")?;
-            same_level(OP, l, x.level)?;
-            same_scale(OP, x0.scale, x.scale)?;
-            same_scale(OP, p0.scale, p.scale)?;
-            if p.level < l || !p.is_extended() {
-                same_level(OP, l, if p.is_extended() { p.level } else { 0 })?;
+        for (xs, ps) in sums {
+            first(SUM, xs, ps)?;
+            for (x, p) in xs.iter().zip(*ps) {
+                check_params(&self.params, &x.params, "ciphertext")?;
+                check_params(&self.params, &p.params, "plaintext")?;
+                same_level(SUM, l, x.level)?;
+                same_scale(SUM, x0.scale, x.scale)?;
+                same_scale(SUM, p0.scale, p.scale)?;
+                if p.level < l || !p.is_extended() {
+                    same_level(SUM, l, if p.is_extended() { p.level } else { 0 })?;
+                }
             }
+            count(&self.counters.pt_mul, xs.len() as u64);
+            count(&self.counters.add, xs.len() as u64 - 1);
         }
-        let mut out = self.extended_pair(l);
-        let mut pairs = Vec::with_capacity(xs.len());
+        let mut outs: Vec<[Pooled; 2]> = sums.iter().map(|_| self.extended_pair(l)).collect();
+        let mut triples = Vec::new();
         for (i, m) in self.params.level_data(l).qp.moduli().enumerate() {
-            for (half, out) in out.iter_mut().enumerate() {
-                pairs.clear();
-                pairs.extend(xs.iter().zip(ps).map(|(x, p)| (x.a[half].row(i), p.row(l, i))));
-                kernel::dot_into(m, &pairs, out.row_mut(i));
+            for ((xs, ps), [out0, out1]) in sums.iter().zip(&mut outs) {
+                triples.clear();
+                triples.extend(xs.iter().zip(*ps).map(|(x, p)| (x.a[0].row(i), x.a[1].row(i), p.row(l, i))));
+                kernel::dot2_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
             }
         }
-        count(&self.counters.pt_mul, xs.len() as u64);
-        count(&self.counters.add, xs.len() as u64 - 1);
-        Ok(self.extended(out, l, x0.scale * p0.scale))
+        let scale = x0.scale * p0.scale;
+        Ok(outs.into_iter().map(|out| self.extended(out, l, scale)).collect())
     }
 
     /// x ← x + y modulo QP. Equal levels and scales.

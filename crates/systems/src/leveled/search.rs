@@ -12,6 +12,7 @@ use oblivia_nn::PublicModel;
 use oblivia_pack::circuit::{Linear, Options, Window};
 use oblivia_pack::{Axis, CircuitError, Layout};
 use oblivia_protocol::Error;
+use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
 pub(super) const PLANS: [&str; 3] = ["planned", "packed", "diagonal"];
@@ -138,8 +139,27 @@ struct State {
     /// Layout of every value still needed, and whether other slots are zero; `None` for taps.
     places: Vec<Option<(Layout, bool)>>,
     nanoseconds: f64,
+    /// Rotations that have a key.
+    keys: BTreeSet<usize>,
     input: InputForm,
     layers: Vec<(Option<usize>, Layout, Options)>,
+}
+
+impl State {
+    /// Adds what keys cost that are not there yet.
+    fn pay(&mut self, steps: impl IntoIterator<Item = usize>, units: &Units) {
+        for step in steps {
+            if step != 0 && self.keys.insert(step) {
+                self.nanoseconds += units.key();
+            }
+        }
+    }
+}
+
+/// Rotations that make copies.
+fn doublings(copies: Option<usize>, slots: usize) -> Vec<usize> {
+    let Some(period) = copies else { return Vec::new() };
+    (0..(slots / period).ilog2()).map(|e| slots - (period << e)).collect()
 }
 
 /// States kept after each layer: those with the cheapest histories for distinct layouts of the values in use.
@@ -279,6 +299,7 @@ fn starts(network: &Network, slots: usize) -> Vec<State> {
     let state = |input: InputForm, place: Option<Layout>| State {
         places: vec![place.map(|l| (l, true))],
         nanoseconds: 0.0,
+        keys: BTreeSet::new(),
         input,
         layers: Vec::new(),
     };
@@ -300,7 +321,8 @@ fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Opt
     let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
     let layout = Layout::new(l.window.output, slots, 1, axes, slots).ok()?;
     let mut s = state.clone();
-    s.nanoseconds += units.taps(l.window.fan_in(), m);
+    s.nanoseconds += units.taps(l.window.fan_in(), m) + (l.window.fan_in() - 1) as f64 * units.input();
+    s.pay((1..m).map(|m| (slots - m * h * w % slots) % slots), units);
     s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1 }));
     s.places.push(Some((layout, true)));
     Some(s)
@@ -317,6 +339,7 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
         },
         _ => l.window.clone(),
     };
+    let layer_is_first = state.layers.is_empty();
     let mut inputs = vec![(None, layout.clone())];
     let extent = layout.extent();
     if *clean
@@ -339,6 +362,11 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
             };
             let mut s = state.clone();
             s.nanoseconds += copying + own;
+            if layer_is_first {
+                s.nanoseconds += (input.vectors() - 1) as f64 * units.input();
+            }
+            s.pay(doublings(copies, slots), units);
+            s.pay(circuit.schedule_with(baby).steps(), units);
             s.layers.push((copies, output.clone(), Options { baby, ..first }));
             s.places.push(Some((output, circuit.is_clean())));
             next.push(s);
