@@ -69,7 +69,7 @@ fn a_server_keeps_its_fingerprint_over_restarts() {
     let ended = Running::start(again.arg("--model").arg(model())).end().well();
     assert!(ended.out.contains(&first), "{ended:#?}");
     for words in
-        ["listening 127.0.0.1:", "oblivia predict", "--pin", "mnist-cryptonets with leveled: plan diagonal"]
+        ["listening 127.0.0.1:", "oblivia predict", "--pin", "mnist-cryptonets with leveled: plan planned"]
     {
         assert!(ended.out.contains(words), "{words:?} is not in {ended:#?}");
     }

@@ -19,7 +19,7 @@ fn inspect_shows_graph_shapes_cost_and_every_systems_answer() {
         "[5×13×13]  21,125",
         "138.5311",
         "total: 106,625 multiply-accumulates (MACs), 85,740 parameters",
-        "leveled   yes\n          - plan diagonal",
+        "leveled   yes\n          - plan planned",
         "clear     yes\n          - plan float",
     ] {
         assert!(ended.out.contains(words), "{words:?} is not in {}", ended.out);
@@ -66,7 +66,7 @@ fn plan_as_json_is_what_a_session_will_cost() {
     let plan = &json["plan"];
     assert_eq!(
         plan["choices"],
-        serde_json::json!({"system": "leveled", "mode": "approximate", "plan": "diagonal"})
+        serde_json::json!({"system": "leveled", "mode": "approximate", "plan": "planned"})
     );
     assert_eq!(plan["security_bits"], 128);
     for field in ["up_bytes", "down_bytes", "rounds"] {
