@@ -233,7 +233,7 @@ pub(crate) struct ServeArgs {
     /// Sessions at a time.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) max_sessions: usize,
-    /// Memory for keys and messages of all sessions together, in MiB.
+    /// Memory for keys and messages of all sessions together, and for the encoded weights of one model, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(crate) max_memory: u64,
     /// Largest message, in MiB, up to 1024.

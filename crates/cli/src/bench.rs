@@ -101,7 +101,7 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
             mode: a.id.mode.map(str::to_owned),
             plan: a.plan.clone(),
             accepted_leaks,
-            max_bytes: None,
+            ..Wish::default()
         },
         max_time: None,
         confirm: &mut |_, _| Ok(()),

@@ -45,6 +45,7 @@ pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
         plan: a.plan.clone(),
         accepted_leaks: a.accept_leak.clone(),
         max_bytes: a.max_bytes,
+        ..Wish::default()
     })
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
         limits,
         max_samples: a.max_samples,
         threads: a.machine.threads,
+        max_model_memory: Some(a.max_memory.saturating_mul(1 << 20)),
         faults: None,
     };
     let server = Server::start(&models, options)?;

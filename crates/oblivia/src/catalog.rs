@@ -13,6 +13,8 @@ pub struct Models {
     pool: Arc<ThreadPool>,
     entries: BTreeMap<String, Entry>,
     max_samples: u32,
+    /// What plans are searched with beside the names asked for.
+    wish: Wish,
 }
 
 struct Entry {
@@ -37,7 +39,13 @@ struct Slot(Mutex<Option<Ready>>);
 impl Models {
     /// No models yet. A session may predict at most `max_samples` samples.
     pub fn new(systems: &'static [&'static dyn System], pool: Arc<ThreadPool>, max_samples: u32) -> Self {
-        Self { systems, pool, entries: BTreeMap::new(), max_samples }
+        Self { systems, pool, entries: BTreeMap::new(), max_samples, wish: Wish::default() }
+    }
+
+    /// Weighs plans with measured unit costs and keeps prepared models below `max_memory` bytes each.
+    pub fn with_wish(mut self, units: BTreeMap<String, u64>, max_memory: Option<u64>) -> Self {
+        (self.wish.units, self.wish.max_memory) = (units, max_memory);
+        self
     }
 
     /// Adds a model: folds what can be folded and publishes the norms of its weight rows.
@@ -86,7 +94,7 @@ impl Models {
             return Err(Error::Refused { why: format!("this server has no system `{system}`") });
         };
         let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-        let wish = Wish { mode: wanted(mode), plan: wanted(plan), ..Wish::default() };
+        let wish = Wish { mode: wanted(mode), plan: wanted(plan), ..self.wish.clone() };
         // The plan is searched before a place is made for it: unknown names leave nothing behind.
         let searched = system.plan(&entry.public, &wish)?;
         let Choices { system: s, mode, plan, .. } = searched.choices.clone();

@@ -25,6 +25,14 @@ pub enum Error {
     /// In a model that cannot be read, or in its manifest.
     #[error(transparent)]
     Model(#[from] oblivia_onnx::OnnxError),
+    /// In the unit costs of a state directory.
+    #[error("{}: {why}; run `oblivia calibrate` again or delete the file", path.display())]
+    Calibration {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// In the contents of a model file.
     #[error("{}: {source}", path.display())]
     ModelFile {
@@ -42,6 +50,7 @@ impl Error {
             Self::Session(e) => e.blame(),
             Self::Net(e) => e.blame(),
             Self::Data(e) | Self::File { source: e, .. } => e.blame(),
+            Self::Calibration { .. } => Blame::Io,
             Self::Model(e) | Self::ModelFile { source: e, .. } => e.blame(),
         }
     }

@@ -18,6 +18,7 @@
 //! Computing blocks the calling thread; call it from a thread of your own if you run an event loop.
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod catalog;
 mod client;
 mod error;
@@ -25,6 +26,7 @@ mod input;
 pub mod party;
 mod server;
 
+pub use calibration::{calibration_file, read_calibration, write_calibration};
 pub use catalog::{Models, served};
 pub use client::{Ask, Client, Trust};
 pub use error::Error;

@@ -28,6 +28,8 @@ pub struct ServeOptions {
     pub max_samples: u32,
     /// Threads for computing; 0 is one per core.
     pub threads: usize,
+    /// Memory for one prepared model in bytes; `None` for the system's usual limit.
+    pub max_model_memory: Option<u64>,
     /// A broken network, for tests.
     pub faults: Option<FaultInjector>,
 }
@@ -41,6 +43,7 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             max_samples: 100_000,
             threads: 0,
+            max_model_memory: None,
             faults: None,
         }
     }
@@ -59,7 +62,8 @@ impl Server {
     /// A model that cannot be served, an address in use, a state directory that cannot be written.
     pub fn start(models: &[Model], options: ServeOptions) -> Result<Self, Error> {
         let machine = Machine::new(options.threads)?;
-        let mut catalog = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples);
+        let mut catalog = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples)
+            .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory);
         models.iter().try_for_each(|m| catalog.add(m))?;
         let models = Arc::new(catalog);
         let (identity, _) = Identity::load_or_create(&options.state_dir, Owner::Server)?;

@@ -26,5 +26,7 @@ pub use permit::{Permit, Permits};
 pub use plan::{Choices, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, Plan, Wish};
 pub use receipt::{Receipt, Seconds};
 pub use role::Role;
-pub use system::{Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System};
+pub use system::{
+    Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System, Workload,
+};
 pub use wire::{BoxFuture, Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};

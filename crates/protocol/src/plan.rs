@@ -7,6 +7,7 @@ use crate::leak::{Leak, LeakStatement, TrustRow};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::{Digest, Transcript};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Bytes of keys a client makes without having been told a limit: whoever offers a plan chooses how many.
 pub const DEFAULT_MAX_KEY_BYTES: u64 = 256 << 20;
@@ -22,6 +23,10 @@ pub struct Wish {
     pub accepted_leaks: Vec<Leak>,
     /// The most bytes a session may move, both ways, before TLS.
     pub max_bytes: Option<u64>,
+    /// The most memory a server may use for a prepared model, in bytes.
+    pub max_memory: Option<u64>,
+    /// Unit costs measured on the server's machine ([`crate::Workload`]), by name.
+    pub units: BTreeMap<String, u64>,
 }
 
 impl Wish {
@@ -138,6 +143,8 @@ pub struct Plan {
     pub security_bits: u32,
     /// Parameters in words.
     pub parameters: String,
+    /// Time of one sample on one thread in microseconds, nothing sent, as the planner expects it; 0 where it does not.
+    pub predicted_us: u64,
     /// Bound on the error of the outputs.
     pub error: ErrorBound,
     /// Who learns what.
@@ -169,6 +176,7 @@ impl Plan {
         w.u64(self.session_memory_bytes);
         w.u32(self.security_bits);
         w.str(&self.parameters);
+        w.u64(self.predicted_us);
         w.u64(self.error.units_2_32);
         w.str(&self.error.assumption);
         w.seq(&self.leaks);

@@ -111,6 +111,25 @@ pub struct Context<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// A piece of work whose time a planner wants to know.
+pub struct Workload {
+    /// Its name in [`crate::Wish::units`].
+    pub name: String,
+    /// Units of cost in one run: the value sought is picoseconds per unit.
+    pub units: u64,
+    /// Does the work once.
+    pub run: Box<dyn FnMut() + Send>,
+}
+
+impl std::fmt::Debug for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workload")
+            .field("name", &self.name)
+            .field("units", &self.units)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One way of predicting on data that the computing machine may not see.
 ///
 /// `plan` and `check` look at public facts alone; `run` is direct-style role code.
@@ -121,6 +140,14 @@ pub trait System: Send + Sync {
     fn summary(&self) -> &'static str;
     /// Names of its modes; the first is the default.
     fn modes(&self) -> &'static [&'static str];
+    /// Names of its plans; the first is the default.
+    fn plans(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// What to time so that plans are weighed with this machine's costs.
+    fn workloads(&self) -> Vec<Workload> {
+        Vec::new()
+    }
     /// The roles that take part.
     fn roles(&self) -> &'static [Role] {
         &[Role::Client, Role::Server]

@@ -139,6 +139,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
         session_memory_bytes: 4000,
         security_bits: 128,
         parameters: "none".into(),
+        predicted_us: 7,
         error: ErrorBound { units_2_32: 77, assumption: "none".into() },
         leaks: match choices.plan.as_str() {
             "large" => vec![statement(Leak::SampleCount), statement(Leak::Input)],

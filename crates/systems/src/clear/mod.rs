@@ -70,6 +70,7 @@ impl System for Clear {
             key_bytes: 0,
             session_memory_bytes: 0,
             security_bits: 0,
+            predicted_us: 0,
             parameters: "none: nothing is encrypted but the connection".into(),
             error: ErrorBound::exact(),
             leaks,

@@ -1,5 +1,6 @@
 //! What a planner of `leveled` may choose, in canonical bytes.
 
+use super::units::UnitCosts;
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_he::ParamsLiteral;
 use oblivia_pack::Layout;
@@ -35,6 +36,10 @@ pub(super) struct LeveledChoices {
     pub(super) params: ParamsLiteral,
     pub(super) input_log_scale: u32,
     pub(super) input: InputForm,
+    /// What it was weighed with.
+    pub(super) units: UnitCosts,
+    /// Whether plaintexts are encoded at every use, for want of memory.
+    pub(super) deferred: bool,
     /// Of the linear layers in order; with [`InputForm::Taps`] the first one has but its scale.
     pub(super) layers: Vec<LayerChoice>,
 }
@@ -57,6 +62,8 @@ impl Encode for LeveledChoices {
                 layout.encode(w);
             }
         }
+        self.units.encode(w);
+        w.bool(self.deferred);
         w.count(self.layers.len());
         for l in &self.layers {
             w.u32(l.log_scale);
@@ -90,6 +97,8 @@ impl Decode for LeveledChoices {
             1 => InputForm::Packed(Layout::decode(r)?),
             _ => InputForm::Columns(Layout::decode(r)?),
         };
+        let units = UnitCosts::decode(r)?;
+        let deferred = r.bool("deferred")?;
         let count = r.count(MAX_LAYERS, 40, "layers")?;
         let layer = |r: &mut Reader<'_>| {
             Ok(LayerChoice {
@@ -100,6 +109,6 @@ impl Decode for LeveledChoices {
             })
         };
         let layers = (0..count).map(|_| layer(r)).collect::<Result<_, DecodeError>>()?;
-        Ok(Self { params, input_log_scale, input, layers })
+        Ok(Self { params, input_log_scale, input, units, deferred, layers })
     }
 }

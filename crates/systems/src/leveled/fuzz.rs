@@ -76,7 +76,8 @@ static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network(&SMALL).o
 /// Choices of the plan `name` for a network.
 pub(super) fn choices_of(model: &PublicModel, name: &'static str) -> Option<LeveledChoices> {
     let network = Network::find(model).ok()?;
-    Some(search::choose(model, &network, Some(name)).ok()?.1)
+    let wish = oblivia_protocol::Wish { plan: Some(name.into()), ..Default::default() };
+    Some(search::choose(model, &network, &wish).ok()?.1)
 }
 
 /// The small network under the plan `diagonal`.

@@ -15,11 +15,12 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod units;
+mod workloads;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel};
 use oblivia_protocol::{
-    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish,
+    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish, Workload,
 };
 use rayon::ThreadPool;
 use std::sync::Arc;
@@ -39,6 +40,14 @@ impl System for Leveled {
 
     fn modes(&self) -> &'static [&'static str] {
         &[plan::MODE]
+    }
+
+    fn plans(&self) -> &'static [&'static str] {
+        &search::PLANS
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        workloads::all()
     }
 
     fn supports(&self, _: &Graph, node: &Node) -> Support {

@@ -6,6 +6,7 @@ use super::network::Network;
 use super::noise;
 use super::program::Program;
 use super::search;
+use super::units;
 use crate::common::{inherent_leaks, statement, trust};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::{HeError, KeyRequest, Moduli, Params, RingKind, security};
@@ -31,6 +32,9 @@ pub(super) struct Derived {
     pub(super) output_bytes: usize,
     pub(super) output_scale: f64,
     pub(super) error: f64,
+    /// Whether plaintexts are encoded at every use.
+    pub(super) deferred: bool,
+    pub(super) predicted_us: u64,
 }
 
 /// The best plan for `wish`, or the one it names.
@@ -39,7 +43,7 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
         return Err(Error::Input(format!("system `{SYSTEM}` has no mode `{mode}`; it has: {MODE}")));
     }
     let network = Network::find(model)?;
-    let (name, choices) = search::choose(model, &network, wish.plan.as_deref())?;
+    let (name, choices) = search::choose(model, &network, wish)?;
     check(model, &wrap(name, &choices))
 }
 
@@ -79,6 +83,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         session_memory_bytes: session_memory_bytes(&d),
         security_bits: 128,
         parameters: parameters(&d.params),
+        predicted_us: d.predicted_us,
         error: ErrorBound {
             units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
             assumption: ASSUMPTION.into(),
@@ -199,6 +204,8 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         ops: counter.counts(),
         plains: counter.plains().to_vec(),
         error,
+        predicted_us: units::predicted_us(c.units, &params, &circuit, c.deferred),
+        deferred: c.deferred,
         output_scale: output.first().map_or(1.0, |y| y.scale.0),
         keys,
         circuit,

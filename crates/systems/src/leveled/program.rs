@@ -175,6 +175,14 @@ impl Program {
         }
     }
 
+    /// Vectors of a value.
+    pub(super) fn vectors(&self, value: usize) -> usize {
+        match self.places.get(value) {
+            Some(Some(place)) => place.layout.vectors(),
+            _ => self.input_vectors(),
+        }
+    }
+
     pub(super) fn input_scale(&self) -> Scale {
         self.input_scale
     }

@@ -6,12 +6,12 @@ use super::network::{Kind, LinearLayer, Network};
 use super::parameters::{ChainBits, chain_bits};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
-use super::units::Units;
+use super::units::{UnitCosts, Units};
 use oblivia_he::Moduli;
 use oblivia_nn::PublicModel;
 use oblivia_pack::circuit::{Linear, Options, Window};
-use oblivia_pack::{Axis, CircuitError, Layout};
-use oblivia_protocol::Error;
+use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
+use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
@@ -21,15 +21,15 @@ pub(super) const PLANS: [&str; 3] = ["planned", "packed", "diagonal"];
 pub(super) fn choose(
     model: &PublicModel,
     network: &Network,
-    name: Option<&str>,
+    wish: &Wish,
 ) -> Result<(&'static str, LeveledChoices), Error> {
-    match name {
-        None | Some("planned") => Ok(("planned", planned(network)?)),
+    match wish.plan.as_deref() {
+        None | Some("planned") => Ok(("planned", planned(network, wish)?)),
         Some("packed") => {
-            Ok(("packed", named(network, 13, packed).map_err(|why| unfit(model, "packed", why))?))
+            Ok(("packed", named(network, 13, packed, wish).map_err(|why| unfit(model, "packed", why))?))
         }
         Some("diagonal") => {
-            Ok(("diagonal", named(network, 13, diagonal).map_err(|why| unfit(model, "diagonal", why))?))
+            Ok(("diagonal", named(network, 13, diagonal, wish).map_err(|why| unfit(model, "diagonal", why))?))
         }
         Some(other) => {
             let have = PLANS.join(", ");
@@ -50,6 +50,7 @@ fn named(
     network: &Network,
     log_n: u32,
     make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>,
+    wish: &Wish,
 ) -> Result<LeveledChoices, String> {
     let shape = || "it is for convolution – square – dense – square – dense".to_owned();
     let kinds: Vec<&Kind> = network.layers.iter().map(|l| &l.kind).collect();
@@ -61,17 +62,18 @@ fn named(
     }
     let bits = chain_bits(network, log_n, 0).ok_or("no parameters fit the security table")?;
     let (input, layers) = make([a, b, c], 1 << log_n).map_err(|e| e.to_string())?;
-    Ok(choices(&bits, input, layers))
+    Ok(choices(&bits, UnitCosts::of(log_n, &wish.units), input, layers))
 }
 
 /// The plan `diagonal` at dimension 2^`log_n`.
 #[cfg(test)]
 pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoices, String> {
-    named(network, log_n, diagonal)
+    named(network, log_n, diagonal, &Wish::default())
 }
 
 fn choices(
     bits: &ChainBits,
+    units: UnitCosts,
     input: InputForm,
     layers: Vec<(Option<usize>, Layout, Options)>,
 ) -> LeveledChoices {
@@ -86,6 +88,8 @@ fn choices(
         params: bits.literal.clone(),
         input_log_scale: bits.outer_log_scale,
         input,
+        units,
+        deferred: false,
         layers: layers.into_iter().enumerate().map(layer).collect(),
     }
 }
@@ -167,13 +171,14 @@ const BEAM: usize = 12;
 
 /// Dynamic programming over layers and layouts. Levels follow from the network, scales from the parameters; the
 /// smallest dimension that holds the values and the error wanted comes first, and larger ones are tried while they are cheaper.
-fn planned(network: &Network) -> Result<LeveledChoices, Error> {
+fn planned(network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
     let mut refusal = None;
     let mut best: Option<(f64, LeveledChoices)> = None;
     for log_n in 13..=15 {
         let Some(bits) = chain_bits(network, log_n, 0) else { continue };
-        for state in finish(network, &bits) {
-            match settle(network, log_n, &state) {
+        let units = UnitCosts::of(log_n, &wish.units);
+        for state in finish(network, &bits, units) {
+            match settle(network, log_n, units, &state, wish) {
                 Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < *ns) => {
                     best = Some((state.nanoseconds, c));
                     break;
@@ -198,18 +203,37 @@ fn planned(network: &Network) -> Result<LeveledChoices, Error> {
     }
 }
 
+/// Memory for encoded plaintexts where the user names no limit.
+const MAX_PLAINTEXT_BYTES: u64 = 2 << 30;
+
+/// Memory that the encoded plaintexts of a plan take.
+fn plaintext_bytes(d: &Derived) -> u64 {
+    let rows = |p: &PlainUse| p.level + if p.extended { d.params.special().limbs() } else { 0 };
+    d.plains.iter().map(|p| (rows(p) * d.params.n() * 8) as u64).sum()
+}
+
 /// Error wanted, relative to the bound of the outputs.
 const WANTED: f64 = 1.0 / 256.0;
 
 /// The choices of a state with as many bits of precision as the error wanted takes and the security table allows.
-fn settle(network: &Network, log_n: u32, state: &State) -> Result<LeveledChoices, Error> {
+fn settle(
+    network: &Network,
+    log_n: u32,
+    units: UnitCosts,
+    state: &State,
+    wish: &Wish,
+) -> Result<LeveledChoices, Error> {
     let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
     let mut last: Result<(f64, LeveledChoices), Error> =
         Err(Error::Refused { why: "no parameters fit the security table".into() });
     for extra in 0..16 {
         let Some(bits) = chain_bits(network, log_n, extra) else { break };
-        let c = choices(&bits, state.input.clone(), state.layers.clone());
-        match derive_from(network.clone(), &c) {
+        let mut c = choices(&bits, units, state.input.clone(), state.layers.clone());
+        let derived = derive_from(network.clone(), &c);
+        if let Ok(d) = &derived {
+            c.deferred = plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+        }
+        match derived {
             Ok(Derived { error, .. }) if error <= most * WANTED => return Ok(c),
             Ok(Derived { error, .. }) => {
                 if last.as_ref().map_or(true, |(e, _)| error < *e) {
@@ -223,7 +247,7 @@ fn settle(network: &Network, log_n: u32, state: &State) -> Result<LeveledChoices
 }
 
 /// States behind the last layer, cheapest first, that answer with outputs alone in one vector.
-fn finish(network: &Network, bits: &ChainBits) -> Vec<State> {
+fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts) -> Vec<State> {
     let slots = 1usize << bits.literal.log_n;
     let (levels, alpha, special) = match (&bits.literal.q, &bits.literal.p) {
         (Moduli::Bits(q), Moduli::Bits(p)) => (q.len(), bits.literal.alpha, p.len()),
@@ -233,7 +257,7 @@ fn finish(network: &Network, bits: &ChainBits) -> Vec<State> {
     let mut states = starts(network, slots);
     for (k, layer) in network.layers.iter().enumerate() {
         let level = levels - depths.get(layer.from).copied().unwrap_or(0);
-        let units = Units::at(bits.literal.log_n, level, alpha, special);
+        let units = Units::at(costs, bits.literal.log_n, level, alpha, special);
         let mut next: Vec<State> = Vec::new();
         for state in &states {
             let place = state.places.get(layer.from).cloned().flatten();
@@ -321,7 +345,8 @@ fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Opt
     let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
     let layout = Layout::new(l.window.output, slots, 1, axes, slots).ok()?;
     let mut s = state.clone();
-    s.nanoseconds += units.taps(l.window.fan_in(), m) + (l.window.fan_in() - 1) as f64 * units.input();
+    s.nanoseconds += units.taps(l.window.fan_in(), m)
+        + (l.window.fan_in() - 1) as f64 * (units.input() + units.input_sent());
     s.pay((1..m).map(|m| (slots - m * h * w % slots) % slots), units);
     s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1 }));
     s.places.push(Some((layout, true)));
@@ -363,7 +388,7 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
             let mut s = state.clone();
             s.nanoseconds += copying + own;
             if layer_is_first {
-                s.nanoseconds += (input.vectors() - 1) as f64 * units.input();
+                s.nanoseconds += (input.vectors() - 1) as f64 * (units.input() + units.input_sent());
             }
             s.pay(doublings(copies, slots), units);
             s.pay(circuit.schedule_with(baby).steps(), units);

@@ -29,8 +29,12 @@ impl Prepared {
             return Err(Error::Misuse(why));
         }
         let prepare = || {
-            let used = plains.par_iter().zip(&d.plains);
-            used.map(|(p, at)| CkksPlain::prepare(&encoder, p, *at)).collect::<Result<Vec<_>, _>>()
+            let used = plains.into_par_iter().zip(&d.plains);
+            used.map(|(p, at)| match d.deferred && at.extended {
+                true => Ok(CkksPlain::defer(p, *at)),
+                false => CkksPlain::prepare(&encoder, &p, *at),
+            })
+            .collect::<Result<Vec<_>, _>>()
         };
         let plains = pool.install(prepare).map_err(|e| Error::NumericBound {
             what: format!("a weight of `{}`", model.public.name),

@@ -1,18 +1,65 @@
-//! What operations cost, in nanoseconds of one thread.
+//! What operations cost, in time of one thread.
 
+use super::network::Kind;
+use super::program::{Program, Step};
+use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_he::Params;
 use oblivia_pack::Schedule;
+use std::collections::BTreeMap;
 
-/// Unit costs of one ring and level, per limb.
+/// Measured costs in picoseconds per coefficient of one limb, at one dimension.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct UnitCosts {
+    /// A transform.
+    pub(super) ntt: u32,
+    /// Multiplying a digit with a row of a key, which is read from memory, and accumulating.
+    pub(super) key_row: u32,
+    /// Multiplying both halves of a vector with a row of a plaintext, which is read from memory, and accumulating.
+    pub(super) plain_row: u32,
+    /// Encoding one row of a plaintext.
+    pub(super) encode_row: u32,
+}
+
+impl UnitCosts {
+    pub(super) const NAMES: [&'static str; 4] = ["ntt", "key-row", "plain-row", "encode-row"];
+
+    /// From measurements called `name/log n`, and where there are none as measured on one core of a Xeon with AVX-512
+    /// IFMA.
+    pub(super) fn of(log_n: u32, measured: &BTreeMap<String, u64>) -> Self {
+        let usual = [1_040 + 80 * log_n.saturating_sub(13), 420, 540, 2_400];
+        let [ntt, key_row, plain_row, encode_row] = std::array::from_fn(|i| {
+            let found =
+                measured.get(&format!("{}/{log_n}", Self::NAMES[i])).and_then(|&v| u32::try_from(v).ok());
+            found.map_or(usual[i], |v| v.clamp(1, 1 << 24))
+        });
+        Self { ntt, key_row, plain_row, encode_row }
+    }
+}
+
+impl Encode for UnitCosts {
+    fn encode(&self, w: &mut Writer) {
+        [self.ntt, self.key_row, self.plain_row, self.encode_row].into_iter().for_each(|v| w.u32(v));
+    }
+}
+
+impl Decode for UnitCosts {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut one = || {
+            let v = r.u32("unit cost")?;
+            r.require((1..=1 << 24).contains(&v), "unit cost")?;
+            Ok::<_, DecodeError>(v)
+        };
+        Ok(Self { ntt: one()?, key_row: one()?, plain_row: one()?, encode_row: one()? })
+    }
+}
+
+/// Unit costs at one level, in nanoseconds per limb.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
-    /// A transform.
     ntt: f64,
-    /// A multiply-accumulate whose operands are in cache.
-    mac: f64,
-    /// A multiply-accumulate that streams a row of a key or plaintext from memory.
-    stream: f64,
-    /// Reordering a row by an automorphism.
-    permute: f64,
+    key_row: f64,
+    plain_row: f64,
+    encode_row: f64,
     /// Live limbs, special limbs, digits.
     limbs: f64,
     special: f64,
@@ -23,20 +70,23 @@ pub(super) struct Units {
 /// What the cost of keys is spread over.
 const SAMPLES_PER_KEY: f64 = 100.0;
 
+/// Nanoseconds per byte of a gigabit link.
+const LINK: f64 = 8.0;
+
 impl Units {
     /// At `level` of a chain with `alpha` limbs per digit and `special` special primes.
-    pub(super) fn at(log_n: u32, level: usize, alpha: usize, special: usize) -> Self {
-        let n = f64::from(1u32 << log_n) / 8192.0;
+    pub(super) fn at(costs: UnitCosts, log_n: u32, level: usize, alpha: usize, special: usize) -> Self {
+        let slots = f64::from(1u32 << log_n.min(31));
+        let row = |ps: u32| f64::from(ps) * slots / 1000.0;
         Self {
-            // Measured at n = 8192 on one core with AVX-512 IFMA.
-            ntt: 8_500.0 * n * f64::from(log_n) / 13.0,
-            mac: 900.0 * n,
-            stream: 2_600.0 * n,
-            permute: 1_500.0 * n,
+            ntt: row(costs.ntt),
+            key_row: row(costs.key_row),
+            plain_row: row(costs.plain_row),
+            encode_row: row(costs.encode_row),
             limbs: level as f64,
             special: special as f64,
             digits: level.div_ceil(alpha.max(1)) as f64,
-            slots: f64::from(1u32 << log_n),
+            slots,
         }
     }
 
@@ -44,17 +94,19 @@ impl Units {
         self.limbs + self.special
     }
 
-    /// Nanoseconds per byte of a gigabit link.
-    const LINK: f64 = 8.0;
-
-    /// An input ciphertext: made, sent, expanded.
+    /// An input ciphertext: encoded, encrypted, expanded.
     pub(super) fn input(&self) -> f64 {
-        self.limbs * (4.0 * self.ntt + 8.0 * self.stream) + self.bytes(1.0) * Self::LINK
+        self.limbs * (2.0 * self.encode_row + 2.0 * self.ntt)
     }
 
-    /// The key of a rotation, made and sent once and used for [`SAMPLES_PER_KEY`] samples.
+    /// Sending it over a gigabit link.
+    pub(super) fn input_sent(&self) -> f64 {
+        self.bytes(1.0) * LINK
+    }
+
+    /// The key of a rotation, sent once over a gigabit link and used for [`SAMPLES_PER_KEY`] samples.
     pub(super) fn key(&self) -> f64 {
-        self.bytes(self.digits) * (1.0 + self.special / self.limbs) * Self::LINK / SAMPLES_PER_KEY
+        self.bytes(self.digits) * (1.0 + self.special / self.limbs) * LINK / SAMPLES_PER_KEY
     }
 
     /// Bytes of `rows` seeded elements over all data limbs, 30 bits a residue.
@@ -62,9 +114,9 @@ impl Units {
         rows * self.limbs * self.slots * 30.0 / 8.0
     }
 
-    /// The sum of products with a key, and reordering its two halves.
+    /// The sums of products with a key.
     fn switch(&self) -> f64 {
-        self.all() * 2.0 * (self.digits * self.stream + self.permute)
+        self.all() * 2.0 * self.digits * self.key_row
     }
 
     /// A rotation with a decomposition of its own.
@@ -74,13 +126,18 @@ impl Units {
 
     /// A square with relinearisation and rescale.
     pub(super) fn square(&self) -> f64 {
-        self.rotation() + 3.0 * self.limbs * self.mac
+        self.rotation() + 2.0 * self.limbs * self.plain_row
     }
 
-    /// Sums of scalar products over tap vectors, stacked.
+    /// Sums of scalar products over tap vectors, stacked and rescaled.
     pub(super) fn taps(&self, taps: usize, maps: usize) -> f64 {
-        let products = (taps * maps) as f64 * 2.0 * self.limbs * self.mac;
+        let products = (taps * maps) as f64 * self.limbs * self.plain_row;
         products + (maps as f64 - 1.0) * self.rotation() + 2.0 * self.limbs * self.ntt
+    }
+
+    /// Encoding the plaintexts of a matrix product.
+    pub(super) fn encoding(&self, plains: usize) -> f64 {
+        plains as f64 * self.all() * self.encode_row
     }
 
     /// A matrix product by diagonals (cookbook §4).
@@ -90,9 +147,37 @@ impl Units {
         let (_, others) = schedule.rotations();
         let rotation = self.all() * (self.digits + 1.0) * self.ntt + self.switch();
         hoisted * self.digits * self.all() * self.ntt
-            + babies * (self.switch() + 2.0 * self.limbs * self.mac)
-            + schedule.plains() as f64 * self.all() * (self.stream + 2.0 * self.mac)
+            + babies * self.switch()
+            + schedule.plains() as f64 * self.all() * self.plain_row
             + others as f64 * rotation
             + schedule.outputs.len() as f64 * 2.0 * self.all() * self.ntt
     }
+}
+
+/// Time of one sample in microseconds on one thread: encryption, evaluation and decryption, nothing sent.
+pub(super) fn predicted_us(costs: UnitCosts, params: &Params, program: &Program, deferred: bool) -> u64 {
+    let log_n = params.n().ilog2();
+    let network = program.network();
+    let at = |level| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
+    let mut levels = vec![params.max_level()];
+    let mut ns = program.input_vectors() as f64 * at(params.max_level()).input() + at(1).input();
+    for (step, layer) in program.steps().iter().zip(&network.layers) {
+        let level = levels.get(layer.from).copied().unwrap_or(1);
+        let units = at(level);
+        levels.push(match step {
+            Step::Add(other) => level.min(levels.get(*other).copied().unwrap_or(1)),
+            _ => level.saturating_sub(1),
+        });
+        ns += match (step, &layer.kind) {
+            (Step::Taps(_), Kind::Linear(l)) => units.taps(l.window.fan_in(), layer.shape[0]),
+            (Step::Linear { copies, circuit }, _) => {
+                let doublings = copies.map_or(0, |p| (program.slots() / p).ilog2());
+                let encoding = if deferred { units.encoding(circuit.plain_count()) } else { 0.0 };
+                f64::from(doublings) * units.rotation() + units.linear(circuit.schedule()) + encoding
+            }
+            (Step::Square, _) => program.vectors(layer.from) as f64 * units.square(),
+            _ => 0.0,
+        };
+    }
+    (ns / 1000.0).min(1e15) as u64
 }
