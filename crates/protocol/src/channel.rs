@@ -146,8 +146,8 @@ impl Channel {
     /// Links that are already gone are ignored.
     pub async fn abort(&mut self, error: &Error) {
         use oblivia_base::codec::Encode;
-        if matches!(error, Error::Link(LinkError::Aborted(_) | LinkError::Closed { .. } | LinkError::Tls(_)))
-        {
+        use LinkError::{Aborted, Closed, NotAdmitted, Tls};
+        if matches!(error, Error::Link(Aborted(_) | Closed { .. } | NotAdmitted | Tls(_))) {
             return;
         }
         let body = error.notice().to_bytes();

@@ -158,6 +158,9 @@ pub enum LinkError {
     /// The peer ended the session and said why.
     #[error("the peer ended the session: {0}")]
     Aborted(crate::error::Notice),
+    /// The peer's list of whom it admits does not name this party.
+    #[error("the server does not admit this client: ask its owner to add this client's fingerprint")]
+    NotAdmitted,
     /// Transport security failed: handshake, certificate, or a record that does not authenticate.
     #[error("transport security failed: {0}")]
     Tls(String),
