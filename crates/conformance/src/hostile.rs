@@ -9,7 +9,7 @@ use oblivia_base::{Blame, SessionRng};
 use oblivia_net::memory::{self, MemoryWire};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{self, Hello, Offer, Request};
-use oblivia_protocol::{Channel, Error, Expect, Kind, LinkError, Notice, Role, Silent, Wire};
+use oblivia_protocol::{Channel, Error, Expect, KeyMemory, Kind, LinkError, Notice, Role, Silent, Wire};
 use std::time::{Duration, Instant};
 
 /// What a hostile client does in place of one of its messages.
@@ -60,7 +60,15 @@ where
         let server = scope.spawn(|| {
             let rng = SessionRng::insecure_seeded(1);
             let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
+            block_on(party::server(
+                Box::new(to_client),
+                &models,
+                rng,
+                &machine,
+                &admit,
+                KeyMemory::default(),
+                &mut Silent,
+            ))
         });
         block_on(in_time(client(to_server)));
         server.join().expect("the server does not panic").expect_err("the server ends with an error")
@@ -90,6 +98,7 @@ where
                 confirm: &mut |_, _| Ok(()),
                 inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
+                memory: KeyMemory::default(),
                 assurance: String::new(),
                 began: Instant::now(),
             };

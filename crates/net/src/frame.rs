@@ -260,7 +260,7 @@ pub(crate) async fn within<T>(
 /// A failed read or write in the words of a link.
 pub(crate) fn link_error(e: &io::Error, during: &'static str) -> LinkError {
     if let Some(tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return LinkError::Tls(crate::tls::explain(tls));
+        return crate::tls::link_error(tls);
     }
     match e.kind() {
         io::ErrorKind::UnexpectedEof

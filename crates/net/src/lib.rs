@@ -4,6 +4,7 @@
 //! - [`memory`]: a link inside one process.
 //! - [`stream`]: a link over any byte stream, with a sending queue and timeouts.
 //! - [`identity`]: keys and certificates in the state directory; TLS 1.3 with both sides authenticated.
+//! - [`private`]: files in the state directory that nobody else may read.
 //! - [`client`] and [`server`]: connecting, and serving each session on a thread of its own, within limits.
 //! - [`shape`] and [`fault`]: slower and broken networks, below TLS.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod identity;
 pub mod memory;
+pub mod private;
 pub mod server;
 pub mod shape;
 pub mod stream;

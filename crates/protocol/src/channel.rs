@@ -145,8 +145,8 @@ impl Channel {
     /// Tells every peer that the session ends because of `error`, in the one word [`Error::notice`] allows.
     /// Links that are already gone are ignored.
     pub async fn abort(&mut self, error: &Error) {
-        use oblivia_base::codec::Encode;
         use LinkError::{Aborted, Closed, NotAdmitted, Tls};
+        use oblivia_base::codec::Encode;
         if matches!(error, Error::Link(Aborted(_) | Closed { .. } | NotAdmitted | Tls(_))) {
             return;
         }

@@ -1,7 +1,7 @@
 //! What a run costs: bytes, rounds and homomorphic operations, declared by a plan and measured by a run.
 
-pub use oblivia_base::OpCounts;
 use crate::keys::KeyUse;
+pub use oblivia_base::OpCounts;
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use serde::Serialize;
 use std::ops::AddAssign;

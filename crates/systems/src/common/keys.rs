@@ -170,8 +170,7 @@ pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Resu
         None => {
             cx.observer.on(Event::Setup("making keys"));
             let sk = pool.install(|| SecretKey::generate(terms.params, &mut cx.rng));
-            let keys =
-                pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
+            let keys = pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
             (sk, Some(keys.map_err(refused)?))
         }
     };
@@ -193,8 +192,7 @@ pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Resu
         // Lost by the server: new ones of the same secret, with seeds and errors of their own.
         None => {
             cx.observer.on(Event::Setup("making keys"));
-            let keys =
-                pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
+            let keys = pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
             keys.map_err(refused)?
         }
     };
@@ -238,7 +236,8 @@ pub(crate) async fn as_server(
     let keys = {
         let _turn = cx.permits.acquire();
         let read = || EvaluationKeys::from_bytes(terms.params, terms.request, &label.0, &body);
-        let keys = pool.install(read).map_err(|e| Error::InvalidMessage { message: "Keys", why: e.to_string() })?;
+        let keys =
+            pool.install(read).map_err(|e| Error::InvalidMessage { message: "Keys", why: e.to_string() })?;
         let keys = Arc::new(keys);
         if let Some(shelf) = shelf {
             let fingerprint = scope.fingerprint(&label, &body);
