@@ -30,7 +30,10 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     };
     let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
     let machine = Machine::new(a.machine.threads)?;
-    let client = Client::with_state(&a.server, trust, &a.machine.state_dir, machine, connect)?;
+    let mut client = Client::with_state(&a.server, trust, &a.machine.state.state_dir, machine, connect)?;
+    if a.fresh_keys {
+        client = client.with_fresh_keys();
+    }
 
     let (quiet, samples) = (a.machine.json, files.len() as u64);
     let labels = OnceLock::new();
@@ -133,7 +136,7 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
         LinkError::TimedOut { .. } => {
             Some(format!("{server} or the network does not answer: check both and repeat this"))
         }
-        LinkError::Tls(why) if why.contains("does not admit") => Some(format!(
+        LinkError::NotAdmitted => Some(format!(
             "this client's fingerprint is {}; it goes on a line of the file `oblivia serve --policy` was given",
             client.fingerprint()
         )),

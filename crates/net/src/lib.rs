@@ -28,7 +28,9 @@ pub use budget::{MemoryBudget, Reservation};
 pub use client::{ClientTls, ConnectOptions, TlsWire, connect};
 pub use error::Error;
 pub use identity::{Identity, Owner, parse_fingerprint};
-pub use server::{Limits, Server, ServerOptions, SessionHandler, SessionIo, Shutdown, ShutdownReport};
+pub use server::{
+    Limits, Server, ServerOptions, SessionHandler, SessionIo, Shutdown, ShutdownReport, on_interrupt,
+};
 pub use shape::LinkShape;
 pub use stream::{BoxStream, ByteStream, LinkOptions, StreamWire};
 pub use tls::{ClientPolicy, EXPORTER_LABEL, ServerCheck};

@@ -289,6 +289,38 @@ impl Drop for Server {
     }
 }
 
+/// Runs `act` on a thread of its own when the process is asked to stop (Ctrl-C, or SIGTERM on Unix), in place of what
+/// the operating system would do: `act` has to end the process.
+///
+/// # Errors
+/// [`Error::Runtime`] when the signals cannot be watched.
+pub fn on_interrupt(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::Runtime { why: e.to_string() };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (watching, watched) = std::sync::mpsc::channel();
+    let wait = move || {
+        runtime.block_on(async {
+            let mut wait = Box::pin(interrupted());
+            // The first poll installs the handlers.
+            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(wait.as_mut().poll(cx))).await;
+            // The caller waits for this.
+            let _ = watching.send(match &early {
+                std::task::Poll::Ready(Err(e)) => Err(Error::Runtime { why: e.to_string() }),
+                _ => Ok(()),
+            });
+            let done = match early {
+                std::task::Poll::Ready(done) => done,
+                std::task::Poll::Pending => wait.await,
+            };
+            if done.is_ok() {
+                act();
+            }
+        });
+    };
+    std::thread::Builder::new().name("interrupt".into()).spawn(wait).map_err(failed)?;
+    watched.recv().unwrap_or_else(|e| Err(Error::Runtime { why: e.to_string() }))
+}
+
 #[cfg(unix)]
 async fn interrupted() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
