@@ -292,6 +292,12 @@ pub(crate) struct ServeArgs {
     /// Sessions at a time.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) max_sessions: usize,
+    /// Sessions at a time of one client key.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub(crate) max_sessions_per_client: usize,
+    /// Sessions at a time from one address (IPv4 address, IPv6 network of 64 bits); clients behind one proxy share it.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub(crate) max_sessions_per_address: usize,
     /// Memory for keys and messages of all sessions together, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(crate) max_memory: u64,
@@ -308,6 +314,9 @@ pub(crate) struct ServeArgs {
     /// Seconds a client may be silent.
     #[arg(long, value_name = "S", default_value = "120", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) idle_seconds: Duration,
+    /// Bytes per second a message must keep up with, beyond the seconds of --idle-seconds; 0 for any rate.
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) min_rate: u64,
     /// Admit only the clients whose fingerprints stand in this file, one per line; # begins a comment.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,

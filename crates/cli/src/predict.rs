@@ -124,7 +124,8 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
                  for another --system, or send fewer images"
             ),
             Notice::Busy => format!(
-                "{server} has all sessions or all memory taken; its owner can raise --max-sessions and --max-memory"
+                "{server} has all sessions or all memory taken, or this client or address has its share of them; its \
+                 owner can raise --max-sessions, --max-sessions-per-client, --max-sessions-per-address and --max-memory"
             ),
             Notice::Incompatible => "use the same version of oblivia on both sides".into(),
             Notice::ShuttingDown => format!("{server} is being stopped: repeat this when it runs again"),
@@ -133,7 +134,7 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
         LinkError::Closed { .. } => Some(format!(
             "{server} was stopped, has crashed or was cut off: see its log, start it again and repeat this"
         )),
-        LinkError::TimedOut { .. } => {
+        LinkError::TimedOut { .. } | LinkError::TooSlow { .. } => {
             Some(format!("{server} or the network does not answer: check both and repeat this"))
         }
         LinkError::NotAdmitted => Some(format!(

@@ -15,9 +15,12 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     let models: Vec<_> = models.into_iter().map(|m| m.model).collect();
     let limits = Limits {
         max_sessions: a.max_sessions,
+        max_sessions_per_client: a.max_sessions_per_client,
+        max_sessions_per_address: a.max_sessions_per_address,
         max_memory_bytes: a.max_memory.saturating_mul(1 << 20),
         max_message_bytes: a.max_message.saturating_mul(1 << 20),
         idle_timeout: a.idle_seconds,
+        min_bytes_per_second: a.min_rate,
         ..Limits::default()
     };
     let (clients, admitted) = match a.policy.as_deref() {

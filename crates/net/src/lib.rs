@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod identity;
 pub mod memory;
 pub mod private;
+mod seats;
 pub mod server;
 pub mod shape;
 pub mod stream;

@@ -111,6 +111,14 @@ pub enum LinkError {
         /// What was going on.
         during: &'static str,
     },
+    /// A message was under way for longer than its size explains.
+    #[error("the peer was slower than {bytes_per_second} bytes per second at {during}")]
+    TooSlow {
+        /// The least that is allowed.
+        bytes_per_second: u64,
+        /// What the peer was doing.
+        during: &'static str,
+    },
     /// Another message was due.
     #[error("the peer sent {found:?} where {expected:?} was due")]
     UnexpectedKind {
