@@ -2,7 +2,7 @@
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::builder::{TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use oblivia_base::Digest;
 use oblivia_net::LinkShape;
 use oblivia_protocol::{Leak, System, session::MAX_SAMPLES};
@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Predict on images with a model on a server.
     #[command(after_long_help = PREDICT_JSON)]
     Predict(PredictArgs),
+    /// Show or forget the secret keys this machine keeps.
+    #[command(after_long_help = KEYS_JSON)]
+    Keys(KeysArgs),
     /// Measure, over loopback TLS with client and server in processes of their own.
     #[command(after_long_help = BENCH_JSON)]
     Bench(BenchArgs),
@@ -106,8 +109,8 @@ const PLAN_JSON: &str = "\
   images   as given
   traffic  setup, offline, online for all images: up_bytes, down_bytes, rounds; without the three
            messages that agree on the plan
-  plan     choices (system, mode, plan), model (digest), cost (setup and per image offline, online,
-           ops), key_bytes, session_memory_bytes, security_bits, parameters, error (units_2_32: bound
+  plan     choices (system, mode, plan), model (digest), cost (setup, setup_reused where the server
+           still has the client's keys, and per image offline, online, ops), key_bytes, session_memory_bytes, security_bits, parameters, error (units_2_32: bound
            in 2^-32, assumption), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
 
 const SERVE_JSON: &str = "\
@@ -117,28 +120,42 @@ const SERVE_JSON: &str = "\
   fingerprint  of the server's key, for --pin
   models       names
 
+The log (--log info) has a line per session: client, model, system, samples, bytes, keys (sent, reused,
+none), key_bytes sent, and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
+
 State directory: identity/server.pem holds the server's key and certificate, made on the first run.";
+
+const KEYS_JSON: &str = "\
+`keys list --json` prints one object:
+  schema  1
+  keys    one object per key: file, server (fingerprint), system, client (fingerprint), params and
+          request (ids), written (seconds since 1970), error (why it is not usable, or null)
+
+Whoever reads a secret key can decrypt what was sent under it. One is kept per server, parameters and
+key request, so that a server that still has the evaluation keys is not sent them again.";
 
 const PREDICT_JSON: &str = "\
 --json prints one object:
   schema   1
   images   one object per input: file, label, outputs (numbers), error, seconds; without an answer
            label and outputs are null and error says why, else error is null
-  receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, agreement (bytes and
-           rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
+  receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, keys (how: sent,
+           reused, none; sent_bytes), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
            down_bytes, rounds), ops (operations of this side), seconds, threads, assurance
 
-State directory: identity/client.pem holds this client's key and certificate, made on the first run.";
+State directory: identity/client.pem holds this client's key and certificate, made on the first run;
+keys/SERVER/ the secret keys for a server, see `oblivia keys`.";
 
 const BENCH_JSON: &str = "\
 --json prints one object, a row:
   schema, id, system, model, mode, plan, images, threads, link
-  seconds                   setup, offline, online: totals over the run from a cold start
+  warm                      whether the server had the client's keys from a session before
+  seconds                   setup, offline, online: totals over the run, from a cold start unless warm
   seconds_per_image_median  online
   bytes                     setup, offline, online, each up and down; header and body, before TLS
   rounds                    direction changes, all phases
   ops_per_image             rotations, hoisted, ct_mul, pt_mul, scalar_mul, add, relin, rescale, ntt
-  key_bytes                 evaluation keys, sent once per session; contained in bytes.setup.up
+  key_bytes                 evaluation keys; contained in bytes.setup.up unless warm
   peak_memory_bytes         client and server process (null where the system does not tell)
   accuracy                  float, fixed (null: no fixed-point evaluator), private
   labels_equal              images whose private label equals the clear network's
@@ -154,12 +171,54 @@ pub(crate) struct Machine {
     /// Threads for computing; 0 is one per core.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub(crate) threads: usize,
-    /// Where identities are kept.
-    #[arg(long, value_name = "DIR", default_value = ".oblivia")]
-    pub(crate) state_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct StateArgs {
+    /// Where identities and secret keys are kept.
+    #[arg(long, value_name = "DIR", default_value = ".oblivia")]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Show which keys are kept for which servers.
+    List(ListArgs),
+    /// Delete keys: the next session makes new ones and sends them.
+    Forget(ForgetArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("which").required(true)))]
+pub(crate) struct ForgetArgs {
+    /// Those for the server of this fingerprint.
+    #[arg(long, value_name = "FINGERPRINT", value_parser = pin, group = "which")]
+    pub(crate) server: Option<Digest>,
+    /// All of them.
+    #[arg(long, group = "which")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
 }
 
 #[derive(Args, Clone)]
@@ -233,9 +292,19 @@ pub(crate) struct ServeArgs {
     /// Sessions at a time.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) max_sessions: usize,
+    /// Sessions at a time of one client key.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub(crate) max_sessions_per_client: usize,
+    /// Sessions at a time from one address (IPv4 address, IPv6 network of 64 bits); clients behind one proxy share it.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub(crate) max_sessions_per_address: usize,
     /// Memory for keys and messages of all sessions together, and for the encoded weights of one model, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(crate) max_memory: u64,
+    /// Memory for evaluation keys of clients that may come again, in MiB, on top of --max-memory; half of it
+    /// at most for one client; 0 keeps none.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) key_cache: u64,
     /// Largest message, in MiB, up to 1024.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) max_message: usize,
@@ -245,6 +314,9 @@ pub(crate) struct ServeArgs {
     /// Seconds a client may be silent.
     #[arg(long, value_name = "S", default_value = "120", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) idle_seconds: Duration,
+    /// Bytes per second a message must keep up with, beyond the seconds of --idle-seconds; 0 for any rate.
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) min_rate: u64,
     /// Admit only the clients whose fingerprints stand in this file, one per line; # begins a comment.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
@@ -274,6 +346,9 @@ pub(crate) struct PredictArgs {
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
+    /// Use a secret key made for this session; the kept one is neither used nor replaced.
+    #[arg(long)]
+    pub(crate) fresh_keys: bool,
     /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
@@ -298,6 +373,9 @@ pub(crate) struct BenchArgs {
     /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
+    /// Measure a client that comes again: the server has its keys from a session before.
+    #[arg(long)]
+    pub(crate) warm: bool,
     /// Print the row as one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,

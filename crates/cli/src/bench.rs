@@ -3,7 +3,7 @@
 use crate::args::BenchArgs;
 use crate::inputs::repository;
 use crate::output::{bytes, count, entry, json_line, out, seconds};
-use crate::process::{ServerProcess, own_peak_memory_bytes};
+use crate::process::{Scratch, ServerProcess, own_peak_memory_bytes};
 use crate::progress::Watch;
 use crate::receipt::render;
 use anyhow::{Context, Result};
@@ -27,6 +27,7 @@ struct Row {
     images: u64,
     threads: usize,
     link: String,
+    warm: bool,
     seconds: Seconds,
     seconds_per_image_median: f64,
     bytes: Bytes,
@@ -84,32 +85,38 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let set = images(a.images as usize)?;
     let inputs: Vec<Input> = set.iter().map(|s| Input::Image(s.pixels.clone())).collect();
 
-    let state = tempfile::tempdir().context("making a temporary directory")?;
+    let state = Scratch::new()?;
     let server = ServerProcess::start(&folder, &state.path().join("server"), a.threads)?;
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
     let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
     let machine = Machine::new(a.threads)?;
     let client =
         Client::with_state(&server.at.listening, pin, &state.path().join("client"), machine, connect)?;
-    let mut watch = Watch::new(inputs.len() as u64);
-    // Measuring a system is asking for what it reveals.
-    let accepted_leaks = Leak::ALL.to_vec();
-    let ask = Ask {
-        model: a.id.network,
-        system: a.id.system.id(),
-        wish: Wish {
-            mode: a.id.mode.map(str::to_owned),
-            plan: a.plan.clone(),
-            accepted_leaks,
-            ..Wish::default()
-        },
-        max_time: None,
-        confirm: &mut |_, _| Ok(()),
-        observer: &mut watch,
+    let measure = |inputs: &[Input]| {
+        let mut watch = Watch::new(inputs.len() as u64);
+        // Measuring a system is asking for what it reveals.
+        let accepted_leaks = Leak::ALL.to_vec();
+        let ask = Ask {
+            model: a.id.network,
+            system: a.id.system.id(),
+            wish: Wish {
+                mode: a.id.mode.map(str::to_owned),
+                plan: a.plan.clone(),
+                accepted_leaks,
+                ..Wish::default()
+            },
+            max_time: None,
+            confirm: &mut |_, _| Ok(()),
+            observer: &mut watch,
+        };
+        let done = client.ask(ask, inputs);
+        watch.done()?;
+        Ok::<_, anyhow::Error>(done?)
     };
-    let done = client.ask(ask, &inputs);
-    watch.done()?;
-    let prediction = done?;
+    if a.warm {
+        measure(inputs.get(..1).unwrap_or_default())?;
+    }
+    let prediction = measure(&inputs)?;
     // Before the reference is computed here, which no client does.
     let peak = PeakMemory { client: own_peak_memory_bytes(), server: server.peak_memory_bytes() };
     let expected: Vec<Tensor> = inputs
@@ -137,8 +144,15 @@ fn images(n: usize) -> Result<Vec<Labelled>> {
 fn describe(row: &Row) -> String {
     let peak = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), bytes);
     let images = count(row.images, "image");
-    entry("bench", &format!("{}, {images}, link {}", row.id, row.link))
-        + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
+    entry(
+        "bench",
+        &format!(
+            "{}, {images}, link {}, {}",
+            row.id,
+            row.link,
+            if row.warm { "warm" } else { "from a cold start" }
+        ),
+    ) + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
         + &entry(
             "accuracy",
             &format!(
@@ -206,6 +220,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         plan: choices.plan.clone(),
         images: r.samples,
         threads: r.threads,
+        warm: a.warm,
         link: a.link.map_or_else(|| "loopback".to_owned(), |l| l.to_string()),
         seconds: r.seconds,
         seconds_per_image_median: seconds.get(seconds.len() / 2).copied().unwrap_or_default(),
@@ -259,7 +274,7 @@ mod tests {
     use oblivia::SampleRecord;
     use oblivia_data::Pixels;
     use oblivia_nn::Shape;
-    use oblivia_protocol::{PhaseTraffic, Receipt};
+    use oblivia_protocol::{KeyReceipt, KeyUse, PhaseTraffic, Receipt};
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -284,6 +299,7 @@ mod tests {
         let record = |seconds| SampleRecord { seconds, traffic: Traffic::default() };
         let phase = |up_bytes| Traffic { up_bytes, down_bytes: up_bytes + 1, rounds: 2 };
         let receipt = Receipt {
+            keys: KeyReceipt::of(&plan, KeyUse::Sent),
             schema: 1,
             model: public.name.clone(),
             plan_id: plan.digest().short(),
@@ -313,7 +329,7 @@ mod tests {
         let keys =
             |v: &Value| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let mut expected =
-            "schema id system model mode plan images threads link seconds seconds_per_image_median \
+            "schema id system model mode plan images threads link warm seconds seconds_per_image_median \
                             bytes rounds ops_per_image key_bytes peak_memory_bytes accuracy labels_equal \
                             max_output_error declared_output_error as_declared learned plan_id cpu commit"
                 .split_whitespace()

@@ -6,10 +6,10 @@ use crate::inputs::repository;
 use crate::output::{bytes, count, entry, json, out, seconds};
 use crate::plan::wish;
 use crate::predict::{Asked, hint};
-use crate::process::ServerProcess;
+use crate::process::{Scratch, ServerProcess};
 use crate::progress::{Watch, label};
 use crate::receipt::render;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust};
 use oblivia_data::Labelled;
 use oblivia_net::{ConnectOptions, parse_fingerprint};
@@ -31,7 +31,7 @@ pub(crate) fn run(a: &DemoArgs) -> Result<()> {
     // What the client would refuse is refused before a server is started.
     let public = oblivia::served(&oblivia::load_model(&model)?)?.public;
     wish.admit(&system.plan(&public, &wish)?, samples.len() as u64)?;
-    let state = tempfile::tempdir().context("making a temporary directory")?;
+    let state = Scratch::new()?;
     let server = ServerProcess::start(&model, &state.path().join("server"), a.threads)?;
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
     let (machine, connect) = (Machine::new(a.threads)?, ConnectOptions::default());

@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod inputs;
 mod inspect;
+mod keys;
 mod output;
 mod plan;
 mod predict;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Plan(a) => plan::run(&a),
         Command::Serve(a) => serve::run(&a),
         Command::Predict(a) => predict::run(&a),
+        Command::Keys(a) => keys::run(&a),
         Command::Bench(a) => bench::run(&a),
     };
     match done {

@@ -56,7 +56,10 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
     let mut text = entry("plan", &format!("{} ({}, plan {}), id {id}", c.system, c.mode, c.plan));
     text.extend(p.steps.iter().map(|s| entry("", s)));
     if p.key_bytes > 0 {
-        text += &entry("keys", &format!("{} up, once per session", bytes(p.key_bytes)));
+        text += &entry(
+            "keys",
+            &format!("{} up, unless the server has them from an earlier session", bytes(p.key_bytes)),
+        );
     }
     let work = work(&p.cost.ops).map_or_else(String::new, |w| format!("; the server does {w}"));
     text += &entry("per image", &(traffic(p.cost.online) + &work));

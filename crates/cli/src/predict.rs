@@ -30,7 +30,10 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     };
     let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
     let machine = Machine::new(a.machine.threads)?;
-    let client = Client::with_state(&a.server, trust, &a.machine.state_dir, machine, connect)?;
+    let mut client = Client::with_state(&a.server, trust, &a.machine.state.state_dir, machine, connect)?;
+    if a.fresh_keys {
+        client = client.with_fresh_keys();
+    }
 
     let (quiet, samples) = (a.machine.json, files.len() as u64);
     let labels = OnceLock::new();
@@ -121,7 +124,8 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
                  for another --system, or send fewer images"
             ),
             Notice::Busy => format!(
-                "{server} has all sessions or all memory taken; its owner can raise --max-sessions and --max-memory"
+                "{server} has all sessions or all memory taken, or this client or address has its share of them; its \
+                 owner can raise --max-sessions, --max-sessions-per-client, --max-sessions-per-address and --max-memory"
             ),
             Notice::Incompatible => "use the same version of oblivia on both sides".into(),
             Notice::ShuttingDown => format!("{server} is being stopped: repeat this when it runs again"),
@@ -130,10 +134,10 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
         LinkError::Closed { .. } => Some(format!(
             "{server} was stopped, has crashed or was cut off: see its log, start it again and repeat this"
         )),
-        LinkError::TimedOut { .. } => {
+        LinkError::TimedOut { .. } | LinkError::TooSlow { .. } => {
             Some(format!("{server} or the network does not answer: check both and repeat this"))
         }
-        LinkError::Tls(why) if why.contains("does not admit") => Some(format!(
+        LinkError::NotAdmitted => Some(format!(
             "this client's fingerprint is {}; it goes on a line of the file `oblivia serve --policy` was given",
             client.fingerprint()
         )),

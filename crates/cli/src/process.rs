@@ -6,6 +6,10 @@ use serde::Deserialize;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use tempfile::TempDir;
+
+/// What a shell says of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
 
 /// What `oblivia serve --json` prints first.
 #[derive(Deserialize, serde::Serialize, Debug)]
@@ -18,6 +22,26 @@ pub(crate) struct Listening {
     pub(crate) fingerprint: String,
     /// Names of the models.
     pub(crate) models: Vec<String>,
+}
+
+/// A temporary directory that is gone when this is, or when the process is interrupted.
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self> {
+        let dir = tempfile::tempdir().context("making a temporary directory")?;
+        let path = dir.path().to_owned();
+        oblivia_net::on_interrupt(move || {
+            // What cannot be removed stays; there is nobody left to tell.
+            let _ = std::fs::remove_dir_all(path);
+            std::process::exit(INTERRUPTED);
+        })?;
+        Ok(Self(dir))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
 }
 
 /// A running server; it shuts down when this is dropped.

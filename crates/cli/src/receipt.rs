@@ -1,7 +1,7 @@
 //! The receipt in words: time, bytes, rounds, who learned what.
 
 use crate::output::{bytes, count, entry, seconds, thousands};
-use oblivia_protocol::{OpCounts, Plan, Receipt, Role, Seconds, Traffic};
+use oblivia_protocol::{KeyUse, OpCounts, Plan, Receipt, Role, Seconds, Traffic};
 
 /// The whole receipt.
 pub(crate) fn render(r: &Receipt) -> String {
@@ -18,11 +18,14 @@ pub(crate) fn render(r: &Receipt) -> String {
         [("setup", r.traffic.setup), ("offline", r.traffic.offline), ("online", r.traffic.online)]
     {
         if t != Traffic::default() {
-            let keys = match p.key_bytes {
-                n if n > 0 && name == "setup" => format!("; keys are {} of it", bytes(n)),
-                _ => String::new(),
-            };
-            out += &entry(name, &(traffic(t) + &keys));
+            out += &entry(name, &traffic(t));
+        }
+    }
+    match r.keys.how {
+        KeyUse::None => {}
+        KeyUse::Sent => out += &entry("keys", &format!("{} sent", bytes(r.keys.sent_bytes))),
+        KeyUse::Reused => {
+            out += &entry("keys", "reused, 0 bytes: the server has them from an earlier session")
         }
     }
     out += &entry(

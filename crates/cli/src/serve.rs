@@ -1,7 +1,7 @@
 //! `oblivia serve`: offer models.
 
 use crate::args::ServeArgs;
-use crate::output::{count, entry, json_line, note, out};
+use crate::output::{bytes, count, entry, json_line, note, out};
 use crate::process::Listening;
 use anyhow::{Context, Result};
 use oblivia::{ServeOptions, Server};
@@ -15,9 +15,12 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     let models: Vec<_> = models.into_iter().map(|m| m.model).collect();
     let limits = Limits {
         max_sessions: a.max_sessions,
+        max_sessions_per_client: a.max_sessions_per_client,
+        max_sessions_per_address: a.max_sessions_per_address,
         max_memory_bytes: a.max_memory.saturating_mul(1 << 20),
         max_message_bytes: a.max_message.saturating_mul(1 << 20),
         idle_timeout: a.idle_seconds,
+        min_bytes_per_second: a.min_rate,
         ..Limits::default()
     };
     let (clients, admitted) = match a.policy.as_deref() {
@@ -26,10 +29,11 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     };
     let options = ServeOptions {
         listen: a.listen,
-        state_dir: a.machine.state_dir.clone(),
+        state_dir: a.machine.state.state_dir.clone(),
         clients,
         limits,
         max_samples: a.max_samples,
+        key_cache_bytes: a.key_cache.saturating_mul(1 << 20),
         threads: a.machine.threads,
         max_model_memory: Some(a.max_memory.saturating_mul(1 << 20)),
         faults: None,
@@ -46,7 +50,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     if a.machine.json {
         json_line(&at)?;
     } else {
-        out(&announcement(&at, &server, &offers, &admitted, &a.machine.state_dir))?;
+        out(&announcement(&at, &server, &offers, &admitted, &a.machine.state.state_dir))?;
     }
     let report = if a.until_stdin_ends {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
@@ -91,6 +95,14 @@ fn announcement(
     text += &entry("listening", &at.listening);
     text += &entry("key", &format!("fingerprint {}", at.fingerprint));
     text += &entry("clients", admitted);
+    text += &entry(
+        "keys",
+        &match server.keys().fill().max_bytes {
+            0 => "every session sends its own; --key-cache MIB keeps them for clients that come again"
+                .to_owned(),
+            n => format!("up to {} kept for clients that come again; --key-cache 0 keeps none", bytes(n)),
+        },
+    );
     text += &entry("state", &state_dir.display().to_string());
     text += &format!(
         "\na client predicts with\n  oblivia predict IMAGE.png --server {shown} --model {model} \\\n    --pin {}\nstop \

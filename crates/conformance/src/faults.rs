@@ -6,6 +6,7 @@ use oblivia::{Ask, Client, Error, Machine, ServeOptions, Server, Silent, Trust};
 use oblivia_base::Blame;
 use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan};
 use oblivia_net::{ConnectOptions, Limits};
+use oblivia_protocol::KeyUse;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,15 @@ pub struct Ended {
     pub fired: bool,
     /// The client's end: labels, or an error.
     pub client: Result<Vec<Option<usize>>, Error>,
+}
+
+/// Where the keys of the session with the fault come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keys {
+    /// They are made for it.
+    Fresh,
+    /// The server has them from a session before it.
+    Kept,
 }
 
 /// Faults that are tried at every message.
@@ -32,8 +42,9 @@ pub fn actions() -> [FaultAction; 6] {
 }
 
 /// Runs `case` over TLS on loopback with one fault.
-pub fn run(case: &Case, state: &Path, direction: Direction, at_message: u64, action: FaultAction) -> Ended {
-    let faults = FaultInjector::new(FaultPlan { direction, at_message, action });
+pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
+    let faults = FaultInjector::unarmed(plan);
+    let direction = plan.direction;
     let limits = Limits {
         idle_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(2),
@@ -54,38 +65,46 @@ pub fn run(case: &Case, state: &Path, direction: Direction, at_message: u64, act
     connect.link.idle_timeout = Duration::from_secs(5);
     connect.faults = (direction == Direction::ClientToServer).then(|| faults.clone());
     let machine = Machine::new(1).expect("threads");
-    let client = Client::with_state(
-        &server.address().to_string(),
-        Trust::Pin(server.fingerprint()),
-        state,
-        machine,
-        connect,
-    )
-    .expect("a client");
-    let ask = Ask {
-        model: &case.model.public.name,
-        system: case.system,
-        wish: case.wish.clone(),
-        max_time: Some(Duration::from_secs(60)),
-        confirm: &mut |_, _| Ok(()),
-        observer: &mut Silent,
+    let (address, pin) = (server.address().to_string(), Trust::Pin(server.fingerprint()));
+    let mut client = Client::with_state(&address, pin, state, machine, connect).expect("a client");
+    if keys == Keys::Fresh {
+        client = client.with_fresh_keys();
+    }
+    let ask = || {
+        let ask = Ask {
+            model: &case.model.public.name,
+            system: case.system,
+            wish: case.wish.clone(),
+            max_time: Some(Duration::from_secs(60)),
+            confirm: &mut |_, _| Ok(()),
+            observer: &mut Silent,
+        };
+        client.ask(ask, &as_inputs(case))
     };
-    let client = client
-        .ask(ask, &as_inputs(case))
-        .map(|p| p.outputs.iter().map(|o| o.as_ref().expect("an answer").argmax()).collect());
+    if keys == Keys::Kept {
+        ask().expect("a session without a fault");
+    }
+    faults.arm();
+    let answered = ask();
+    if let Ok(p) = &answered {
+        assert_eq!(p.receipt.keys.how == KeyUse::Reused, keys == Keys::Kept);
+        assert!(p.receipt.as_declared());
+    }
+    let client =
+        answered.map(|p| p.outputs.iter().map(|o| o.as_ref().expect("an answer").argmax()).collect());
     server.shutdown();
     Ended { fired: faults.fired(), client }
 }
 
 /// Tries every fault at messages `0..=last` of both directions, the last being the orderly close: the client
 /// ends with the right labels or with an error that blames peer, link or time; nothing hangs.
-pub fn check(case: &Case, state: &Path, last: [u64; 2]) {
+pub fn check(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
     let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
     let mut fired = 0;
     for (direction, last) in [Direction::ClientToServer, Direction::ServerToClient].into_iter().zip(last) {
         for at in 0..=last {
             for action in actions() {
-                let ended = run(case, state, direction, at, action);
+                let ended = run(case, state, FaultPlan { direction, at_message: at, action }, keys);
                 fired += u32::from(ended.fired);
                 let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
                 match &ended.client {

@@ -9,7 +9,9 @@ use oblivia_base::{Blame, SessionRng};
 use oblivia_net::memory::{self, MemoryWire};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{self, Hello, Offer, Request};
-use oblivia_protocol::{Channel, Error, Expect, Kind, LinkError, Notice, Role, Silent, Wire};
+use oblivia_protocol::{
+    Channel, Direction, Error, Expect, KeyMemory, Kind, LinkError, LoggedMessage, Notice, Role, Silent, Wire,
+};
 use std::time::{Duration, Instant};
 
 /// What a hostile client does in place of one of its messages.
@@ -60,7 +62,15 @@ where
         let server = scope.spawn(|| {
             let rng = SessionRng::insecure_seeded(1);
             let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
+            block_on(party::server(
+                Box::new(to_client),
+                &models,
+                rng,
+                &machine,
+                &admit,
+                KeyMemory::default(),
+                &mut Silent,
+            ))
         });
         block_on(in_time(client(to_server)));
         server.join().expect("the server does not panic").expect_err("the server ends with an error")
@@ -90,6 +100,7 @@ where
                 confirm: &mut |_, _| Ok(()),
                 inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
+                memory: KeyMemory::default(),
                 assurance: String::new(),
                 began: Instant::now(),
             };
@@ -105,6 +116,25 @@ pub async fn told(wire: &mut MemoryWire) -> Option<Notice> {
     match wire.recv(Expect::at_most(Kind::System(0xff), 0)).await {
         Err(LinkError::Aborted(notice)) => Some(notice),
         _ => None,
+    }
+}
+
+/// A server's channel behind an honest agreement.
+pub async fn agreed_server(case: &Case, wire: MemoryWire) -> Channel {
+    let machine = Machine::new(1).expect("threads");
+    let models = case.models(&machine);
+    let mut channel = Channel::with_peer(Role::Server, Role::Client, Box::new(wire));
+    let mut rng = SessionRng::insecure_seeded(6);
+    let agreed = session::agree_as_server(&mut channel, &mut rng, &models).await;
+    assert!(agreed.is_ok(), "{:?}", agreed.err());
+    channel
+}
+
+/// The peer ends the session in one word, and it is [`Notice::Failed`].
+pub async fn hears_failed(channel: &mut Channel, peer: Role) {
+    match channel.recv(peer, Expect::at_most(Kind::System(0xff), 0)).await {
+        Err(Error::Link(LinkError::Aborted(Notice::Failed))) => {}
+        other => panic!("{peer} says {other:?}"),
     }
 }
 
@@ -159,11 +189,12 @@ pub fn unknown_model(case: &Case) {
     assert!(error.to_string().contains("nothing"), "{error}");
 }
 
-/// Every trick in place of each message up to and including the first input; `messages` are the bodies an
-/// honest client sends after accepting, for the sizes.
-pub fn tricks(case: &Case, messages: &[(Kind, Vec<u8>)]) {
+/// Every trick in place of each message of the client; `script` are the messages of an honest session behind its
+/// acceptance, up to and including the first input.
+pub fn tricks(case: &Case, script: &[LoggedMessage]) {
+    let ours: Vec<usize> = (0..script.len()).filter(|&i| script[i].direction == Direction::Up).collect();
     for trick in TRICKS {
-        for at in 0..messages.len() {
+        for &at in &ours {
             let error = server_against(case, async |wire| {
                 let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
                 let mut rng = SessionRng::insecure_seeded(5);
@@ -176,16 +207,18 @@ pub fn tricks(case: &Case, messages: &[(Kind, Vec<u8>)]) {
                 )
                 .await;
                 assert!(agreed.is_ok(), "{:?}", agreed.err());
-                for (kind, body) in &messages[..at] {
-                    channel.send(Role::Server, *kind, body.clone()).await.unwrap();
+                for m in &script[..at] {
+                    match m.direction {
+                        Direction::Up => channel.send(Role::Server, m.kind, m.body.clone()).await.unwrap(),
+                        Direction::Down => {
+                            let expect = Expect::exactly(m.kind, m.body.len());
+                            channel.recv(Role::Server, expect).await.unwrap();
+                        }
+                    }
                 }
-                let (kind, body) = apply(trick, messages[at].0, &messages[at].1);
+                let (kind, body) = apply(trick, script[at].kind, &script[at].body);
                 channel.send(Role::Server, kind, body).await.unwrap();
-                let heard = channel.recv(Role::Server, Expect::at_most(Kind::System(0xff), 0)).await;
-                match heard {
-                    Err(Error::Link(LinkError::Aborted(Notice::Failed))) => {}
-                    other => panic!("{trick:?} at message {at}: the client hears {other:?}"),
-                }
+                hears_failed(&mut channel, Role::Server).await;
             });
             let blame = error.blame();
             let expected = if trick == Trick::Garbage || at > 0 && blame == Blame::InvalidMessage {

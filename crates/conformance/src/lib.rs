@@ -7,6 +7,7 @@
 //!    one word to the peer.
 //! 5. [`faults`]: a fault on the network at every message ends in an error or in the right answer, never in a
 //!    hang or a wrong label.
+//! 6. [`kept`]: where keys outlive a session, all of this holds for cold, warm and forgotten keys alike.
 //!
 //! A third party runs the suite on a system of its own by making a [`Case`] for it.
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod answers;
 pub mod costs;
 pub mod faults;
 pub mod hostile;
+pub mod kept;
 pub mod leaks;
 mod run;
 mod small;

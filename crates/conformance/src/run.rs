@@ -4,7 +4,7 @@ use oblivia_base::SessionRng;
 use oblivia_net::memory;
 use oblivia_nn::{Model, PublicModel, Tensor, eval};
 use oblivia_protocol::session::Request;
-use oblivia_protocol::{Error, Silent, Wish};
+use oblivia_protocol::{Error, KeyMemory, Silent, Wish};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -85,7 +85,15 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
         let server = scope.spawn(|| {
             let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
             let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            block_on(party::server(Box::new(to_client), &models, rng, &machine, &admit, &mut Silent))
+            block_on(party::server(
+                Box::new(to_client),
+                &models,
+                rng,
+                &machine,
+                &admit,
+                KeyMemory::default(),
+                &mut Silent,
+            ))
         });
         let client = {
             let rng = SessionRng::insecure_seeded(seed);
@@ -94,6 +102,7 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
                 confirm: &mut |_, _| Ok(()),
                 inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
+                memory: KeyMemory::default(),
                 assurance: "none: both sides in one process".into(),
                 began: Instant::now(),
             };

@@ -1,7 +1,8 @@
 //! System `clear` against the suite.
 
+use oblivia_conformance::faults::Keys;
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory};
-use oblivia_protocol::{Kind, Leak, Wish};
+use oblivia_protocol::{Direction, Kind, Leak, LoggedMessage, Wish};
 
 fn wish() -> Wish {
     Wish { accepted_leaks: vec![Leak::Input], ..Wish::default() }
@@ -44,11 +45,11 @@ fn peers_that_break_the_protocol_are_refused() {
     hostile::unknown_model(&case);
     hostile::tricks_of_a_server(&case);
     let input: Vec<u8> = case.inputs[0].data().iter().flat_map(|v| v.to_le_bytes()).collect();
-    hostile::tricks(&case, &[(Kind::System(0), input)]);
+    hostile::tricks(&case, &[LoggedMessage { direction: Direction::Up, kind: Kind::System(0), body: input }]);
 }
 
 #[test]
 fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
     let state = tempfile::tempdir().unwrap();
-    faults::check(&case(2), state.path(), [5, 4]);
+    faults::check(&case(2), state.path(), [5, 4], Keys::Fresh);
 }

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use oblivia_base::codec::Reader;
-use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory};
+use oblivia_conformance::faults::Keys;
+use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory, small};
 use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
 use oblivia_protocol::{Direction, Kind, LoggedMessage, Wish};
 use oblivia_ring::{Basis, Coeff, Ntt, Poly, packing};
@@ -133,17 +134,19 @@ fn peers_that_break_the_protocol_are_refused() {
     hostile::tricks_of_a_server(&case);
     let pair = over_memory(&case, 6).expect("the session succeeds");
     let log = pair.client.log.expect("the machine keeps a log");
-    let honest: Vec<(Kind, Vec<u8>)> = log
-        .iter()
-        .filter(|m| m.direction == Direction::Up && matches!(m.kind, Kind::System(_)))
-        .map(|m| (m.kind, m.body.clone()))
-        .collect();
-    assert_eq!(honest.len(), 2, "keys and one input");
+    let honest: Vec<LoggedMessage> = log.into_iter().filter(|m| matches!(m.kind, Kind::System(_))).collect();
+    assert_eq!(honest.len(), 5, "offer, answer, keys, one input and its output");
     hostile::tricks(&case, &honest);
 }
 
 #[test]
 fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
     let state = tempfile::tempdir().unwrap();
-    faults::check(&case(1), state.path(), [5, 3]);
+    faults::check(&case(1), state.path(), [6, 4], Keys::Fresh);
+}
+
+#[test]
+fn a_fault_at_any_message_of_a_session_with_kept_keys_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().unwrap();
+    faults::check(&small("leveled", Wish::default(), 1), state.path(), [5, 4], Keys::Kept);
 }

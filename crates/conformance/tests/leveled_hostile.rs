@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 const KEYS: Kind = Kind::System(0);
 const INPUT: Kind = Kind::System(1);
 const OUTPUT: Kind = Kind::System(2);
+const OFFER: Kind = Kind::System(3);
+const ANSWER: Kind = Kind::System(4);
 /// Bytes of a ciphertext in front of its seed or residues: parameter id, level, scale.
 const HEAD: usize = 41;
 
@@ -91,6 +93,8 @@ fn server_with(log: &[LoggedMessage], kind: Kind, change: impl Fn(&mut Vec<u8>) 
         let mut rng = SessionRng::insecure_seeded(5);
         let systems = oblivia_systems::SYSTEMS;
         agree_as_client(&mut channel, &mut rng, systems, &case.request(), &mut |_, _| Ok(())).await.unwrap();
+        channel.send(Role::Server, OFFER, body(log, OFFER)).await.unwrap();
+        channel.recv(Role::Server, Expect::exactly(ANSWER, 1)).await.unwrap();
         for next in [KEYS, INPUT] {
             let mut body = body(log, next);
             if next == kind {
@@ -159,6 +163,8 @@ fn client_with(case: &Case, answer: Option<Vec<u8>>) -> (Result<Prediction, Erro
         let mut channel = Channel::with_peer(Role::Server, Role::Client, Box::new(wire));
         let mut rng = SessionRng::insecure_seeded(6);
         let (agreed, _) = agree_as_server(&mut channel, &mut rng, &models).await.unwrap();
+        channel.recv(Role::Client, Expect::exactly(OFFER, 33)).await.unwrap();
+        channel.send(Role::Client, ANSWER, vec![0]).await.unwrap();
         let keys = Expect::exactly(KEYS, agreed.plan.key_bytes as usize);
         channel.recv(Role::Client, keys).await.unwrap();
         if let Some(answer) = answer {

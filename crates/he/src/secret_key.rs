@@ -1,3 +1,5 @@
+mod stored;
+
 use crate::ckks::Encoder;
 use crate::noise;
 use crate::params::Params;

@@ -91,6 +91,7 @@ pub struct FaultPlan {
 #[derive(Debug, Clone)]
 pub struct FaultInjector {
     plan: FaultPlan,
+    armed: Arc<AtomicBool>,
     claimed: Arc<AtomicBool>,
     fired: Arc<AtomicBool>,
 }
@@ -98,7 +99,17 @@ pub struct FaultInjector {
 impl FaultInjector {
     /// An injector that has not fired.
     pub fn new(plan: FaultPlan) -> Self {
-        Self { plan, claimed: Arc::default(), fired: Arc::default() }
+        Self { armed: Arc::new(AtomicBool::new(true)), ..Self::unarmed(plan) }
+    }
+
+    /// An injector that leaves connections alone which begin before [`FaultInjector::arm`].
+    pub fn unarmed(plan: FaultPlan) -> Self {
+        Self { plan, armed: Arc::default(), claimed: Arc::default(), fired: Arc::default() }
+    }
+
+    /// From now on connections are watched.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::Release);
     }
 
     /// Whether the fault has happened. A test that ends without it has shown nothing.
@@ -116,7 +127,10 @@ impl FaultInjector {
             claimed: self.claimed.clone(),
             fired: self.fired.clone(),
             clock: clock.clone(),
-            state: if sends == self.plan.direction { State::Watching } else { State::Over },
+            state: match sends == self.plan.direction && self.armed.load(Ordering::Acquire) {
+                true => State::Watching,
+                false => State::Over,
+            },
             seen: 0,
             held: Vec::new(),
             out: Vec::new(),

@@ -91,11 +91,40 @@ pub(crate) fn aborted(body: &[u8]) -> LinkError {
     }
 }
 
+/// How slow a message may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Longest wait for a header, and for each [`STEP_BYTES`] of a body.
+    pub(crate) idle: Duration,
+    /// Beyond one such wait, a body takes a second for so many bytes; 0 sets no such limit.
+    pub(crate) min_bytes_per_second: u64,
+}
+
+impl Pace {
+    /// The longest a whole message may take.
+    fn limit(&self, bytes: u64) -> Option<Duration> {
+        let millis = bytes.saturating_mul(1000).checked_div(self.min_bytes_per_second)?;
+        Some(self.idle.saturating_add(Duration::from_millis(millis)))
+    }
+
+    /// `message`, or [`LinkError::TooSlow`] once that is over.
+    pub(crate) async fn keep<T>(
+        &self,
+        bytes: usize,
+        during: &'static str,
+        message: impl Future<Output = Result<T, LinkError>>,
+    ) -> Result<T, LinkError> {
+        let Some(limit) = self.limit(bytes as u64) else { return message.await };
+        let slow = LinkError::TooSlow { bytes_per_second: self.min_bytes_per_second, during };
+        tokio::time::timeout(limit, message).await.unwrap_or(Err(slow))
+    }
+}
+
 /// What bounds a [`FrameReader`].
 #[derive(Debug, Clone)]
 pub(crate) struct ReadLimits {
-    /// Longest wait for the header, and for each [`STEP_BYTES`] of the body; none needs no timer.
-    pub(crate) idle: Option<Duration>,
+    /// How slow a message may be; none needs no timer.
+    pub(crate) pace: Option<Pace>,
     /// Largest body, whatever a receiver expects.
     pub(crate) max_body: usize,
     /// Where bodies are counted.
@@ -163,15 +192,16 @@ impl FrameReader {
         from: &mut R,
         expect: Expect,
     ) -> Result<Vec<u8>, LinkError> {
-        let idle = self.limits.idle;
+        let pace = self.limits.pace;
+        let idle = pace.map(|p| p.idle);
         within(idle, "a message", self.fill_header(from)).await?;
         let header = Header::decode(&self.header)?;
         let abort = judge(header, self.due, expect, self.limits.max_body)?;
         let bytes = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
-        while self.body.len() < bytes {
-            let step = (bytes - self.body.len()).min(STEP_BYTES);
-            self.make_room(step, bytes, header.kind)?;
-            within(idle, "the rest of a message", self.fill_body(from, self.body.len() + step)).await?;
+        let rest = self.read_body(from, bytes, header.kind);
+        match pace {
+            Some(pace) => pace.keep(bytes, "sending a message", rest).await?,
+            None => rest.await?,
         }
         self.header_have = 0;
         let body = std::mem::take(&mut self.body);
@@ -180,6 +210,21 @@ impl FrameReader {
         }
         self.due = next_sequence(self.due)?;
         Ok(body)
+    }
+
+    async fn read_body<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        bytes: usize,
+        kind: Kind,
+    ) -> Result<(), LinkError> {
+        let idle = self.limits.pace.map(|p| p.idle);
+        while self.body.len() < bytes {
+            let step = (bytes - self.body.len()).min(STEP_BYTES);
+            self.make_room(step, bytes, kind)?;
+            within(idle, "the rest of a message", self.fill_body(from, self.body.len() + step)).await?;
+        }
+        Ok(())
     }
 
     async fn fill_header<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), LinkError> {
@@ -260,7 +305,7 @@ pub(crate) async fn within<T>(
 /// A failed read or write in the words of a link.
 pub(crate) fn link_error(e: &io::Error, during: &'static str) -> LinkError {
     if let Some(tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return LinkError::Tls(crate::tls::explain(tls));
+        return crate::tls::link_error(tls);
     }
     match e.kind() {
         io::ErrorKind::UnexpectedEof
@@ -282,7 +327,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn reader() -> FrameReader {
-        FrameReader::new(ReadLimits { idle: None, max_body: MAX_BODY_BYTES, memory: None })
+        FrameReader::new(ReadLimits { pace: None, max_body: MAX_BODY_BYTES, memory: None })
     }
 
     fn frame(kind: Kind, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -323,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_bound_of_the_link_holds_even_where_the_receiver_allows_more() {
-        let mut r = FrameReader::new(ReadLimits { idle: None, max_body: 10, memory: None });
+        let mut r = FrameReader::new(ReadLimits { pace: None, max_body: 10, memory: None });
         let bytes = frame(Kind::Hello, 0, &[1; 11]);
         let e = ready(r.next(&mut &bytes[..], Expect::at_most(Kind::Hello, 100))).unwrap_err();
         assert_eq!(e, LinkError::Oversize { kind: Kind::Hello, found: 11, max: 10 });
@@ -349,7 +394,7 @@ mod tests {
     #[test]
     fn a_body_is_counted_in_the_memory_budget_and_an_excess_is_refused() {
         let memory = MemoryBudget::new(100_000);
-        let limits = ReadLimits { idle: None, max_body: MAX_BODY_BYTES, memory: Some(memory.clone()) };
+        let limits = ReadLimits { pace: None, max_body: MAX_BODY_BYTES, memory: Some(memory.clone()) };
         let mut r = FrameReader::new(limits);
         let mut bytes = frame(Kind::System(0), 0, &[1; 90_000]);
         bytes.extend(frame(Kind::System(0), 1, &[1; 100_001]));

@@ -17,7 +17,7 @@ pub fn frames(bytes: &[u8]) {
     let (chop, stream) =
         bytes.split_first().map_or((1, bytes), |(first, rest)| (usize::from(*first) + 1, rest));
     let memory = MemoryBudget::new((STEP_BYTES + 2 * bytes.len()) as u64);
-    let limits = ReadLimits { idle: None, max_body: 1 << 20, memory: Some(memory) };
+    let limits = ReadLimits { pace: None, max_body: 1 << 20, memory: Some(memory) };
     let mut reader = FrameReader::new(limits);
     let cuts = [chop];
     let mut from = Trickle::chopped(stream, &cuts);

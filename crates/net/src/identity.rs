@@ -5,9 +5,9 @@
 //! | `identity/` | 0700 | made with the first identity |
 //! | `identity/server.pem` | 0600 | PKCS #8 private key, then the server's certificate chain, both PEM |
 //! | `identity/client.pem` | 0600 | the same for the client |
-//! | `identity/.*.tmp` | 0600 | an identity being written when the machine stopped; safe to delete |
 //!
-//! A file appears whole or not at all, and two processes that start at once end up with the same one. A
+//! A file appears whole or not at all (see [`private`]), and two processes that start at once end up with the same
+//! one. A
 //! development identity is an ECDSA P-256 key with a self-signed certificate for `localhost`, `127.0.0.1`
 //! and `::1`, valid until the year 4096; it is meant to be pinned. A key and chain issued by an authority
 //! can be put in its place.
@@ -16,16 +16,13 @@
 //! §4.1.2.7, DER), so a new certificate for the same key keeps it.
 #![deny(clippy::indexing_slicing)]
 
-use crate::Error;
-use crate::tls;
+use crate::{Error, private, tls};
 use oblivia_base::Digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -83,9 +80,9 @@ impl Identity {
         if let Some(identity) = Self::load(&path)? {
             return Ok((identity, false));
         }
-        make_private_dir(&dir)?;
+        private::make_dir(&dir)?;
         let (identity, pem) = Self::generate(owner)?;
-        if place(&dir, &path, pem.as_bytes())? {
+        if private::create(&dir, owner.file(), pem.as_bytes())? {
             return Ok((identity, true));
         }
         match Self::load(&path)? {
@@ -96,15 +93,7 @@ impl Identity {
 
     /// Loads an identity file; `None` when there is none.
     pub fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let failed = |e: std::io::Error| state_error(path, "read", &e);
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed(e)),
-        };
-        check_private(path, &file)?;
-        let mut pem = Zeroizing::new(Vec::new());
-        file.take(MAX_FILE_BYTES).read_to_end(&mut pem).map_err(failed)?;
+        let Some(pem) = private::read(path, MAX_FILE_BYTES)? else { return Ok(None) };
         Self::from_pem(&pem).map(Some).map_err(|why| unusable(path, &why))
     }
 
@@ -165,77 +154,11 @@ fn unusable(path: &Path, why: &str) -> Error {
     Error::Identity { path: path.to_owned(), why: why.to_owned() }
 }
 
-fn state_error(path: &Path, doing: &'static str, e: &std::io::Error) -> Error {
-    Error::StateDir { path: path.to_owned(), doing, why: e.to_string() }
-}
-
-fn make_private_dir(dir: &Path) -> Result<(), Error> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|e| state_error(dir, "create", &e))
-}
-
-/// Writes `bytes` beside `path` and gives them that name, unless the name is taken: then `false`.
-fn place(dir: &Path, path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let (temporary, mut file) = temporary_file(dir)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let placed = written.map_err(|e| state_error(&temporary, "write", &e)).and_then(|()| {
-        match fs::hard_link(&temporary, path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-            // A file system without hard links: two first runs at once would then race.
-            Err(_) => fs::rename(&temporary, path).map(|()| true).map_err(|e| state_error(path, "write", &e)),
-        }
-    });
-    // After a rename there is nothing left to remove; a leftover is harmless.
-    let _ = fs::remove_file(&temporary);
-    if placed == Ok(true)
-        && let Ok(dir) = File::open(dir)
-    {
-        // Not every file system can sync a directory; the file itself is on disk.
-        let _ = dir.sync_all();
-    }
-    placed
-}
-
-fn temporary_file(dir: &Path) -> Result<(PathBuf, File), Error> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    for attempt in 0..1000u32 {
-        let path = dir.join(format!(".{}-{attempt}.tmp", std::process::id()));
-        match options.open(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-            Err(e) => return Err(state_error(&path, "write", &e)),
-        }
-    }
-    let why = "it is full of unfinished files (.*.tmp); delete them".to_owned();
-    Err(Error::StateDir { path: dir.to_owned(), doing: "write into", why })
-}
-
-#[cfg(unix)]
-fn check_private(path: &Path, file: &File) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file.metadata().map_err(|e| state_error(path, "read", &e))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Error::KeyExposed { path: path.to_owned(), mode });
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check_private(_: &Path, _: &File) -> Result<(), Error> {
-    Ok(())
-}
-
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "a test that is wrong may panic")]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {

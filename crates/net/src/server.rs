@@ -3,19 +3,22 @@
 //! | limit | what happens beyond it |
 //! |---|---|
 //! | [`Limits::max_sessions`] | after the handshake the client is told [`Notice::Busy`] |
-//! | [`Limits::max_handshakes`] | the connection is closed at once |
+//! | [`Limits::max_sessions_per_client`], [`Limits::max_sessions_per_address`] | the same |
+//! | [`Limits::max_handshakes`], [`Limits::max_handshakes_per_address`] | the connection is closed at once |
 //! | [`Limits::handshake_timeout`] | the connection is closed |
 //! | [`Limits::idle_timeout`] | the session gets [`LinkError::TimedOut`](oblivia_protocol::LinkError::TimedOut) |
+//! | [`Limits::min_bytes_per_second`] | the session gets [`LinkError::TooSlow`](oblivia_protocol::LinkError::TooSlow) |
 //! | [`Limits::max_message_bytes`] | the message is refused before memory is taken for it |
 //! | [`Limits::max_memory_bytes`] | the message, or what the handler wanted to reserve, is refused |
 //!
-//! A session counts until its thread has returned *and* its connection is closed. A panic in a session ends
+//! An address is an IPv4 address or an IPv6 network of 64 bits. A session counts until its thread has returned *and* its connection is closed. A panic in a session ends
 //! that session. Shutdown stops accepting, lets sessions finish for [`Limits::shutdown_grace`], then tells
 //! the remaining clients [`Notice::ShuttingDown`] and ends their links.
 
 use crate::client::READ_AHEAD_BYTES;
 use crate::fault::{Direction, FaultInjector};
 use crate::identity::Identity;
+use crate::seats::{Mark, Seats, Source, Tally};
 use crate::stream::{AbortSwitch, BoxStream, Extras, LinkOptions, StreamWire};
 use crate::tls::{ClientPolicy, Secured, server_config};
 use crate::{Error, MemoryBudget};
@@ -25,13 +28,13 @@ use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{BoxFuture, Kind, Notice, Wire};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -47,12 +50,20 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Limits {
     /// Sessions at once.
     pub max_sessions: usize,
+    /// Sessions at once of one client key.
+    pub max_sessions_per_client: usize,
+    /// Sessions at once from one address. Clients behind a proxy or NAT share one.
+    pub max_sessions_per_address: usize,
     /// Handshakes at once, including clients being turned away.
     pub max_handshakes: usize,
+    /// The same from one address.
+    pub max_handshakes_per_address: usize,
     /// Longest TLS handshake.
     pub handshake_timeout: Duration,
     /// Longest silence in a session; see [`LinkOptions::idle_timeout`].
     pub idle_timeout: Duration,
+    /// Slowest message; see [`LinkOptions::min_bytes_per_second`].
+    pub min_bytes_per_second: u64,
     /// Largest message taken, in bytes.
     pub max_message_bytes: usize,
     /// Bytes that may wait to be sent per session.
@@ -67,9 +78,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_sessions: 32,
+            max_sessions_per_client: 4,
+            max_sessions_per_address: 16,
             max_handshakes: 64,
+            max_handshakes_per_address: 16,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            min_bytes_per_second: 16 << 10,
             max_message_bytes: MAX_BODY_BYTES,
             max_queued_bytes: 256 << 20,
             max_memory_bytes: 4 << 30,
@@ -166,7 +181,7 @@ pub struct Server {
     fingerprint: Digest,
     memory: MemoryBudget,
     grace: Duration,
-    sessions: Arc<Gauge>,
+    sessions: Arc<Seats>,
     stop: watch::Sender<bool>,
     abort: watch::Sender<Option<Notice>>,
     runtime: Option<Runtime>,
@@ -201,12 +216,17 @@ impl Server {
         let memory = MemoryBudget::new(limits.max_memory_bytes);
         let (stop, stopped) = watch::channel(false);
         let (abort, aborted) = watch::channel(None);
-        let sessions = Arc::new(Gauge::new(limits.max_sessions));
+        let sessions = Arc::new(Seats::new(
+            limits.max_sessions,
+            limits.max_sessions_per_client,
+            limits.max_sessions_per_address,
+        ));
         let host = Arc::new(Host {
             tls,
             fingerprint: options.identity.fingerprint(),
             link: LinkOptions {
                 idle_timeout: limits.idle_timeout,
+                min_bytes_per_second: limits.min_bytes_per_second,
                 max_message_bytes: limits.max_message_bytes,
                 max_queued_bytes: limits.max_queued_bytes,
                 memory: Some(memory.clone()),
@@ -221,7 +241,11 @@ impl Server {
             faults: options.faults,
             handler: Box::new(handler),
         });
-        runtime.spawn(accept(listener, host, stopped, limits.max_handshakes));
+        let handshakes = Handshakes {
+            all: Arc::new(Semaphore::new(limits.max_handshakes)),
+            by_source: Arc::new(Tally::new(limits.max_handshakes_per_address)),
+        };
+        runtime.spawn(accept(listener, host, stopped, handshakes));
         Ok(Self {
             address,
             fingerprint: options.identity.fingerprint(),
@@ -289,6 +313,38 @@ impl Drop for Server {
     }
 }
 
+/// Runs `act` on a thread of its own when the process is asked to stop (Ctrl-C, or SIGTERM on Unix), in place of what
+/// the operating system would do: `act` has to end the process.
+///
+/// # Errors
+/// [`Error::Runtime`] when the signals cannot be watched.
+pub fn on_interrupt(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::Runtime { why: e.to_string() };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (watching, watched) = std::sync::mpsc::channel();
+    let wait = move || {
+        runtime.block_on(async {
+            let mut wait = Box::pin(interrupted());
+            // The first poll installs the handlers.
+            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(wait.as_mut().poll(cx))).await;
+            // The caller waits for this.
+            let _ = watching.send(match &early {
+                std::task::Poll::Ready(Err(e)) => Err(Error::Runtime { why: e.to_string() }),
+                _ => Ok(()),
+            });
+            let done = match early {
+                std::task::Poll::Ready(done) => done,
+                std::task::Poll::Pending => wait.await,
+            };
+            if done.is_ok() {
+                act();
+            }
+        });
+    };
+    std::thread::Builder::new().name("interrupt".into()).spawn(wait).map_err(failed)?;
+    watched.recv().unwrap_or_else(|e| Err(Error::Runtime { why: e.to_string() }))
+}
+
 #[cfg(unix)]
 async fn interrupted() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -309,7 +365,7 @@ struct Host {
     fingerprint: Digest,
     link: LinkOptions,
     handshake_timeout: Duration,
-    sessions: Arc<Gauge>,
+    sessions: Arc<Seats>,
     next: AtomicU64,
     memory: MemoryBudget,
     stopped: watch::Receiver<bool>,
@@ -318,13 +374,25 @@ struct Host {
     handler: Box<dyn SessionHandler>,
 }
 
+/// Connections that are not yet, or no longer to be, sessions.
+struct Handshakes {
+    all: Arc<Semaphore>,
+    by_source: Arc<Tally>,
+}
+
+impl Handshakes {
+    fn begin(&self, address: SocketAddr) -> Option<(OwnedSemaphorePermit, Mark)> {
+        let permit = self.all.clone().try_acquire_owned().ok()?;
+        Some((permit, self.by_source.clone().mark(Source::of(address))?))
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     host: Arc<Host>,
     mut stopped: watch::Receiver<bool>,
-    max_handshakes: usize,
+    handshakes: Handshakes,
 ) {
-    let handshakes = Arc::new(Semaphore::new(max_handshakes));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -332,15 +400,15 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, address)) => match handshakes.clone().try_acquire_owned() {
-                Ok(permit) => {
+            Ok((tcp, address)) => match handshakes.begin(address) {
+                Some(permit) => {
                     let host = host.clone();
                     tokio::spawn(async move {
                         host.admit(tcp, address).await;
                         drop(permit);
                     });
                 }
-                Err(_) => tracing::warn!(%address, "too many handshakes at once; connection closed"),
+                None => tracing::warn!(%address, "too many handshakes at once; connection closed"),
             },
             Err(e) => {
                 tracing::warn!(error = %e, "a connection could not be accepted");
@@ -376,9 +444,13 @@ impl Host {
         if *self.stopped.borrow() {
             return turn_away(stream, &link, Notice::ShuttingDown).await;
         }
-        let Some(seat) = self.sessions.clone().enter() else {
-            tracing::info!(%address, "turned a client away: all sessions are taken");
-            return turn_away(stream, &link, Notice::Busy).await;
+        let client = secured.ends.peer;
+        let seat = match self.sessions.clone().enter(client, Source::of(address)) {
+            Ok(seat) => seat,
+            Err(full) => {
+                tracing::info!(%address, client = %client.short(), "turned a client away: {full}");
+                return turn_away(stream, &link, Notice::Busy).await;
+            }
         };
         let seat = Arc::new(seat);
         let extras = Extras {
@@ -393,7 +465,7 @@ impl Host {
         let session = self.next.fetch_add(1, Ordering::Relaxed);
         let io = SessionIo {
             wire: Box::new(wire),
-            client: secured.ends.peer,
+            client,
             address,
             session,
             memory: self.memory.clone(),
@@ -448,58 +520,5 @@ struct Departure(Arc<Semaphore>);
 impl Drop for Departure {
     fn drop(&mut self) {
         self.0.add_permits(1);
-    }
-}
-
-/// Counts sessions and lets a thread wait until there are none.
-#[derive(Debug)]
-struct Gauge {
-    max: usize,
-    count: Mutex<usize>,
-    changed: Condvar,
-}
-
-impl Gauge {
-    fn new(max: usize) -> Self {
-        Self { max, count: Mutex::new(0), changed: Condvar::new() }
-    }
-
-    fn count(&self) -> usize {
-        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(self: Arc<Self>) -> Option<Seat> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if *count >= self.max {
-            return None;
-        }
-        *count += 1;
-        drop(count);
-        Some(Seat(self))
-    }
-
-    /// How many are left when none are or the time is over.
-    fn wait_for_none(&self, limit: Duration) -> usize {
-        let end = Instant::now() + limit;
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        while *count > 0 {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.changed.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner);
-            count = waited.0;
-        }
-        *count
-    }
-}
-
-/// A session's place.
-struct Seat(Arc<Gauge>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.changed.notify_all();
     }
 }

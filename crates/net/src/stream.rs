@@ -6,7 +6,7 @@
 //! [`LinkError::TimedOut`] when the peer does not read.
 
 use crate::fault::MessageClock;
-use crate::frame::{FrameReader, ReadLimits, within};
+use crate::frame::{FrameReader, Pace, ReadLimits, within};
 use crate::tls::Secured;
 use crate::writer::{Queue, queue};
 use crate::{Error, MemoryBudget};
@@ -41,6 +41,9 @@ pub struct LinkOptions {
     /// Longest silence: the header of a message, and then each 64 KiB of its body, must arrive within it;
     /// the peer must take each 64 KiB of ours within it.
     pub idle_timeout: Duration,
+    /// Slowest message: it must be through, either way, within the idle timeout and a second for each so many bytes
+    /// of it. 0 sets no such limit, only that of the idle timeout.
+    pub min_bytes_per_second: u64,
     /// Largest body taken, in bytes, whatever a receiver expects; never above
     /// [`MAX_BODY_BYTES`].
     pub max_message_bytes: usize,
@@ -56,6 +59,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(120),
+            min_bytes_per_second: 0,
             max_message_bytes: MAX_BODY_BYTES,
             max_queued_bytes: 256 << 20,
             memory: None,
@@ -131,12 +135,15 @@ impl<S: ByteStream + 'static> StreamWire<S> {
         let (queue, writer) = queue(
             sink,
             options.max_queued_bytes,
-            options.idle_timeout,
+            Pace { idle: options.idle_timeout, min_bytes_per_second: options.min_bytes_per_second },
             options.clock.clone(),
             extras.abort.clone(),
         );
         let frames = FrameReader::new(ReadLimits {
-            idle: Some(options.idle_timeout),
+            pace: Some(Pace {
+                idle: options.idle_timeout,
+                min_bytes_per_second: options.min_bytes_per_second,
+            }),
             max_body: options.max_message_bytes,
             memory: options.memory.clone(),
         });

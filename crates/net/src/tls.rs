@@ -9,7 +9,7 @@
 use crate::Error;
 use crate::identity::Identity;
 use oblivia_base::Digest;
-use oblivia_protocol::Identities;
+use oblivia_protocol::{Identities, LinkError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -299,8 +299,17 @@ impl ClientCertVerifier for AnyClient {
     }
 }
 
+/// A TLS failure as a link tells it.
+pub(crate) fn link_error(e: &rustls::Error) -> LinkError {
+    match e {
+        // What rustls answers to a certificate that the verifier does not admit.
+        rustls::Error::AlertReceived(AlertDescription::AccessDenied) => LinkError::NotAdmitted,
+        other => LinkError::Tls(explain(other)),
+    }
+}
+
 /// A TLS failure in words that say what to do, where there is something to do.
-pub(crate) fn explain(e: &rustls::Error) -> String {
+fn explain(e: &rustls::Error) -> String {
     match e {
         rustls::Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.downcast_ref::<WrongKey>().is_some() =>
@@ -326,9 +335,6 @@ pub(crate) fn explain(e: &rustls::Error) -> String {
         }
         rustls::Error::InvalidMessage(_) => {
             format!("the peer does not speak TLS, or the bytes were changed on the way ({e})")
-        }
-        rustls::Error::AlertReceived(AlertDescription::AccessDenied) => {
-            "the server does not admit this client: ask its owner to add this client's fingerprint".into()
         }
         rustls::Error::AlertReceived(AlertDescription::BadRecordMac) => {
             "the peer received a record that does not authenticate: the bytes were changed, lost, repeated or \

@@ -1,7 +1,7 @@
 //! The sending side of a stream link: a queue and the task that empties it.
 
 use crate::fault::MessageClock;
-use crate::frame::{ABORT_BYTES, HEADER_BYTES, Header, STEP_BYTES, link_error, next_sequence, within};
+use crate::frame::{ABORT_BYTES, HEADER_BYTES, Header, Pace, STEP_BYTES, link_error, next_sequence, within};
 use crate::memory::body_length;
 use crate::stream::AbortSwitch;
 use oblivia_base::codec::Encode;
@@ -45,7 +45,7 @@ pub(crate) struct Writer<W> {
     commands: UnboundedReceiver<Command>,
     shared: Arc<Shared>,
     sequence: u32,
-    idle: Duration,
+    pace: Pace,
     clock: Option<MessageClock>,
     abort: AbortSwitch,
 }
@@ -53,14 +53,14 @@ pub(crate) struct Writer<W> {
 pub(crate) fn queue<W: AsyncWrite + Unpin>(
     sink: W,
     max_queued_bytes: usize,
-    idle: Duration,
+    pace: Pace,
     clock: Option<MessageClock>,
     abort: AbortSwitch,
 ) -> (Queue, Writer<W>) {
     let (sender, commands) = unbounded_channel();
     let shared = Arc::new(Shared::default());
     let queue = Queue { commands: sender, shared: shared.clone(), max_queued_bytes, finished: false };
-    (queue, Writer { sink, commands, shared, sequence: 0, idle, clock, abort })
+    (queue, Writer { sink, commands, shared, sequence: 0, pace, clock, abort })
 }
 
 impl Queue {
@@ -172,18 +172,23 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let mut start = Vec::with_capacity(HEADER_BYTES + first.len());
         start.extend_from_slice(&header);
         start.extend_from_slice(first);
-        for piece in std::iter::once(&start[..]).chain(rest.chunks(STEP_BYTES)) {
-            let step = async { self.sink.write_all(piece).await.map_err(|e| link_error(&e, SENDING)) };
-            within(Some(self.idle), "the peer to read", step).await?;
-        }
-        let flush = async { self.sink.flush().await.map_err(|e| link_error(&e, SENDING)) };
-        within(Some(self.idle), "the peer to read", flush).await
+        let pace = self.pace;
+        let idle = Some(pace.idle);
+        let message = async {
+            for piece in std::iter::once(&start[..]).chain(rest.chunks(STEP_BYTES)) {
+                let step = async { self.sink.write_all(piece).await.map_err(|e| link_error(&e, SENDING)) };
+                within(idle, "the peer to read", step).await?;
+            }
+            let flush = async { self.sink.flush().await.map_err(|e| link_error(&e, SENDING)) };
+            within(idle, "the peer to read", flush).await
+        };
+        pace.keep(body.len(), "reading a message", message).await
     }
 
     async fn close(&mut self) -> Result<(), LinkError> {
         self.advance();
         let close = async { self.sink.shutdown().await.map_err(|e| link_error(&e, "closing the link")) };
-        within(Some(self.idle), "the peer to read", close).await
+        within(Some(self.pace.idle), "the peer to read", close).await
     }
 
     /// Tells the peer why, as the next message in order, and closes.

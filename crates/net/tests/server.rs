@@ -4,7 +4,9 @@
 mod common;
 
 use common::{LONG, client_of, dial, echo, greeting, options, round};
-use oblivia_net::{ConnectOptions, Error as NetError, LinkOptions, Server, SessionIo, connect};
+use oblivia_net::{
+    ClientTls, ConnectOptions, Error as NetError, LinkOptions, Server, SessionIo, TlsWire, connect,
+};
 use oblivia_protocol::{Error, Expect, Kind, LinkError, Notice, Wire};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -331,4 +333,142 @@ fn a_shaped_client_still_gets_its_answers() {
         wire.finish().await.unwrap();
     });
     wait_until("the session to end", || server.sessions() == 0);
+}
+
+/// A client with this identity, if the server takes it.
+async fn session_of(server: &Server, client: &ClientTls) -> Result<TlsWire, LinkError> {
+    let mut wire = connect(&server.local_addr().to_string(), client, &ConnectOptions::default()).await?;
+    greeting(&mut wire).await?;
+    Ok(wire)
+}
+
+#[test]
+fn one_client_cannot_take_all_sessions_and_gets_in_again_when_one_of_its_own_ends() {
+    let mut options = options();
+    options.limits.max_sessions_per_client = 2;
+    let server = Server::bind(options, echo).unwrap();
+    let (greedy, other) = (client_of(&server), client_of(&server));
+    runtime().block_on(async {
+        let mut held =
+            vec![session_of(&server, &greedy).await.unwrap(), session_of(&server, &greedy).await.unwrap()];
+        let busy = Some(LinkError::Aborted(Notice::Busy));
+        assert_eq!(session_of(&server, &greedy).await.err(), busy);
+        round(&mut session_of(&server, &other).await.unwrap(), b"of another client").await.unwrap();
+        let mut leaving = held.remove(0);
+        leaving.send(Kind::System(0), vec![]).await.unwrap();
+        leaving.finish().await.unwrap();
+        drop(leaving);
+        let start = Instant::now();
+        while session_of(&server, &greedy).await.err() == busy {
+            assert!(start.elapsed() < LONG, "a place of its own is free");
+        }
+        round(&mut held[0], b"still here").await.unwrap();
+    });
+}
+
+#[test]
+fn one_address_cannot_take_all_sessions_whatever_keys_it_has() {
+    let mut options = options();
+    options.limits.max_sessions_per_address = 3;
+    let server = Server::bind(options, echo).unwrap();
+    runtime().block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(session_of(&server, &client_of(&server)).await.unwrap());
+        }
+        let e = session_of(&server, &client_of(&server)).await.unwrap_err();
+        assert_eq!(e, LinkError::Aborted(Notice::Busy));
+        round(&mut held[2], b"still here").await.unwrap();
+    });
+    assert_eq!(server.sessions(), 3);
+}
+
+#[test]
+fn one_address_cannot_take_all_handshakes() {
+    let mut options = options();
+    options.limits.handshake_timeout = LONG;
+    options.limits.max_handshakes_per_address = 2;
+    let server = Server::bind(options, echo).unwrap();
+    let silent: Vec<_> = (0..2).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
+    let mut third = TcpStream::connect(server.local_addr()).unwrap();
+    third.set_read_timeout(Some(LONG)).unwrap();
+    let start = Instant::now();
+    // Closed, or reset.
+    assert_eq!(third.read(&mut [0]).unwrap_or(0), 0);
+    assert!(start.elapsed() < LONG, "it is closed at once");
+    drop(silent);
+    wait_until("room for a handshake", || {
+        runtime().block_on(session_of(&server, &client_of(&server))).is_ok()
+    });
+}
+
+/// How the server's side of a session ends whose client sends two mebibytes over a link of 200 KiB/s. The server
+/// waits a second for each 64 KiB, which take a third of one.
+fn ends_with(min_bytes_per_second: u64, bytes: usize) -> (Result<usize, LinkError>, Duration) {
+    let (tell, hear) = channel();
+    let tell = Arc::new(Mutex::new(tell));
+    let mut options = options();
+    options.limits.idle_timeout = Duration::from_secs(1);
+    options.limits.min_bytes_per_second = min_bytes_per_second;
+    let server = Server::bind(options, move |mut io: SessionIo| {
+        let tell = tell.clone();
+        async move {
+            io.wire.send(Kind::Offer, vec![0; 64]).await?;
+            let body = io.wire.recv(Expect::at_most(Kind::System(0), 1 << 28)).await;
+            tell.lock().unwrap().send(body.map(|b| b.len())).unwrap();
+            Ok(())
+        }
+    })
+    .unwrap();
+    let client = client_of(&server);
+    let link = ConnectOptions { shape: Some("1638.4kbit,0ms".parse().unwrap()), ..ConnectOptions::default() };
+    runtime().block_on(async {
+        let mut wire = connect(&server.local_addr().to_string(), &client, &link).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+        let start = Instant::now();
+        wire.send(Kind::System(0), vec![7; bytes]).await.unwrap();
+        let end = tokio::task::spawn_blocking(move || hear.recv_timeout(LONG).unwrap()).await.unwrap();
+        (end, start.elapsed())
+    })
+}
+
+#[test]
+fn a_peer_that_trickles_is_ended_although_it_is_never_silent() {
+    let (end, after) = ends_with(4 << 20, 2 << 20);
+    assert_eq!(end, Err(LinkError::TooSlow { bytes_per_second: 4 << 20, during: "sending a message" }));
+    // One second and half a second for two of four mebibytes; the whole message would take ten.
+    assert!(after >= Duration::from_millis(1400), "{after:?}");
+    for rate in [0, 16 << 10] {
+        assert_eq!(ends_with(rate, 300_000).0, Ok(300_000));
+    }
+}
+
+#[test]
+fn a_peer_that_takes_a_message_too_slowly_is_ended() {
+    let (tell, hear) = channel();
+    let tell = Arc::new(Mutex::new(tell));
+    let mut options = options();
+    options.limits.idle_timeout = Duration::from_secs(1);
+    options.limits.min_bytes_per_second = 64 << 20;
+    let server = Server::bind(options, move |mut io: SessionIo| {
+        let tell = tell.clone();
+        async move {
+            io.wire.send(Kind::Offer, vec![0; 64]).await?;
+            io.wire.send(Kind::System(0), vec![0; 32 << 20]).await?;
+            let end = io.wire.finish().await;
+            tell.lock().unwrap().send(end).unwrap();
+            Ok(())
+        }
+    })
+    .unwrap();
+    let client = client_of(&server);
+    let link = ConnectOptions { shape: Some("20mbit,0ms".parse().unwrap()), ..ConnectOptions::default() };
+    let end = runtime().block_on(async {
+        let mut wire = connect(&server.local_addr().to_string(), &client, &link).await.unwrap();
+        greeting(&mut wire).await.unwrap();
+        let cut = wire.recv(Expect::at_most(Kind::System(0), 1 << 28)).await;
+        assert!(cut.is_err());
+        tokio::task::spawn_blocking(move || hear.recv_timeout(LONG).unwrap()).await.unwrap()
+    });
+    assert_eq!(end, Err(LinkError::TooSlow { bytes_per_second: 64 << 20, during: "reading a message" }));
 }

@@ -2,13 +2,15 @@
 
 use crate::Error;
 use crate::input::{Input, tensor};
+use crate::key_files::KeyFiles;
 use crate::party::{self, Machine, Prediction, Question};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::Request;
-use oblivia_protocol::{Observer, Plan, Silent, Wish};
+use oblivia_protocol::{KeyMemory, Observer, Plan, SecretStore, Silent, Wish};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How a client knows its server.
@@ -47,10 +49,11 @@ pub struct Client {
     tls: ClientTls,
     machine: Machine,
     connect: ConnectOptions,
+    secrets: Option<Arc<dyn SecretStore>>,
 }
 
 impl Client {
-    /// A client with a key of its own that is kept nowhere, one computing thread per core.
+    /// A client with keys of its own that are kept nowhere, one computing thread per core.
     ///
     /// # Errors
     /// When no key can be made.
@@ -59,7 +62,8 @@ impl Client {
         Ok(Self::with(address, trust, identity, Machine::new(0)?, ConnectOptions::default()))
     }
 
-    /// A client whose key is kept in `state_dir`.
+    /// A client whose identity and secret keys are kept in `state_dir` (see [`KeyFiles`]): a server that still has
+    /// the evaluation keys of an earlier session is not sent them again.
     ///
     /// # Errors
     /// When the directory cannot be used.
@@ -71,7 +75,14 @@ impl Client {
         connect: ConnectOptions,
     ) -> Result<Self, Error> {
         let (identity, _) = Identity::load_or_create(state_dir, Owner::Client)?;
-        Ok(Self::with(address, trust, identity, machine, connect))
+        let secrets = Some(Arc::new(KeyFiles::new(state_dir)) as Arc<dyn SecretStore>);
+        Ok(Self { secrets, ..Self::with(address, trust, identity, machine, connect) })
+    }
+
+    /// The same client with a secret key of its own for every session; kept ones are neither used nor replaced.
+    #[must_use]
+    pub fn with_fresh_keys(self) -> Self {
+        Self { secrets: None, ..self }
     }
 
     fn with(
@@ -85,7 +96,8 @@ impl Client {
             Trust::Pin(digest) => ServerCheck::Pin(digest),
             Trust::Roots { pem, name } => ServerCheck::Roots { pem, name },
         };
-        Self { address: address.to_owned(), tls: ClientTls { identity, server }, machine, connect }
+        let tls = ClientTls { identity, server };
+        Self { address: address.to_owned(), tls, machine, connect, secrets: None }
     }
 
     /// Predicts on `inputs` in one session, refusing every leak that needs accepting.
@@ -115,8 +127,9 @@ impl Client {
         let Ask { model, system, wish, max_time, confirm, observer } = ask;
         let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
         let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect::<Vec<_>>();
-        let question =
-            Question { request, confirm, inputs: &mut made, observer, assurance: self.assurance(), began };
+        let memory = KeyMemory { secrets: self.secrets.clone(), shelf: None };
+        let assurance = self.assurance();
+        let question = Question { request, confirm, inputs: &mut made, observer, memory, assurance, began };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -23,6 +23,8 @@ mod catalog;
 mod client;
 mod error;
 mod input;
+mod key_cache;
+mod key_files;
 pub mod party;
 mod server;
 
@@ -31,6 +33,8 @@ pub use catalog::{Models, served};
 pub use client::{Ask, Client, Trust};
 pub use error::Error;
 pub use input::{Input, load_image, load_model, open_model, tensor};
+pub use key_cache::{KeyCache, KeyCacheFill};
+pub use key_files::{AboutKey, KeptKey, KeyFiles};
 pub use oblivia_protocol::{Answer, Leak, Observer, Plan, Receipt, Silent, Wish};
 pub use party::{Machine, Prediction, SampleRecord, Served};
 pub use server::{ServeOptions, Server};

@@ -4,8 +4,8 @@ use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::session::{self, Agreed, Catalog, Request};
 use oblivia_protocol::{
-    Answer, Channel, Context, Error, Event, LoggedMessage, Observer, OpCounts, Outcome, Permits,
-    PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+    Answer, Channel, Context, Error, Event, KeyMemory, KeyReceipt, KeyUse, LoggedMessage, Observer, OpCounts,
+    Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
 };
 use rayon::ThreadPool;
 use std::any::Any;
@@ -86,6 +86,8 @@ pub struct Served {
     pub samples: u32,
     /// Everything that was sent and received.
     pub traffic: PhaseTraffic,
+    /// How the client's evaluation keys came here.
+    pub keys: KeyReceipt,
     /// Operations done.
     pub ops: OpCounts,
     /// Everything that was on the link, if the machine keeps it.
@@ -103,6 +105,8 @@ pub struct Question<'a> {
     pub inputs: &'a mut (dyn FnMut(&PublicModel) -> Vec<Answer> + Send),
     /// Watches.
     pub observer: &'a mut dyn Observer,
+    /// Where keys outlive the session.
+    pub memory: KeyMemory,
     /// How far the other side is trusted, for the receipt.
     pub assurance: String,
     /// When the session began, connecting included.
@@ -121,7 +125,7 @@ pub async fn client(
     if machine.keep_log {
         channel.keep_log();
     }
-    let Question { request, confirm, inputs, observer, assurance, began } = question;
+    let Question { request, confirm, inputs, observer, memory, assurance, began } = question;
     let agreed = session::agree_as_client(&mut channel, &mut rng, systems, &request, confirm).await;
     let agreed = told(&mut channel, agreed).await?;
     let made = inputs(&agreed.model);
@@ -139,7 +143,8 @@ pub async fn client(
         .unzip();
     let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new(), unfit };
     let seat = Seat::Client { model: agreed.model.clone(), inputs };
-    let (outcome, channel, ops) = run(&agreed, seat, channel, rng, machine, &mut watch).await?;
+    let Ran { outcome, channel, ops, keys } =
+        run(&agreed, seat, channel, rng, machine, memory, &mut watch).await?;
     let Outcome::Outputs(outputs) = outcome else {
         return Err(Error::Misuse(format!("system `{}` gave the client no outputs", agreed.system.id())));
     };
@@ -151,6 +156,7 @@ pub async fn client(
         plan: (*agreed.plan).clone(),
         plan_id: agreed.plan.digest().short(),
         samples: u64::from(agreed.samples),
+        keys: KeyReceipt::of(&agreed.plan, keys),
         agreement: session::agreement_traffic(&request, &agreed.model, &agreed.plan),
         traffic: *channel.meter().traffic(),
         ops,
@@ -169,13 +175,14 @@ pub async fn client(
 /// Makes room for a session, or refuses it; the room is given back when the returned value is dropped.
 pub type Admit<'a> = dyn Fn(&Plan) -> Result<Box<dyn Any + Send>, Error> + Send + Sync + 'a;
 
-/// Plays the server on `wire`.
+/// Plays the server on `wire`. What is in `memory` is for the client at its other end alone.
 pub async fn server(
     wire: Box<dyn Wire>,
     catalog: &dyn Catalog,
     mut rng: SessionRng,
     machine: &Machine,
     admit: &Admit<'_>,
+    memory: KeyMemory,
     observer: &mut dyn Observer,
 ) -> Result<Served, Error> {
     let mut channel = Channel::with_peer(Role::Server, Role::Client, wire);
@@ -187,10 +194,19 @@ pub async fn server(
     let admitted = admit(&agreed.plan);
     let _room = told(&mut channel, admitted).await?;
     let seat = Seat::Server { loaded, samples: agreed.samples };
-    let (_, channel, ops) = run(&agreed, seat, channel, rng, machine, observer).await?;
+    let Ran { channel, ops, keys, .. } = run(&agreed, seat, channel, rng, machine, memory, observer).await?;
+    let keys = KeyReceipt::of(&agreed.plan, keys);
     let traffic = *channel.meter().traffic();
     let log = channel.meter().log().map(<[_]>::to_vec);
-    Ok(Served { plan: agreed.plan, samples: agreed.samples, traffic, ops, log })
+    Ok(Served { plan: agreed.plan, samples: agreed.samples, traffic, keys, ops, log })
+}
+
+/// A session that is over.
+struct Ran {
+    outcome: Outcome,
+    channel: Channel,
+    ops: OpCounts,
+    keys: KeyUse,
 }
 
 async fn run(
@@ -199,22 +215,25 @@ async fn run(
     channel: Channel,
     rng: SessionRng,
     machine: &Machine,
+    memory: KeyMemory,
     observer: &mut dyn Observer,
-) -> Result<(Outcome, Channel, OpCounts), Error> {
+) -> Result<Ran, Error> {
     let mut cx = Context {
         channel,
         rng,
         pool: machine.pool.clone(),
         permits: machine.permits.clone(),
         session: agreed.session,
+        memory,
+        keys: KeyUse::default(),
         ops: OpCounts::default(),
         observer,
     };
     let outcome = agreed.system.run(&agreed.plan, seat, &mut cx).await;
-    let (mut channel, ops) = (cx.channel, cx.ops);
+    let (mut channel, ops, keys) = (cx.channel, cx.ops, cx.keys);
     let outcome = told(&mut channel, outcome).await?;
     channel.finish().await?;
-    Ok((outcome, channel, ops))
+    Ok(Ran { outcome, channel, ops, keys })
 }
 
 /// On an error, lets the peer know that the session is over.

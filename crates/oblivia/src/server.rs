@@ -2,13 +2,14 @@
 
 use crate::Error;
 use crate::catalog::Models;
+use crate::key_cache::KeyCache;
 use crate::party::{self, Machine};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::{Plan, Silent};
+use oblivia_protocol::{KeyMemory, KeyUse, Plan, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// Samples one session may predict.
     pub max_samples: u32,
+    /// Bytes of evaluation keys kept for clients that come again, on top of the memory of sessions; 0 keeps none.
+    /// See [`KeyCache`].
+    pub key_cache_bytes: u64,
     /// Threads for computing; 0 is one per core.
     pub threads: usize,
     /// Memory for one prepared model in bytes; `None` for the system's usual limit.
@@ -42,6 +46,7 @@ impl Default for ServeOptions {
             clients: ClientPolicy::AnyIdentity,
             limits: Limits::default(),
             max_samples: 100_000,
+            key_cache_bytes: 1 << 30,
             threads: 0,
             max_model_memory: None,
             faults: None,
@@ -53,6 +58,7 @@ impl Default for ServeOptions {
 pub struct Server {
     net: oblivia_net::Server,
     models: Arc<Models>,
+    keys: KeyCache,
 }
 
 impl Server {
@@ -71,12 +77,15 @@ impl Server {
         net.clients = options.clients;
         net.limits = options.limits;
         net.faults = options.faults;
-        let shared = (models.clone(), machine);
+        let keys = KeyCache::new(options.key_cache_bytes);
+        let shared = (models.clone(), machine, keys.clone());
         let handler = move |io: SessionIo| {
-            let (models, machine) = shared.clone();
+            let (models, machine, keys) = shared.clone();
             async move {
                 let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
                 let (client, session) = (io.client.short(), io.session);
+                let shelf = keys.shelf(io.client);
+                let kept = KeyMemory { secrets: None, shelf };
                 let memory = io.memory.clone();
                 let admit = move |plan: &Plan| {
                     let kept = memory.reserve(plan.session_memory_bytes).map_err(|e| {
@@ -84,7 +93,9 @@ impl Server {
                     })?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
-                let served = party::server(io.wire, &*models, rng, &machine, &admit, &mut Silent).await?;
+                let served =
+                    party::server(io.wire, &*models, rng, &machine, &admit, kept, &mut Silent).await?;
+                let fill = keys.fill();
                 tracing::info!(
                     session,
                     client,
@@ -92,12 +103,21 @@ impl Server {
                     system = %served.plan.choices.system,
                     samples = served.samples,
                     bytes = served.traffic.total_bytes(),
+                    keys = match served.keys.how {
+                        KeyUse::None => "none",
+                        KeyUse::Sent => "sent",
+                        KeyUse::Reused => "reused",
+                    },
+                    key_bytes = served.keys.sent_bytes,
+                    keys_kept = fill.entries,
+                    key_cache_bytes = fill.bytes,
+                    key_cache_max_bytes = fill.max_bytes,
                     "session done"
                 );
                 Ok(())
             }
         };
-        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models })
+        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models, keys })
     }
 
     /// The address, with the port that was taken.
@@ -113,6 +133,11 @@ impl Server {
     /// The models, to prepare plans ahead of the first request.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// The evaluation keys it keeps.
+    pub fn keys(&self) -> &KeyCache {
+        &self.keys
     }
 
     /// Sessions running now.

@@ -145,9 +145,9 @@ impl Channel {
     /// Tells every peer that the session ends because of `error`, in the one word [`Error::notice`] allows.
     /// Links that are already gone are ignored.
     pub async fn abort(&mut self, error: &Error) {
+        use LinkError::{Aborted, Closed, NotAdmitted, Tls};
         use oblivia_base::codec::Encode;
-        if matches!(error, Error::Link(LinkError::Aborted(_) | LinkError::Closed { .. } | LinkError::Tls(_)))
-        {
+        if matches!(error, Error::Link(Aborted(_) | Closed { .. } | NotAdmitted | Tls(_))) {
             return;
         }
         let body = error.notice().to_bytes();

@@ -1,5 +1,6 @@
 //! What a run costs: bytes, rounds and homomorphic operations, declared by a plan and measured by a run.
 
+use crate::keys::KeyUse;
 pub use oblivia_base::OpCounts;
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use serde::Serialize;
@@ -91,8 +92,10 @@ impl PhaseTraffic {
 /// [`crate::session::agreement_traffic`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Cost {
-    /// Once per session: keys.
+    /// Once per session, with keys sent.
     pub setup: Traffic,
+    /// Once per session where the server still has the client's keys; where there are none, as `setup`.
+    pub setup_reused: Traffic,
     /// Per sample, ahead of the input.
     pub offline: Traffic,
     /// Per sample.
@@ -102,10 +105,15 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The system's traffic for `samples` samples.
+    /// The system's traffic for `samples` samples, keys sent: the most a session moves.
     pub fn traffic(&self, samples: u64) -> PhaseTraffic {
+        self.traffic_with(KeyUse::Sent, samples)
+    }
+
+    /// The system's traffic for `samples` samples, by how the server came by the keys.
+    pub fn traffic_with(&self, keys: KeyUse, samples: u64) -> PhaseTraffic {
         PhaseTraffic {
-            setup: self.setup,
+            setup: if keys == KeyUse::Reused { self.setup_reused } else { self.setup },
             offline: self.offline.times(samples),
             online: self.online.times(samples),
         }
@@ -128,7 +136,7 @@ impl Decode for Traffic {
 
 impl Encode for Cost {
     fn encode(&self, w: &mut Writer) {
-        for t in [self.setup, self.offline, self.online] {
+        for t in [self.setup, self.setup_reused, self.offline, self.online] {
             t.encode(w);
         }
         for v in self.ops.fields() {

@@ -94,7 +94,7 @@ impl Error {
             Self::Link(e) => match e {
                 LinkError::Io(_) => Blame::Io,
                 LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
-                LinkError::Aborted(Notice::Refused) => Blame::Refused,
+                LinkError::NotAdmitted | LinkError::Aborted(Notice::Refused) => Blame::Refused,
                 LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
                 LinkError::Aborted(Notice::Busy) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
@@ -195,6 +195,8 @@ mod tests {
             LinkError::Aborted(Notice::Busy),
             LinkError::Tls(detail.to_owned()),
             LinkError::Io(detail.to_owned()),
+            LinkError::NotAdmitted,
+            LinkError::TooSlow { bytes_per_second: detail.len() as u64, during: "x" },
         ];
         let mut errors = vec![
             (Error::InvalidMessage { message: "x", why: why.clone() }, Notice::Failed),
@@ -243,6 +245,8 @@ mod tests {
                     LinkError::Aborted(_) => 7,
                     LinkError::Tls(_) => 8,
                     LinkError::Io(_) => 9,
+                    LinkError::NotAdmitted => 10,
+                    LinkError::TooSlow { .. } => 11,
                 }
             }
         }
@@ -252,7 +256,7 @@ mod tests {
     fn a_peer_is_told_one_byte_that_depends_on_the_kind_of_error_alone() {
         let (short, long) = (all("a"), all("a weight of `secret` is 17.25"));
         let numbers: Vec<usize> = short.iter().map(|(e, _)| number(e)).collect();
-        assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "every variant is tried");
+        assert_eq!(numbers, (0..22).collect::<Vec<_>>(), "every variant is tried");
         for ((a, notice), (b, _)) in short.iter().zip(&long) {
             assert_eq!(a.notice(), *notice, "{a}");
             let (a, b) = (a.notice().to_bytes(), b.notice().to_bytes());
@@ -278,7 +282,7 @@ mod tests {
             })
             .map(|(e, _)| e.notice().to_bytes())
             .collect();
-        assert_eq!(told.len(), 15);
+        assert_eq!(told.len(), 17);
         assert!(told.iter().all(|t| *t == Notice::Failed.to_bytes()));
     }
 

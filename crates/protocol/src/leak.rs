@@ -101,10 +101,10 @@ pub struct LeakStatement {
 }
 
 impl Encode for LeakStatement {
+    /// Who and what; not the words.
     fn encode(&self, w: &mut Writer) {
         self.to.encode(w);
         w.str(self.leak.name());
-        w.str(&self.detail);
     }
 }
 
@@ -130,9 +130,10 @@ pub struct TrustRow {
 }
 
 impl Encode for TrustRow {
+    /// Who, how, and whether anything breaks; not the words.
     fn encode(&self, w: &mut Writer) {
         self.role.encode(w);
         w.bool(self.behaviour == Behaviour::Malicious);
-        w.str(&self.breaks);
+        w.bool(!self.breaks.is_empty());
     }
 }

@@ -9,6 +9,7 @@ mod channel;
 mod cost;
 pub mod error;
 pub mod fuzz;
+mod keys;
 mod leak;
 mod permit;
 mod plan;
@@ -21,10 +22,11 @@ pub mod wire;
 pub use channel::{Channel, Direction, LoggedMessage, Meter};
 pub use cost::{Cost, OpCounts, Phase, PhaseTraffic, Traffic};
 pub use error::{Error, Notice};
+pub use keys::{KeyMemory, KeyScope, KeyShelf, KeyUse, SecretStore, SharedKeys};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
 pub use permit::{Permit, Permits};
 pub use plan::{Choices, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, Plan, Wish};
-pub use receipt::{Receipt, Seconds};
+pub use receipt::{KeyReceipt, Receipt, Seconds};
 pub use role::Role;
 pub use system::{
     Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System, Workload,

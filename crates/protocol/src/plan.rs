@@ -166,7 +166,9 @@ impl Serialize for Digest32 {
 }
 
 impl Plan {
-    /// Identifies the plan; equal on both sides or the session ends.
+    /// Identifies the plan; equal on both sides or the session ends. It covers choices, numbers, who learns which
+    /// leak and whose behaviour breaks something, but no wording: a build that only says it better agrees with
+    /// one that does not.
     pub fn digest(&self) -> Digest {
         let mut w = Writer::new();
         self.choices.encode(&mut w);
@@ -175,17 +177,11 @@ impl Plan {
         w.u64(self.key_bytes);
         w.u64(self.session_memory_bytes);
         w.u32(self.security_bits);
-        w.str(&self.parameters);
         w.u64(self.predicted_us);
         w.u64(self.error.units_2_32);
-        w.str(&self.error.assumption);
         w.seq(&self.leaks);
         w.seq(&self.trust);
-        w.count(self.steps.len());
-        for s in &self.steps {
-            w.str(s);
-        }
-        let mut t = Transcript::new("plan v1");
+        let mut t = Transcript::new("plan v2");
         t.absorb("plan", &w.into_bytes());
         t.digest()
     }

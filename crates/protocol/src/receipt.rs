@@ -1,6 +1,7 @@
 //! What happened, for people and for machines.
 
 use crate::cost::{OpCounts, PhaseTraffic, Traffic};
+use crate::keys::KeyUse;
 use crate::plan::Plan;
 use serde::Serialize;
 
@@ -22,6 +23,22 @@ impl Seconds {
     }
 }
 
+/// The evaluation keys of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct KeyReceipt {
+    /// Sent, reused, or none.
+    pub how: KeyUse,
+    /// Bytes of keys sent in this session.
+    pub sent_bytes: u64,
+}
+
+impl KeyReceipt {
+    /// Of a session under `plan`.
+    pub fn of(plan: &Plan, how: KeyUse) -> Self {
+        Self { how, sent_bytes: if how == KeyUse::Sent { plan.key_bytes } else { 0 } }
+    }
+}
+
 /// The record of one session.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Receipt {
@@ -35,6 +52,8 @@ pub struct Receipt {
     pub plan_id: String,
     /// Samples predicted.
     pub samples: u64,
+    /// How the server came by the client's evaluation keys, and what that moved.
+    pub keys: KeyReceipt,
     /// Traffic of agreeing, as declared.
     pub agreement: Traffic,
     /// Everything that was really sent, agreement included.
@@ -53,9 +72,9 @@ impl Receipt {
     /// The current shape.
     pub const SCHEMA: u32 = 1;
 
-    /// The traffic the plan declared, agreement included.
+    /// The traffic the plan declared for keys as they were used, agreement included.
     pub fn declared(&self) -> PhaseTraffic {
-        let mut t = self.plan.cost.traffic(self.samples);
+        let mut t = self.plan.cost.traffic_with(self.keys.how, self.samples);
         t.setup += self.agreement;
         t
     }

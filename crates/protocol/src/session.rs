@@ -23,7 +23,7 @@ use oblivia_nn::PublicModel;
 use std::sync::Arc;
 
 /// The protocol version this build speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The most samples one session may predict.
 pub const MAX_SAMPLES: u32 = 1 << 20;

@@ -3,6 +3,7 @@
 use crate::channel::Channel;
 use crate::cost::{OpCounts, Traffic};
 use crate::error::Error;
+use crate::keys::{KeyMemory, KeyUse};
 use crate::permit::Permits;
 use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
@@ -105,6 +106,10 @@ pub struct Context<'a> {
     pub permits: Arc<Permits>,
     /// Digest of plan, roles, session and channel; enters every label derived in this session.
     pub session: Digest,
+    /// Where keys outlive the session.
+    pub memory: KeyMemory,
+    /// How the server came by the client's keys; set by the system.
+    pub keys: KeyUse,
     /// Operations done so far by this role.
     pub ops: OpCounts,
     /// Who watches.

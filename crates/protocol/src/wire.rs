@@ -111,6 +111,14 @@ pub enum LinkError {
         /// What was going on.
         during: &'static str,
     },
+    /// A message was under way for longer than its size explains.
+    #[error("the peer was slower than {bytes_per_second} bytes per second at {during}")]
+    TooSlow {
+        /// The least that is allowed.
+        bytes_per_second: u64,
+        /// What the peer was doing.
+        during: &'static str,
+    },
     /// Another message was due.
     #[error("the peer sent {found:?} where {expected:?} was due")]
     UnexpectedKind {
@@ -158,6 +166,9 @@ pub enum LinkError {
     /// The peer ended the session and said why.
     #[error("the peer ended the session: {0}")]
     Aborted(crate::error::Notice),
+    /// The peer's list of whom it admits does not name this party.
+    #[error("the server does not admit this client: ask its owner to add this client's fingerprint")]
+    NotAdmitted,
     /// Transport security failed: handshake, certificate, or a record that does not authenticate.
     #[error("transport security failed: {0}")]
     Tls(String),

@@ -9,7 +9,7 @@ mod common;
 use common::{hello, model};
 use oblivia_base::codec::Encode;
 use oblivia_nn::testing::tiny_model;
-use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer};
+use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, VERSION};
 use oblivia_protocol::{Choices, Kind, Notice, Role, Traffic, fuzz};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         samples: MAX_SAMPLES,
         nonce: [255; 32],
     };
-    let offer = |model| Offer { version: 1, nonce: [2; 32], model, choices: choices() }.to_bytes();
+    let offer = |model| Offer { version: VERSION, nonce: [2; 32], model, choices: choices() }.to_bytes();
     let empty =
         Choices { system: String::new(), mode: String::new(), plan: String::new(), bytes: Vec::new() };
     vec![

@@ -6,8 +6,8 @@ mod common;
 use common::{TOY, model, plan};
 use oblivia_base::{Blame, Digest};
 use oblivia_protocol::{
-    Behaviour, Choices, DEFAULT_MAX_KEY_BYTES, Digest32, Leak, LeakStatement, OpCounts, PhaseTraffic, Plan,
-    Receipt, Role, Seconds, System, Traffic, Wish,
+    Behaviour, Choices, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak, LeakStatement, OpCounts,
+    PhaseTraffic, Plan, Receipt, Role, Seconds, System, Traffic, Wish,
 };
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ fn base() -> Plan {
 
 type Change = (&'static str, fn(&mut Plan));
 
-/// One change per field that exists anywhere in a plan. The patterns name every field, so a new field does not
+/// One change per choice and number that exists anywhere in a plan; [`words`] has the rest. The patterns name every field, so a new field does not
 /// compile until it is changed here too.
 fn changes() -> Vec<Change> {
     let Plan {
         choices: Choices { system: _, mode: _, plan: _, bytes: _ },
         model: Digest32(_),
-        cost: oblivia_protocol::Cost { setup: _, offline: _, online: _, ops: _ },
+        cost: oblivia_protocol::Cost { setup: _, setup_reused: _, offline: _, online: _, ops: _ },
         key_bytes: _,
         session_memory_bytes: _,
         security_bits: _,
@@ -59,6 +59,9 @@ fn changes() -> Vec<Change> {
         ("setup up", |p| p.cost.setup.up_bytes += 1),
         ("setup down", |p| p.cost.setup.down_bytes += 1),
         ("setup rounds", |p| p.cost.setup.rounds += 1),
+        ("setup reused up", |p| p.cost.setup_reused.up_bytes += 1),
+        ("setup reused down", |p| p.cost.setup_reused.down_bytes += 1),
+        ("setup reused rounds", |p| p.cost.setup_reused.rounds += 1),
         ("offline up", |p| p.cost.offline.up_bytes += 1),
         ("offline down", |p| p.cost.offline.down_bytes += 1),
         ("offline rounds", |p| p.cost.offline.rounds += 1),
@@ -77,26 +80,32 @@ fn changes() -> Vec<Change> {
         ("key bytes", |p| p.key_bytes += 1),
         ("session memory", |p| p.session_memory_bytes += 1),
         ("security", |p| p.security_bits -= 1),
-        ("parameters", |p| p.parameters.push('x')),
         ("error", |p| p.error.units_2_32 += 1),
-        ("assumption", |p| p.error.assumption.push('x')),
         ("leak to", |p| p.leaks[1].to = Role::Client),
         ("leak", |p| p.leaks[1].leak = Leak::Outputs),
-        ("leak detail", |p| p.leaks[1].detail.push('x')),
         ("a leak less", |p| p.leaks.truncate(1)),
         ("leaks in another order", |p| p.leaks.swap(0, 1)),
         ("trust role", |p| p.trust[0].role = Role::Helper),
         ("trust behaviour", |p| p.trust[0].behaviour = Behaviour::SemiHonest),
         ("trust breaks", |p| p.trust[0].breaks.clear()),
         ("no trust row", |p| p.trust.clear()),
-        ("step", |p| p.steps[0].push('x')),
-        ("steps cut elsewhere", |p| p.steps = vec!["onet".into(), "wo".into()]),
-        ("steps joined", |p| p.steps = vec!["onetwo".into()]),
+    ]
+}
+
+/// One change per wording.
+fn words() -> Vec<Change> {
+    vec![
+        ("parameters", |p| p.parameters.push('x')),
+        ("assumption", |p| p.error.assumption.push('x')),
+        ("leak detail", |p| p.leaks[1].detail.push('x')),
+        ("what breaks", |p| p.trust[0].breaks.push('x')),
+        ("a step", |p| p.steps[0].push('x')),
+        ("a step less", |p| p.steps.truncate(1)),
     ]
 }
 
 #[test]
-fn the_digest_changes_with_every_field_of_a_plan() {
+fn the_digest_changes_with_every_choice_and_number_of_a_plan_and_with_no_wording() {
     let mut seen: BTreeSet<Digest> = [base().digest()].into();
     assert_eq!(base().digest(), base().digest());
     for (what, change) in changes() {
@@ -104,6 +113,12 @@ fn the_digest_changes_with_every_field_of_a_plan() {
         change(&mut plan);
         assert_ne!(plan, base(), "{what}: the change changes nothing");
         assert!(seen.insert(plan.digest()), "{what} is not in the digest");
+    }
+    for (what, change) in words() {
+        let mut plan = base();
+        change(&mut plan);
+        assert_ne!(plan, base(), "{what}: the change changes nothing");
+        assert_eq!(plan.digest(), base().digest(), "{what} is in the digest");
     }
 }
 
@@ -175,6 +190,7 @@ fn receipt() -> Receipt {
     let mut traffic = plan.cost.traffic(5);
     traffic.setup += agreement;
     Receipt {
+        keys: KeyReceipt::of(&plan, KeyUse::Sent),
         schema: Receipt::SCHEMA,
         model: "m".into(),
         plan_id: plan.digest().short(),
@@ -199,6 +215,7 @@ fn a_receipt_prints_its_schema_its_plan_and_what_was_measured() {
     let expected = [
         "agreement",
         "assurance",
+        "keys",
         "model",
         "ops",
         "plan",
@@ -216,6 +233,7 @@ fn a_receipt_prints_its_schema_its_plan_and_what_was_measured() {
     assert_eq!(json["plan"]["trust"][0]["behaviour"], "malicious");
     assert_eq!(json["plan"]["choices"].get("bytes"), None);
     assert_eq!(json["traffic"]["online"]["up_bytes"], 500);
+    assert_eq!(json["keys"], serde_json::json!({ "how": "sent", "sent_bytes": 988 }));
     assert_eq!(json["seconds"]["online"], 2.0);
     assert_eq!(r.seconds.total(), 3.5);
 }
@@ -234,6 +252,16 @@ fn a_receipt_tells_any_deviation_from_the_declared_traffic() {
         change(&mut r.traffic);
         assert!(!r.as_declared());
     }
+}
+
+#[test]
+fn a_receipt_of_reused_keys_declares_the_traffic_without_them() {
+    let mut r = receipt();
+    r.keys = KeyReceipt::of(&r.plan, KeyUse::Reused);
+    assert_eq!(r.keys.sent_bytes, 0);
+    assert!(!r.as_declared(), "keys were sent all the same");
+    r.traffic.setup.up_bytes -= 988;
+    assert!(r.as_declared());
 }
 
 #[test]

@@ -14,6 +14,11 @@ pub fn offer(bytes: &[u8]) -> bool {
     Offer::from_bytes(bytes).is_ok_and(|offer| derived(&offer.model, &offer.choices))
 }
 
+/// The message in which a client offers keys it sent before.
+pub fn keys_offer(bytes: &[u8]) -> bool {
+    crate::common::keys::fuzz_offer(bytes)
+}
+
 /// Whether a plan follows from `choices`; if so it follows again, and every message of it can be carried.
 ///
 /// # Panics
@@ -25,7 +30,7 @@ pub(crate) fn derived(model: &PublicModel, choices: &Choices) -> bool {
     assert!(again.is_ok_and(|digest| digest == plan.digest()), "two plans of the same choices");
     let Plan { cost, key_bytes, error, .. } = &plan;
     assert!(*key_bytes <= MAX_BODY_BYTES as u64);
-    for one_message in [cost.setup.up_bytes, cost.online.up_bytes, cost.online.down_bytes] {
+    for one_message in [HEADER_BYTES + key_bytes, cost.online.up_bytes, cost.online.down_bytes] {
         assert!(one_message <= HEADER_BYTES + MAX_BODY_BYTES as u64, "no link carries {one_message} bytes");
     }
     assert!(error.value().is_finite() && error.units_2_32 < u64::MAX, "an error bound that holds nothing");

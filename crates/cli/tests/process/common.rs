@@ -190,7 +190,19 @@ impl Server {
     }
 
     pub(crate) fn of(model: &Path, flags: &[&str]) -> Self {
-        let state = tempfile::tempdir().unwrap();
+        Self::known(model, flags, tempfile::tempdir().unwrap())
+    }
+
+    /// Ends it and starts it again: the same identity, nothing in memory.
+    pub(crate) fn again(self, flags: &[&str]) -> Self {
+        let Self { process, state, .. } = self;
+        process.signal("TERM");
+        process.end().well();
+        Self::known(&model(), flags, state)
+    }
+
+    /// With the identity kept in `state`.
+    fn known(model: &Path, flags: &[&str], state: TempDir) -> Self {
         let mut command = oblivia();
         command.arg("serve").arg("--model").arg(model).args(["--listen", "127.0.0.1:0", "--json"]);
         command.arg("--state-dir").arg(state.path()).args(["--threads", "1"]).args(flags);

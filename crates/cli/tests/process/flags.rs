@@ -33,6 +33,11 @@ fn values_that_cannot_be_meant_are_usage_errors() {
     usage(&["serve", "--model", model, "--listen", "everywhere"], &["ADDRESS:PORT", "127.0.0.1:7443"]);
     usage(&["serve", "--model", model, "--listen", "127.0.0.1:65536"], &["ADDRESS:PORT"]);
     usage(&["serve", "--model", model, "--max-sessions", "0"], &["--max-sessions"]);
+    usage(&["serve", "--model", model, "--key-cache", "-1"], &["-1"]);
+    usage(&["keys"], &["list", "forget"]);
+    usage(&["keys", "forget"], &["--server", "--all"]);
+    usage(&["keys", "forget", "--server", "12:34"], &["12:34", "64"]);
+    usage(&["keys", "forget", "--all", "--server", &pin], &["--all", "--server"]);
     usage(&["serve", "--model", model, "--max-message", "18446744073709551615"], &["1..=1024"]);
     usage(&["serve", "--model", model, "--idle-seconds", "0"], &["positive number of seconds"]);
     usage(&with(["--max-seconds", "-3"]), &["-3", "positive number of seconds"]);

@@ -5,6 +5,7 @@ mod common;
 mod flags;
 mod hostile;
 mod inputs;
+mod keys;
 mod places;
 mod reading;
 mod sessions;

@@ -157,7 +157,7 @@ fn only_listed_clients_are_admitted_and_others_are_told_their_fingerprint() {
 
     let stranger = Client::of(&server).clear().args([image(0)]);
     let made = fingerprint(&stranger.state);
-    stranger.end().refused(5, &["does not admit this client", &made, "--policy"]);
+    stranger.end().refused(4, &["does not admit this client", &made, "--policy"]);
 }
 
 #[test]

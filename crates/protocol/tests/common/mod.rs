@@ -131,6 +131,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
         model: model_digest(model),
         cost: Cost {
             setup: Traffic { up_bytes: 1000, down_bytes: 10, rounds: 1 },
+            setup_reused: Traffic { up_bytes: 12, down_bytes: 10, rounds: 1 },
             offline: Traffic { up_bytes: 3, down_bytes: 4, rounds: 2 },
             online: Traffic { up_bytes: 100, down_bytes: 20, rounds: 2 },
             ops: OpCounts { rotations: 1, add: 9, ..OpCounts::default() },

@@ -1,5 +1,7 @@
 //! What several systems share.
 
+pub(crate) mod keys;
+
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Behaviour, Error, Leak, LeakStatement, Loaded, Role, Seat, TrustRow};
 use std::any::Any;
@@ -35,12 +37,17 @@ fn downcast<T: Any + Send + Sync>(loaded: Loaded, system: &str) -> Result<Arc<T>
         .map_err(|_| Error::Misuse(format!("the model was loaded by another system than `{system}`")))
 }
 
-/// What every prediction service reveals by its purpose.
+/// What every prediction service reveals by its purpose. Sessions of one client key can be told to be of one client:
+/// TLS shows the key, and with the same key come the same evaluation keys.
 pub(crate) fn inherent_leaks(to_server: &str, published: bool) -> Vec<LeakStatement> {
     let mut leaks = vec![
         statement(Role::Client, Leak::ModelStructure, "operators, shapes and strides of the network"),
         statement(Role::Client, Leak::Outputs, "the network's outputs on its own inputs"),
-        statement(Role::Server, Leak::SampleCount, to_server),
+        statement(
+            Role::Server,
+            Leak::SampleCount,
+            &format!("{to_server}, and which sessions come from the same client key"),
+        ),
     ];
     if published {
         let detail = "bounds on activations and norms of weight rows, published with the model";

@@ -1,10 +1,11 @@
 //! The client: keys, encryption, decryption.
 
-use super::messages::{self, INPUT, KEYS, OUTPUT};
+use super::messages::{self, INPUT, OUTPUT, key_terms};
 use super::plan::{Derived, derive, refused};
+use crate::common::keys;
 use oblivia_base::{Prg, Secret};
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor};
-use oblivia_he::{Ciphertext, EvaluationKeys, HeError, SecretKey};
+use oblivia_he::{Ciphertext, HeError, SecretKey};
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
 use rand_core::Rng;
@@ -17,16 +18,8 @@ pub(super) async fn run(
     cx: &mut Context<'_>,
 ) -> Result<Outcome, Error> {
     let d = derive(model, &plan.choices)?;
-    cx.observer.on(Event::Setup("making keys"));
     let pool = cx.pool.clone();
-    let sk = pool.install(|| SecretKey::generate(&d.params, &mut cx.rng));
-    let keys = pool
-        .install(|| EvaluationKeys::generate(&sk, &d.keys, &cx.session.0, &mut cx.rng))
-        .map_err(refused)?;
-    cx.observer.on(Event::Setup("sending keys"));
-    cx.channel.enter_setup();
-    cx.channel.send(Role::Server, KEYS, keys.to_bytes()).await?;
-    drop(keys);
+    let sk = keys::as_client(key_terms(&d, plan), cx).await?;
     cx.observer.on(Event::Ready);
 
     let seat =

@@ -1,21 +1,32 @@
-//! The three messages of `leveled`.
+//! The messages of `leveled`.
 //!
 //! ```text
-//! client → server   Keys    evaluation keys, once per session        (setup)
-//! client → server   Input   seeded ciphertexts, one per input vector  (per sample)
-//! server → client   Output  one ciphertext at the last level          (per sample)
+//! client → server   KeysOffer   fingerprint of keys sent before, or none       (setup)
+//! server → client   KeysAnswer  whether they are to be sent                    (setup)
+//! client → server   Keys        evaluation keys, unless the server has them    (setup)
+//! client → server   Input       seeded ciphertexts, one per input vector       (per sample)
+//! server → client   Output      one ciphertext at the last level               (per sample)
 //! ```
 //!
 //! Every size follows from the plan.
 
-use super::plan::Derived;
+use super::plan::{Derived, SYSTEM};
+use crate::common::keys::{KeyKinds, KeyTerms};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_he::{Ciphertext, HeError, Params, SeededCiphertext};
-use oblivia_protocol::{Error, Kind};
+use oblivia_protocol::{Error, Kind, Plan};
 
-pub(super) const KEYS: Kind = Kind::System(0);
+const KEYS: Kind = Kind::System(0);
 pub(super) const INPUT: Kind = Kind::System(1);
 pub(super) const OUTPUT: Kind = Kind::System(2);
+const KEYS_OFFER: Kind = Kind::System(3);
+const KEYS_ANSWER: Kind = Kind::System(4);
+
+/// What both sides need to bring the client's keys to the server.
+pub(super) fn key_terms<'a>(d: &'a Derived, plan: &'a Plan) -> KeyTerms<'a> {
+    let kinds = KeyKinds { offer: KEYS_OFFER, answer: KEYS_ANSWER, keys: KEYS };
+    KeyTerms { system: SYSTEM, kinds, plan, params: &d.params, request: &d.keys }
+}
 
 /// Bytes of the body of an input message.
 pub(super) fn input_bytes(params: &Params, vectors: usize) -> Result<usize, HeError> {

@@ -7,7 +7,7 @@ use super::noise;
 use super::program::Program;
 use super::search;
 use super::units;
-use crate::common::{inherent_leaks, statement, trust};
+use crate::common::{inherent_leaks, keys, statement, trust};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::{HeError, KeyRequest, Moduli, Params, RingKind, security};
 use oblivia_nn::{OutputPolicy, PublicModel};
@@ -73,8 +73,8 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         choices: choices.clone(),
         model: model_digest(model),
         cost: Cost {
-            // The keys follow the acceptance of the plan in the same direction: no new round.
-            setup: Traffic { up_bytes: HEADER_BYTES + key_bytes, down_bytes: 0, rounds: 0 },
+            setup: keys::sent(key_bytes),
+            setup_reused: keys::reused(),
             offline: Traffic::default(),
             online: Traffic { up_bytes: up, down_bytes: down, rounds: 2 },
             ops: d.ops,

@@ -1,16 +1,16 @@
 //! The server: encoded weights, validation, the circuit.
 
 use super::client::sample_label;
-use super::messages::{self, INPUT, KEYS, OUTPUT, invalid};
+use super::messages::{self, INPUT, OUTPUT, invalid, key_terms};
 use super::plan::{Derived, derive};
+use crate::common::keys;
+use oblivia_he::Ciphertext;
 use oblivia_he::ckks::{Encoder, Evaluator};
-use oblivia_he::{Ciphertext, EvaluationKeys};
 use oblivia_nn::Model;
 use oblivia_pack::{CkksError, CkksPlain, CkksSlots};
 use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use std::sync::Arc;
 
 /// A model's weights as plaintexts of one plan, shared by all sessions.
 pub(super) struct Prepared {
@@ -51,17 +51,8 @@ pub(super) async fn run(
     cx: &mut Context<'_>,
 ) -> Result<Outcome, Error> {
     let d = &prepared.d;
-    cx.observer.on(Event::Setup("receiving keys"));
-    cx.channel.enter_setup();
-    let body = cx.channel.recv(Role::Client, Expect::exactly(KEYS, plan.key_bytes as usize)).await?;
     let pool = cx.pool.clone();
-    let keys = {
-        let _turn = cx.permits.acquire();
-        pool.install(|| EvaluationKeys::from_bytes(&d.params, &d.keys, &cx.session.0, &body))
-            .map_err(|e| invalid("Keys", &e))?
-    };
-    drop(body);
-    let evaluator = Evaluator::new(Arc::new(keys));
+    let evaluator = Evaluator::new(keys::as_server(key_terms(d, plan), cx).await?);
     cx.observer.on(Event::Ready);
     for index in 0..samples as usize {
         cx.channel.enter(Phase::Online);
