@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Predict on images with a model on a server.
     #[command(after_long_help = PREDICT_JSON)]
     Predict(PredictArgs),
+    /// Time this machine, so that plans are weighed with its own costs.
+    #[command(after_long_help = CALIBRATE_JSON)]
+    Calibrate(CalibrateArgs),
     /// Show or forget the secret keys this machine keeps.
     #[command(after_long_help = KEYS_JSON)]
     Keys(KeysArgs),
@@ -110,7 +113,7 @@ const PLAN_JSON: &str = "\
   traffic  setup, offline, online for all images: up_bytes, down_bytes, rounds; without the three
            messages that agree on the plan
   plan     choices (system, mode, plan), model (digest), cost (setup, setup_reused where the server
-           still has the client's keys, and per image offline, online, ops), key_bytes, session_memory_bytes, security_bits, parameters, error (units_2_32: bound
+           still has the client's keys, and per image offline, online, ops), key_bytes, session_memory_bytes, security_bits, parameters, predicted_us (one sample on one thread), error (units_2_32: bound
            in 2^-32, assumption), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
 
 const SERVE_JSON: &str = "\
@@ -124,6 +127,11 @@ The log (--log info) has a line per session: client, model, system, samples, byt
 none), key_bytes sent, and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
 
 State directory: identity/server.pem holds the server's key and certificate, made on the first run.";
+
+const CALIBRATE_JSON: &str = "\
+--json prints one object: schema, file, picoseconds (per unit of work, by name)
+
+Servers that use the same --state-dir and `oblivia plan` weigh plans with it.";
 
 const KEYS_JSON: &str = "\
 `keys list --json` prints one object:
@@ -183,6 +191,15 @@ pub(crate) struct StateArgs {
     /// Where identities and secret keys are kept.
     #[arg(long, value_name = "DIR", default_value = ".oblivia")]
     pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct CalibrateArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -276,6 +293,11 @@ pub(crate) struct PlanArgs {
     /// Images the session would predict.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
+    /// Compare all plans of the system.
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) compare: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,8 @@
 
 mod args;
 mod bench;
+mod calibrate;
+mod compare;
 mod demo;
 mod exit;
 mod inputs;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Plan(a) => plan::run(&a),
         Command::Serve(a) => serve::run(&a),
         Command::Predict(a) => predict::run(&a),
+        Command::Calibrate(a) => calibrate::run(&a),
         Command::Keys(a) => keys::run(&a),
         Command::Bench(a) => bench::run(&a),
     };

@@ -1,15 +1,20 @@
 //! `oblivia plan`: what a private prediction would cost and who would learn what.
 
 use crate::args::{PlanArgs, WishArgs};
+use crate::compare;
 use crate::exit::Usage;
-use crate::output::{bytes, count, entry, json, out};
+use crate::output::{bytes, count, entry, json, out, seconds};
 use crate::receipt::{facts, traffic, work};
 use anyhow::Result;
 use oblivia_protocol::{Behaviour, Plan, Role, Wish};
 
 pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     let model = oblivia::served(&oblivia::load_model(&a.model)?)?;
-    let wish = wish(&a.wish)?;
+    let units = oblivia::read_calibration(&a.state.state_dir)?;
+    let wish = Wish { units, ..wish(&a.wish)? };
+    if a.compare {
+        return compare::run(a, &model.public, &wish);
+    }
     let plan = a.wish.system.plan(&model.public, &wish)?;
     let samples = u64::from(a.images);
     let over = wish.max_bytes.filter(|max| plan.cost.traffic(samples).total_bytes() > *max);
@@ -63,6 +68,12 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
     }
     let work = work(&p.cost.ops).map_or_else(String::new, |w| format!("; the server does {w}"));
     text += &entry("per image", &(traffic(p.cost.online) + &work));
+    if p.predicted_us > 0 {
+        text += &entry(
+            "expected",
+            &format!("{} per image on one thread, sending not counted", seconds(p.predicted_us as f64 / 1e6)),
+        );
+    }
     let total = bytes(p.cost.traffic(samples).total_bytes());
     text += &entry("in all", &format!("{total} for {}", count(samples, "image")));
     text += &facts(p);

@@ -10,6 +10,8 @@ mod noise;
 mod parameters;
 mod plan;
 mod program;
+#[cfg(test)]
+mod random_tests;
 mod search;
 mod server;
 #[cfg(test)]

@@ -212,6 +212,18 @@ fn plaintext_bytes(d: &Derived) -> u64 {
     d.plains.iter().map(|p| (rows(p) * d.params.n() * 8) as u64).sum()
 }
 
+/// What the search minimises, of a plan that is there: microseconds of computing on one thread, of sending the inputs,
+/// and of each key's share.
+#[cfg(test)]
+pub(super) fn price(d: &Derived) -> f64 {
+    let costs = UnitCosts::of(d.params.n().ilog2(), &Default::default());
+    let at =
+        |level| Units::at(costs, d.params.n().ilog2(), level, d.params.alpha(), d.params.special().limbs());
+    let sent = d.circuit.input_vectors() as f64 * at(d.params.max_level()).input_sent();
+    let keys: f64 = d.keys.rotations.values().map(|&level| at(level).key()).sum();
+    d.predicted_us as f64 + (sent + keys) / 1000.0
+}
+
 /// Error wanted, relative to the bound of the outputs.
 const WANTED: f64 = 1.0 / 256.0;
 
