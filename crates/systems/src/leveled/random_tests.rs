@@ -105,7 +105,7 @@ impl Build {
 
 /// A chain of convolutions, averages, squares and dense layers, sometimes with a residual sum.
 fn random(seed: u64) -> (Model, Vec<Tensor>) {
-    let image = seed % 3 != 0;
+    let image = !seed.is_multiple_of(3);
     let mut dice = Dice(Prg::new(&[5; 32], "sizes", &[&seed.to_le_bytes()]));
     let size = 4 + dice.roll(7);
     let mut b =
