@@ -92,6 +92,7 @@ impl<'a> CkksSlots<'a> {
         &self,
         babies: &[Vec<ExtendedCiphertext>],
         groups: &[Group],
+        chained: bool,
         plains: &[&CkksPlain],
     ) -> Result<ExtendedCiphertext, CkksError> {
         let mut rest = plains;
@@ -103,7 +104,8 @@ impl<'a> CkksSlots<'a> {
         }
         // As many groups at once as keep what is encoded on the fly small.
         let deferred = plains.iter().any(|p| matches!(p, CkksPlain::Deferred(..)));
-        let at_once = if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).max(1) };
+        let at_once =
+            if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, 16) };
         let several = |jobs: &[(&Group, &[&CkksPlain])]| {
             let vectors = jobs
                 .iter()
@@ -115,16 +117,13 @@ impl<'a> CkksSlots<'a> {
             let xs: Vec<Vec<&ExtendedCiphertext>> =
                 jobs.iter().map(|(g, _)| g.terms.iter().filter_map(baby).collect()).collect();
             let sums: Vec<_> = xs.iter().zip(&ps).map(|(x, p)| (x.as_slice(), p.as_slice())).collect();
-            let inner = self.evaluator.dots_plain_extended(&sums)?;
-            let mut sum: Option<ExtendedCiphertext> = None;
-            for ((g, _), y) in jobs.iter().zip(inner) {
-                let y = self.evaluator.rotate_giant(&y, g.giant)?;
-                match &mut sum {
-                    None => sum = Some(y),
-                    Some(sum) => self.evaluator.add_extended_assign(sum, &y)?,
-                }
+            Ok::<_, CkksError>(self.evaluator.dots_plain_extended(&sums)?)
+        };
+        let turned = |mut y: ExtendedCiphertext, turns: &[usize]| {
+            for &step in turns {
+                y = self.evaluator.rotate_giant(&y, step)?;
             }
-            Ok::<_, CkksError>(sum)
+            Ok::<_, HeError>(y)
         };
         let add = |x: Option<ExtendedCiphertext>, y: Option<ExtendedCiphertext>| match (x, y) {
             (Some(mut x), Some(y)) => {
@@ -133,7 +132,23 @@ impl<'a> CkksSlots<'a> {
             }
             (x, y) => Ok::<_, CkksError>(x.or(y)),
         };
-        let sum = jobs.par_chunks(at_once).map(several).try_reduce(|| None, add)?;
+        let mut sum = None;
+        // Rounds of as many jobs as there are threads, so that what is between two turns stays small.
+        for round in jobs.chunks(at_once * rayon::current_num_threads()) {
+            let inner: Vec<_> = round.par_chunks(at_once).map(several).collect::<Result<_, _>>()?;
+            let inner: Vec<_> = round.iter().map(|(g, _)| *g).zip(inner.into_iter().flatten()).collect();
+            if chained {
+                for (g, y) in inner {
+                    let so_far = add(sum.take(), Some(y))?;
+                    sum = so_far.map(|y| turned(y, &g.turns)).transpose()?;
+                }
+            } else {
+                let turn =
+                    |(g, y): (&Group, ExtendedCiphertext)| Ok::<_, CkksError>(Some(turned(y, &g.turns)?));
+                let own = inner.into_par_iter().map(turn).try_reduce(|| None, add)?;
+                sum = add(sum.take(), own)?;
+            }
+        }
         Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
     }
 
@@ -255,7 +270,7 @@ impl Slots for CkksSlots<'_> {
             let count = groups.iter().map(|g| g.terms.len()).sum();
             let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
             plains = rest;
-            let mut sum = self.sum_of_groups(&babies, groups, own)?;
+            let mut sum = self.sum_of_groups(&babies, groups, schedule.chained, own)?;
             for &step in &schedule.folds {
                 let moved = self.evaluator.rotate_giant(&sum, step)?;
                 self.evaluator.add_extended_assign(&mut sum, &moved)?;

@@ -234,8 +234,8 @@ impl Slots for Counter {
                 self.counts.add += g.terms.len() as u64 - 1;
             }
             self.counts.add += groups.len() as u64 - 1 + schedule.folds.len() as u64;
-            let giants = groups.iter().map(|g| g.giant).filter(|&g| g != 0);
-            for step in giants.chain(schedule.folds.iter().copied()) {
+            let giants = groups.iter().flat_map(|g| &g.turns);
+            for &step in giants.chain(&schedule.folds) {
                 self.keys.need_rotation(step, level);
                 self.counts.rotations += 1;
                 self.counts.ntt += giant;

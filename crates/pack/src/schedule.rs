@@ -1,18 +1,25 @@
 //! What a matrix product by diagonals does, without its values.
 
 use crate::slots::CircuitError;
+use std::collections::BTreeMap;
 
 /// Diagonals that share a giant step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
-    /// Places by which their sum moves left.
+    /// Places by which their sum moves left in all.
     pub giant: usize,
+    /// Rotations of the sum so far, this group included, before the next group is added or the output is done: all of
+    /// one amount but perhaps the last.
+    pub turns: Vec<usize>,
     /// Per diagonal: input vector, and which of its babies.
     pub terms: Vec<(usize, usize)>,
 }
 
 /// `y_v = fold(Σ_g rot(Σ_{(u, i) ∈ g} w ⊙ rot(x_u, i), g))` for every output vector v: baby steps and giant steps (Halevi
 /// and Shoup 2014), then rotations added to the sum itself.
+///
+/// Giant steps are either taken one by one, each with a key of its own, or *chained* as in Horner's rule: the sum so far
+/// is rotated by one baby size between groups, so that one key serves them all.
 ///
 /// Plaintexts are used in the order of outputs, groups, terms; the one of a diagonal is moved `giant` places right.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,19 +28,29 @@ pub struct Schedule {
     pub babies: Vec<Vec<usize>>,
     /// Per output vector.
     pub outputs: Vec<Vec<Group>>,
+    /// Whether each group's sum joins the sum so far before that is turned.
+    pub chained: bool,
     /// Steps by which the sum is rotated and added to itself, one after the other.
     pub folds: Vec<usize>,
 }
 
 impl Schedule {
-    /// From the rotations (`diagonals[v][u]`, ascending) that take input vector u to output vector v, with baby steps
-    /// below `baby`.
-    pub(crate) fn new(inputs: usize, diagonals: &[Vec<Vec<usize>>], baby: usize, folds: Vec<usize>) -> Self {
-        let baby = baby.max(1);
+    /// From the rotations (`diagonals[v][u]`, left, within half the slots either way) that take input vector u to output
+    /// vector v, with baby steps below `baby`.
+    pub(crate) fn new(
+        slots: usize,
+        inputs: usize,
+        diagonals: &[Vec<Vec<i64>>],
+        baby: usize,
+        chained: bool,
+        folds: Vec<usize>,
+    ) -> Self {
+        let baby = baby.max(1) as i64;
+        let modulo = |d: i64| d.rem_euclid(slots as i64) as usize;
         let mut babies = vec![Vec::new(); inputs];
         for per_input in diagonals {
             for (babies, steps) in babies.iter_mut().zip(per_input) {
-                babies.extend(steps.iter().map(|d| d % baby));
+                babies.extend(steps.iter().map(|d| modulo(d.rem_euclid(baby))));
             }
         }
         for b in &mut babies {
@@ -43,28 +60,34 @@ impl Schedule {
         let outputs = diagonals
             .iter()
             .map(|per_input| {
-                let mut giants: Vec<usize> = per_input.iter().flatten().map(|d| d - d % baby).collect();
-                giants.sort_unstable();
-                giants.dedup();
-                giants
-                    .into_iter()
-                    .map(|giant| {
-                        let of = |(u, steps): (usize, &Vec<usize>)| {
-                            let from = steps.partition_point(|&d| d < giant);
-                            let to = steps.partition_point(|&d| d < giant + baby);
-                            let steps = steps.get(from..to).unwrap_or_default();
-                            let own = babies.get(u).map_or(&[][..], Vec::as_slice);
-                            steps
-                                .iter()
-                                .filter_map(|d| Some((u, own.binary_search(&(d - giant)).ok()?)))
-                                .collect::<Vec<_>>()
+                let mut groups: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+                for (u, steps) in per_input.iter().enumerate() {
+                    let own = babies.get(u).map_or(&[][..], Vec::as_slice);
+                    for d in steps {
+                        let i = d.rem_euclid(baby);
+                        if let Ok(at) = own.binary_search(&modulo(i)) {
+                            groups.entry(d - i).or_default().push((u, at));
+                        }
+                    }
+                }
+                let mut groups: Vec<(i64, Vec<(usize, usize)>)> = groups.into_iter().rev().collect();
+                let next: Vec<Option<i64>> =
+                    (1..=groups.len()).map(|k| groups.get(k).map(|(g, _)| *g)).collect();
+                groups
+                    .iter_mut()
+                    .zip(next)
+                    .map(|((giant, terms), next)| {
+                        let turns = match (chained, next) {
+                            (false, _) | (true, None) => vec![modulo(*giant)],
+                            (true, Some(next)) => vec![modulo(baby); ((*giant - next) / baby) as usize],
                         };
-                        Group { giant, terms: per_input.iter().enumerate().flat_map(of).collect() }
+                        let turns = turns.into_iter().filter(|&t| t != 0).collect();
+                        Group { giant: modulo(*giant), turns, terms: std::mem::take(terms) }
                     })
                     .collect()
             })
             .collect();
-        Self { babies, outputs, folds }
+        Self { babies, outputs, chained, folds }
     }
 
     /// Number of plaintexts, biases left out.
@@ -72,18 +95,18 @@ impl Schedule {
         self.outputs.iter().flatten().map(|g| g.terms.len()).sum()
     }
 
-    /// Rotations, babies first, then those with a key switch of their own.
-    pub fn rotations(&self) -> (usize, usize) {
+    /// Rotations: babies, then giants, then folds.
+    pub fn rotations(&self) -> [usize; 3] {
         let babies = self.babies.iter().flatten().filter(|&&b| b != 0).count();
-        let giants = self.outputs.iter().flatten().filter(|g| g.giant != 0).count();
-        (babies, giants + self.outputs.len() * self.folds.len())
+        let giants = self.outputs.iter().flatten().map(|g| g.turns.len()).sum();
+        [babies, giants, self.outputs.len() * self.folds.len()]
     }
 
     /// All steps by which anything is rotated.
     pub fn steps(&self) -> Vec<usize> {
-        let giants = self.outputs.iter().flatten().map(|g| g.giant);
+        let turns = self.outputs.iter().flatten().flat_map(|g| &g.turns);
         let mut steps: Vec<usize> =
-            self.babies.iter().flatten().copied().chain(giants).chain(self.folds.iter().copied()).collect();
+            self.babies.iter().flatten().chain(turns).chain(&self.folds).copied().collect();
         steps.sort_unstable();
         steps.dedup();
         steps

@@ -126,7 +126,7 @@ proptest! {
         for p in [period, slots] {
             let input = grid(before, slots, w * pool, cell, p);
             let output = Layout::new(window.output, slots, 2, places.clone(), slots).unwrap();
-            let options = Options { fold: p, spread: 1, baby };
+            let options = Options { fold: p, spread: 1, baby, chained: false };
             check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
         }
     }
@@ -142,11 +142,11 @@ proptest! {
         for period in [p, 2 * p, slots] {
             let input = Layout::features(inputs, slots, 1, period).unwrap();
             if rows <= period {
-                let options = Options { fold: rows, spread: 1, baby };
+                let options = Options { fold: rows, spread: 1, baby, chained: false };
                 let output = Layout::features(outputs, slots, 1, rows).unwrap();
                 check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
                 let spread = 1 << spread;
-                let options = Options { fold: rows, spread, baby };
+                let options = Options { fold: rows, spread, baby, chained: false };
                 let output = Layout::features(outputs, slots, 1, slots).unwrap();
                 if spread > 1 && spread <= rows && spread * (period + 1) <= slots {
                     check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
@@ -158,7 +158,7 @@ proptest! {
             if each < period && copies > 1 {
                 let axes = [Axis::new(0, &[(each, 1), (copies, period)]), Axis::default(), Axis::default()];
                 let output = Layout::new([outputs, 1, 1], slots, 1, axes, slots).unwrap();
-                let options = Options { fold: each, spread: 1, baby };
+                let options = Options { fold: each, spread: 1, baby, chained: false };
                 check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
             }
         }
@@ -178,7 +178,7 @@ proptest! {
         let input = grid(window.input, slots, side, side * side, slots);
         let axes = [Axis::strided(groups, side * side), Axis::strided(size, k * side), Axis::strided(size, k)];
         let output = Layout::new(window.output, slots, 1, axes, slots).unwrap();
-        let options = Options { fold: slots, spread: 1, baby };
+        let options = Options { fold: slots, spread: 1, baby, chained: false };
         check(&Linear::new(window, &input, &output, options).unwrap(), seed, true);
     }
 }
@@ -244,12 +244,12 @@ fn diagonal(slots: usize, babies: [usize; 2]) -> (u64, u64) {
     let rows = 128 * 1024 / slots;
     let axes = [Axis::new(0, &[(rows, 1), (slots / 1024, 1024)]), Axis::default(), Axis::default()];
     let hidden = Layout::new([100, 1, 1], slots, 1, axes, slots).unwrap();
-    let options = Options { fold: rows, spread: 1, baby: babies[0] };
+    let options = Options { fold: rows, spread: 1, baby: babies[0], chained: false };
     let first = Linear::new(Window::dense(output, 100), &flat.unwrap(), &hidden, options).unwrap();
     let x = layer(&mut s, x, &first);
     let x = s.square_rescale(&x).unwrap();
     let logits = Layout::features(10, slots, 1, 1024).unwrap();
-    let options = Options { fold: 1024, spread: 1, baby: babies[1] };
+    let options = Options { fold: 1024, spread: 1, baby: babies[1], chained: false };
     let second = Linear::new(Window::dense([100, 1, 1], 10), &hidden, &logits, options).unwrap();
     assert!(!first.is_clean() && second.is_clean());
     assert_eq!(layer(&mut s, x, &second).level, 1);
@@ -264,18 +264,18 @@ fn packed(spread: usize) -> (u64, u64, u64) {
     let axes = [Axis::strided(1, 0), phase(512, 15), phase(256, 1)];
     let image = Layout::new(input, SLOTS, 1, axes, 1024).unwrap();
     let maps = grid(output, SLOTS, 15, 1024, SLOTS);
-    let options = Options { fold: 256, spread: 1, baby: SLOTS };
+    let options = Options { fold: 256, spread: 1, baby: SLOTS, chained: false };
     let conv = Linear::new(Window::conv(&conv, input, output), &image, &maps, options).unwrap();
     let x = s.input(6, Scale((1u64 << 32) as f64));
     let x = layer(&mut s, x, &conv);
     let x = s.square_rescale(&x).unwrap();
     let hidden = Layout::features(100, SLOTS, 1, 128).unwrap();
-    let options = Options { fold: 128, spread: 1, baby: 16 };
+    let options = Options { fold: 128, spread: 1, baby: 16, chained: false };
     let first = Linear::new(Window::dense(output, 100), &maps, &hidden, options).unwrap();
     let x = layer(&mut s, x, &first);
     let x = s.square_rescale(&x).unwrap();
     let logits = Layout::features(10, SLOTS, 1, if spread > 1 { SLOTS } else { 16 }).unwrap();
-    let options = Options { fold: 16, spread, baby: 4 };
+    let options = Options { fold: 16, spread, baby: 4, chained: false };
     let second = Linear::new(Window::dense([100, 1, 1], 10), &hidden, &logits, options).unwrap();
     assert_eq!(second.is_clean(), spread == 1);
     assert_eq!(layer(&mut s, x, &second).level, 1);

@@ -16,6 +16,8 @@ pub struct Options {
     pub spread: usize,
     /// Rotations below this are baby steps.
     pub baby: usize,
+    /// Whether giant steps are chained ([`Schedule`]).
+    pub chained: bool,
 }
 
 /// Where the results of a [`Linear`] are.
@@ -46,7 +48,7 @@ pub struct Linear {
     options: Options,
     landing: Landing,
     /// Rotations from each input vector to each output vector.
-    steps: Vec<Vec<Vec<usize>>>,
+    steps: Vec<Vec<Vec<i64>>>,
     schedule: Schedule,
 }
 
@@ -69,7 +71,7 @@ impl Linear {
         options: Options,
     ) -> Result<Self, CircuitError> {
         let bad = |why: &'static str| CircuitError::Layout { why };
-        let (slots, p, Options { fold, spread, baby }) = (input.slots(), input.period(), options);
+        let (slots, p, Options { fold, spread, baby, chained }) = (input.slots(), input.period(), options);
         if input.shape() != window.input || output.shape() != window.output || output.slots() != slots {
             return Err(bad("the layouts are not those of the layer's tensors"));
         }
@@ -94,13 +96,14 @@ impl Linear {
         let mut folds: Vec<usize> = powers(spread).map(|t| t * (p + 1)).collect();
         folds.extend(powers(p / fold).map(|t| t * fold));
         let steps = rotations(&window, input, output, fold, spread)?;
-        let schedule = Schedule::new(input.vectors(), &steps, baby, folds);
+        let schedule = Schedule::new(slots, input.vectors(), &steps, baby, chained, folds);
         Ok(Self { window, input: input.clone(), output: output.clone(), options, landing, steps, schedule })
     }
 
     /// The schedule with other baby steps.
-    pub fn schedule_with(&self, baby: usize) -> Schedule {
-        Schedule::new(self.input.vectors(), &self.steps, baby, self.schedule.folds.clone())
+    pub fn schedule_with(&self, baby: usize, chained: bool) -> Schedule {
+        let folds = self.schedule.folds.clone();
+        Schedule::new(self.input.slots(), self.input.vectors(), &self.steps, baby, chained, folds)
     }
 
     /// Where the results are.
@@ -192,6 +195,7 @@ impl Linear {
                     let (v, to) = split(&outs, c.output, y.output, x.output);
                     let d = (from + s - to) % fold;
                     let (copy, step) = (d % spread, d - d % spread);
+                    let step = signed(step, fold, p).rem_euclid(s as i64) as usize;
                     let Some(&(at, giant)) = index.get(&(v, u, step)) else { continue };
                     let inner = (from + s - d) % p;
                     let (first, distance) = match self.landing {
@@ -218,7 +222,7 @@ impl Linear {
             for g in groups {
                 for &(u, i) in &g.terms {
                     let baby = self.schedule.babies.get(u).and_then(|b| b.get(i)).copied().unwrap_or(0);
-                    index.insert((v, u, g.giant + baby), (next, g.giant));
+                    index.insert((v, u, (g.giant + baby) % self.input.slots()), (next, g.giant));
                     next += 1;
                 }
             }
@@ -244,6 +248,11 @@ impl Linear {
     }
 }
 
+/// A rotation modulo `fold` as a number of places to the left: without a fold, the shorter way round the period.
+fn signed(d: usize, fold: usize, period: usize) -> i64 {
+    if fold == period && d > period / 2 { d as i64 - period as i64 } else { d as i64 }
+}
+
 /// 1, 2, 4, … below `n`.
 fn powers(n: usize) -> impl Iterator<Item = usize> {
     (0..n.ilog2()).map(|e| 1 << e)
@@ -263,7 +272,7 @@ fn rotations(
     output: &Layout,
     fold: usize,
     spread: usize,
-) -> Result<Vec<Vec<Vec<usize>>>, CircuitError> {
+) -> Result<Vec<Vec<Vec<i64>>>, CircuitError> {
     let bad = |why: &'static str| CircuitError::Layout { why };
     let (Some(ins), Some(outs)) = (input.places(), output.places()) else {
         return Err(bad("an index has more digits than its axis"));
@@ -328,7 +337,8 @@ fn rotations(
                     }
                 }
             }
-            of_output.push(members(&set).into_iter().map(|d| d * spread).collect());
+            let steps = members(&set).into_iter();
+            of_output.push(steps.map(|d| signed(d * spread, fold, input.period())).collect());
         }
         all.push(of_output);
     }

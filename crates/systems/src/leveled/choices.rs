@@ -72,6 +72,7 @@ impl Encode for LeveledChoices {
             w.count(l.options.fold);
             w.count(l.options.spread);
             w.count(l.options.baby);
+            w.bool(l.options.chained);
         }
     }
 }
@@ -105,7 +106,12 @@ impl Decode for LeveledChoices {
                 log_scale: log(r)?,
                 copies: Some(steps(r, 0)?).filter(|&c| c > 0),
                 output: Layout::decode(r)?,
-                options: Options { fold: steps(r, 1)?, spread: steps(r, 1)?, baby: steps(r, 1)? },
+                options: Options {
+                    fold: steps(r, 1)?,
+                    spread: steps(r, 1)?,
+                    baby: steps(r, 1)?,
+                    chained: r.bool("chained")?,
+                },
             })
         };
         let layers = (0..count).map(|_| layer(r)).collect::<Result<_, DecodeError>>()?;

@@ -147,7 +147,7 @@ impl Machine<'_> {
             v += self.switch(level, at.x.scale)?;
         }
         v = square(at.gain) * v + circuit.terms() as f64 * square(at.peak) * self.rounding(at.weight);
-        let most = schedule.outputs.iter().map(|g| g.iter().filter(|g| g.giant != 0).count()).max();
+        let most = schedule.outputs.iter().map(|g| g.iter().map(|g| g.turns.len()).sum::<usize>()).max();
         let giants = most.unwrap_or(0) as f64 * self.switch(level, at.product)?;
         Ok(v + self.doubling(giants, 1 << schedule.folds.len(), level, at.product)?)
     }

@@ -325,14 +325,13 @@ impl Program {
             ),
             Step::Linear { copies, circuit } => {
                 let schedule = circuit.schedule();
-                let (babies, others) = schedule.rotations();
-                let folds = schedule.folds.len() * schedule.outputs.len();
+                let [babies, giants, folds] = schedule.rotations();
                 let copies = copies.map_or_else(String::new, |p| format!("copied every {p} slots, "));
                 format!(
-                    "{}: {copies}{} diagonals, {babies} baby, {} giant and {folds} fold steps",
+                    "{}: {copies}{} diagonals, {babies} baby, {giants} {} and {folds} fold steps",
                     layer.name,
                     schedule.plains(),
-                    others - folds
+                    if schedule.chained { "chained giant" } else { "giant" },
                 )
             }
             Step::Square => format!("{}: square", layer.name),

@@ -243,3 +243,62 @@ fn on_ten_generated_networks_the_planner_loses_to_no_named_plan() {
         }
     }
 }
+
+#[test]
+fn tmp_cifar() {
+    for which in 0..2 {
+        let mut b = Build::new(7, [3, 32, 32]);
+        if which == 0 {
+            b.conv(83, 8, 2, [1; 4], 1);
+            b.push(Op::Square);
+            b.conv(112, 10, 2, [4; 4], 1);
+            b.push(Op::Square);
+            b.dense(10);
+        } else {
+            let pool = || {
+                Op::AveragePool(Pool {
+                    kernel: [2; 2],
+                    stride: [2; 2],
+                    pads: [0; 4],
+                    count_include_pad: false,
+                })
+            };
+            b.conv(32, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.conv(32, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.push(pool());
+            b.conv(64, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.conv(64, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.push(pool());
+            b.conv(128, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.conv(128, 3, 1, [1; 4], 1);
+            b.push(Op::Square);
+            b.push(Op::GlobalAveragePool);
+            b.dense(10);
+        }
+        let (model, _) = b.finish();
+        let t = std::time::Instant::now();
+        let plan = search(&model.public, &Wish::default());
+        println!("{which}: {:?}", t.elapsed());
+        match plan {
+            Err(e) => println!("{e}"),
+            Ok(p) => {
+                println!(
+                    "{} {:?} keys {} up {} predicted {} error {} of {:?}",
+                    p.parameters,
+                    p.cost.ops,
+                    p.key_bytes,
+                    p.cost.online.up_bytes,
+                    p.predicted_us,
+                    p.error.value(),
+                    model.public.graph.fact(model.public.graph.output()).unwrap().bound
+                );
+                p.steps.iter().for_each(|s| println!("   {s}"));
+            }
+        }
+    }
+}

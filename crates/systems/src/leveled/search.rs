@@ -96,7 +96,7 @@ fn choices(
 
 /// Taps in, copies of the activations, hybrid diagonals by baby and giant steps.
 fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitError> {
-    let none = Options { fold: slots, spread: 1, baby: 1 };
+    let none = Options { fold: slots, spread: 1, baby: 1, chained: false };
     let [m, h, w] = a.window.output;
     let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
     let maps = Layout::new(a.window.output, slots, 1, axes, slots)?;
@@ -108,14 +108,17 @@ fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, Circui
     let logits = Layout::features(c.window.output[0], slots, 1, block)?;
     let copied = maps.with_period(block)?;
     let fewest = |window: &Window, from: &Layout, to: &Layout, fold: usize| {
-        let try_one = |baby| Linear::new(window.clone(), from, to, Options { fold, spread: 1, baby });
+        let try_one =
+            |baby| Linear::new(window.clone(), from, to, Options { fold, spread: 1, baby, chained: false });
         (1..=64usize)
             .filter_map(|b| Some((try_one(b).ok()?.schedule().rotations(), b)))
-            .min_by_key(|((i, j), b)| (i + j, *b))
+            .min_by_key(|(r, b)| (r.iter().sum::<usize>(), *b))
             .map_or(1, |(_, b)| b)
     };
-    let b1 = Options { fold: each, spread: 1, baby: fewest(&b.window, &copied, &hidden, each) };
-    let b2 = Options { fold: block, spread: 1, baby: fewest(&c.window, &hidden, &logits, block) };
+    let b1 =
+        Options { fold: each, spread: 1, baby: fewest(&b.window, &copied, &hidden, each), chained: false };
+    let b2 =
+        Options { fold: block, spread: 1, baby: fewest(&c.window, &hidden, &logits, block), chained: false };
     Ok((InputForm::Taps, vec![(None, maps, none), (Some(block), hidden, b1), (None, logits, b2)]))
 }
 
@@ -127,13 +130,13 @@ fn packed([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitE
     let misfit = CircuitError::Layout { why: "its maps do not each fit a copy of the input" };
     let maps = layouts::outputs(&image, &a.window).into_iter().find(|(l, f)| *f < p && l.period() == slots);
     let (maps, fold) = maps.ok_or(misfit)?;
-    let conv = Options { fold, spread: 1, baby: slots };
+    let conv = Options { fold, spread: 1, baby: slots, chained: false };
     let rows = b.window.output[0].next_power_of_two();
     let hidden = Layout::features(b.window.output[0], slots, 1, rows)?;
-    let first = Options { fold: rows, spread: 1, baby: (rows / 8).max(1) };
+    let first = Options { fold: rows, spread: 1, baby: (rows / 8).max(1), chained: false };
     let outs = c.window.output[0].next_power_of_two();
     let logits = Layout::features(c.window.output[0], slots, 1, slots)?;
-    let second = Options { fold: outs, spread: outs, baby: slots };
+    let second = Options { fold: outs, spread: outs, baby: slots, chained: false };
     Ok((InputForm::Packed(image), vec![(None, maps, conv), (None, hidden, first), (None, logits, second)]))
 }
 
@@ -360,7 +363,7 @@ fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Opt
     s.nanoseconds += units.taps(l.window.fan_in(), m)
         + (l.window.fan_in() - 1) as f64 * (units.input() + units.input_sent());
     s.pay((1..m).map(|m| (slots - m * h * w % slots) % slots), units);
-    s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1 }));
+    s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1, chained: false }));
     s.places.push(Some((layout, true)));
     Some(s)
 }
@@ -390,21 +393,27 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
     for (copies, input) in inputs {
         let copying = copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * units.rotation());
         for (output, fold) in layouts::outputs(&input, &window) {
-            let first = Options { fold, spread: 1, baby: 1 };
+            let first = Options { fold, spread: 1, baby: 1, chained: false };
             let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
-            let cost = |baby: usize| (units.linear(&circuit.schedule_with(baby)), baby);
+            let price = |baby: usize, chained: bool| {
+                let schedule = circuit.schedule_with(baby, chained);
+                let new = schedule.steps().iter().filter(|s| **s != 0 && !state.keys.contains(s)).count();
+                units.linear(&schedule) + new as f64 * units.key()
+            };
+            let cost = |baby: usize| [false, true].map(|chained| (price(baby, chained), baby, chained));
             let babies = (0..=slots.ilog2()).map(|e| 1usize << e).chain(pitches(&input));
-            let Some((own, baby)) = babies.map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            let Some((_, baby, chained)) = babies.flat_map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 continue;
             };
             let mut s = state.clone();
-            s.nanoseconds += copying + own;
+            let schedule = circuit.schedule_with(baby, chained);
+            s.nanoseconds += copying + units.linear(&schedule);
             if layer_is_first {
                 s.nanoseconds += (input.vectors() - 1) as f64 * (units.input() + units.input_sent());
             }
             s.pay(doublings(copies, slots), units);
-            s.pay(circuit.schedule_with(baby).steps(), units);
-            s.layers.push((copies, output.clone(), Options { baby, ..first }));
+            s.pay(schedule.steps(), units);
+            s.layers.push((copies, output.clone(), Options { baby, chained, ..first }));
             s.places.push(Some((output, circuit.is_clean())));
             next.push(s);
         }

@@ -144,12 +144,12 @@ impl Units {
     pub(super) fn linear(&self, schedule: &Schedule) -> f64 {
         let babies: f64 = schedule.babies.iter().map(|b| b.iter().filter(|&&b| b != 0).count() as f64).sum();
         let hoisted = schedule.babies.iter().filter(|b| b.iter().any(|&b| b != 0)).count() as f64;
-        let (_, others) = schedule.rotations();
+        let [_, giants, folds] = schedule.rotations();
         let rotation = self.all() * (self.digits + 1.0) * self.ntt + self.switch();
         hoisted * self.digits * self.all() * self.ntt
             + babies * self.switch()
             + schedule.plains() as f64 * self.all() * self.plain_row
-            + others as f64 * rotation
+            + (giants + folds) as f64 * rotation
             + schedule.outputs.len() as f64 * 2.0 * self.all() * self.ntt
     }
 }
