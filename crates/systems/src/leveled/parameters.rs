@@ -41,14 +41,23 @@ pub(super) fn chain_bits(network: &Network, log_n: u32, extra: u32) -> Option<Ch
         }
     }
     let limit = f64::from(security::max_log_qp(1 << log_n).ok()?);
-    // One special prime for short chains; more for long ones, where digits cost transforms.
-    let alpha = if q.len() <= 7 { 1 } else { q.len().div_ceil(6) };
-    let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max()?;
-    let special = (largest + SPECIAL_MARGIN_BITS).div_ceil(alpha as u32);
-    let p = vec![special; alpha];
-    let total: u32 = q.iter().chain(&p).sum();
-    let fits = f64::from(total) <= limit && special <= 50 && SQUARE_BITS + extra <= 48;
-    fits.then_some(ChainBits {
+    // Digits of alpha primes and as many special ones: few digits mean few transforms and small keys, many special
+    // primes the opposite.
+    let levels = q.len();
+    let special = |alpha: usize| {
+        let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max().unwrap_or(0);
+        vec![(largest + SPECIAL_MARGIN_BITS).div_ceil(alpha as u32); alpha]
+    };
+    let fits = |alpha: usize| {
+        let p = special(alpha);
+        let total: u32 = q.iter().chain(&p).sum();
+        f64::from(total) <= limit && p.iter().all(|&p| p <= 50) && SQUARE_BITS + extra <= 48
+    };
+    let work =
+        |alpha: usize| -> usize { (2..=levels).map(|l| (2 * l.div_ceil(alpha) + 2) * (l + alpha)).sum() };
+    let alpha = (1..=levels).filter(|&a| fits(a)).min_by_key(|&a| work(a))?;
+    let p = special(alpha);
+    Some(ChainBits {
         literal: ParamsLiteral {
             kind: RingKind::ConjugateInvariant,
             log_n,

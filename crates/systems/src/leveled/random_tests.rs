@@ -246,9 +246,9 @@ fn on_ten_generated_networks_the_planner_loses_to_no_named_plan() {
 
 #[test]
 fn tmp_cifar() {
-    for which in 0..2 {
+    for which in 0..3 {
         let mut b = Build::new(7, [3, 32, 32]);
-        if which == 0 {
+        if which != 1 {
             b.conv(83, 8, 2, [1; 4], 1);
             b.push(Op::Square);
             b.conv(112, 10, 2, [4; 4], 1);
@@ -282,7 +282,10 @@ fn tmp_cifar() {
         }
         let (model, _) = b.finish();
         let t = std::time::Instant::now();
-        let plan = search(&model.public, &Wish::default());
+        let plan = search(
+            &model.public,
+            &Wish { plan: (which == 2).then(|| "fewest-rotations".into()), ..Wish::default() },
+        );
         println!("{which}: {:?}", t.elapsed());
         match plan {
             Err(e) => println!("{e}"),

@@ -15,7 +15,23 @@ use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
-pub(super) const PLANS: [&str; 3] = ["planned", "packed", "diagonal"];
+pub(super) const PLANS: [&str; 4] = ["planned", "fewest-rotations", "packed", "diagonal"];
+
+/// What a search minimises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Goal {
+    /// Time, with each input's way over the link and each key's share.
+    Time,
+    /// Rotations, and time among equals.
+    Rotations,
+}
+
+impl Goal {
+    /// What a rotation costs beside its time, in nanoseconds.
+    fn rotation(self) -> f64 {
+        if self == Self::Rotations { 1e9 } else { 0.0 }
+    }
+}
 
 /// The plan called `name`, or the best.
 pub(super) fn choose(
@@ -24,7 +40,8 @@ pub(super) fn choose(
     wish: &Wish,
 ) -> Result<(&'static str, LeveledChoices), Error> {
     match wish.plan.as_deref() {
-        None | Some("planned") => Ok(("planned", planned(network, wish)?)),
+        None | Some("planned") => Ok(("planned", planned(network, wish, Goal::Time)?)),
+        Some("fewest-rotations") => Ok(("fewest-rotations", planned(network, wish, Goal::Rotations)?)),
         Some("packed") => {
             Ok(("packed", named(network, 13, packed, wish).map_err(|why| unfit(model, "packed", why))?))
         }
@@ -148,6 +165,7 @@ struct State {
     nanoseconds: f64,
     /// Rotations that have a key.
     keys: BTreeSet<usize>,
+    key_bytes: f64,
     input: InputForm,
     layers: Vec<(Option<usize>, Layout, Options)>,
 }
@@ -157,7 +175,8 @@ impl State {
     fn pay(&mut self, steps: impl IntoIterator<Item = usize>, units: &Units) {
         for step in steps {
             if step != 0 && self.keys.insert(step) {
-                self.nanoseconds += units.key();
+                self.nanoseconds += units.key(self.key_bytes);
+                self.key_bytes += units.key_bytes();
             }
         }
     }
@@ -174,13 +193,13 @@ const BEAM: usize = 12;
 
 /// Dynamic programming over layers and layouts. Levels follow from the network, scales from the parameters; the
 /// smallest dimension that holds the values and the error wanted comes first, and larger ones are tried while they are cheaper.
-fn planned(network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
+fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices, Error> {
     let mut refusal = None;
     let mut best: Option<(f64, LeveledChoices)> = None;
     for log_n in 13..=15 {
         let Some(bits) = chain_bits(network, log_n, 0) else { continue };
         let units = UnitCosts::of(log_n, &wish.units);
-        for state in finish(network, &bits, units) {
+        for state in finish(network, &bits, units, goal) {
             match settle(network, log_n, units, &state, wish) {
                 Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < *ns) => {
                     best = Some((state.nanoseconds, c));
@@ -190,7 +209,7 @@ fn planned(network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
                 Err(e) => refusal = Some(e),
             }
         }
-        if best.is_some() {
+        if best.is_some() && goal == Goal::Time {
             break;
         }
     }
@@ -223,8 +242,11 @@ pub(super) fn price(d: &Derived) -> f64 {
     let at =
         |level| Units::at(costs, d.params.n().ilog2(), level, d.params.alpha(), d.params.special().limbs());
     let sent = d.circuit.input_vectors() as f64 * at(d.params.max_level()).input_sent();
-    let keys: f64 = d.keys.rotations.values().map(|&level| at(level).key()).sum();
-    d.predicted_us as f64 + (sent + keys) / 1000.0
+    let mut keys = (0.0, 0.0);
+    for &level in d.keys.rotations.values() {
+        keys = (keys.0 + at(level).key(keys.1), keys.1 + at(level).key_bytes());
+    }
+    d.predicted_us as f64 + (sent + keys.0) / 1000.0
 }
 
 /// Error wanted, relative to the bound of the outputs.
@@ -262,7 +284,7 @@ fn settle(
 }
 
 /// States behind the last layer, cheapest first, that answer with outputs alone in one vector.
-fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts) -> Vec<State> {
+fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> Vec<State> {
     let slots = 1usize << bits.literal.log_n;
     let (levels, alpha, special) = match (&bits.literal.q, &bits.literal.p) {
         (Moduli::Bits(q), Moduli::Bits(p)) => (q.len(), bits.literal.alpha, p.len()),
@@ -277,8 +299,8 @@ fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts) -> Vec<State> {
         for state in &states {
             let place = state.places.get(layer.from).cloned().flatten();
             match (&layer.kind, place) {
-                (Kind::Linear(l), Some(place)) => extend(state, l, &place, &units, &mut next),
-                (Kind::Linear(l), None) => next.extend(from_taps(state, l, slots, &units)),
+                (Kind::Linear(l), Some(place)) => extend(state, l, &place, &units, goal, &mut next),
+                (Kind::Linear(l), None) => next.extend(from_taps(state, l, slots, &units, goal)),
                 (Kind::Square, Some((layout, clean))) => {
                     let mut s = state.clone();
                     s.nanoseconds += layout.vectors() as f64 * units.square();
@@ -339,6 +361,7 @@ fn starts(network: &Network, slots: usize) -> Vec<State> {
         places: vec![place.map(|l| (l, true))],
         nanoseconds: 0.0,
         keys: BTreeSet::new(),
+        key_bytes: 0.0,
         input,
         layers: Vec::new(),
     };
@@ -355,13 +378,14 @@ fn starts(network: &Network, slots: usize) -> Vec<State> {
 }
 
 /// The first convolution from its taps.
-fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Option<State> {
+fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units, goal: Goal) -> Option<State> {
     let [m, h, w] = l.window.output;
     let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
     let layout = Layout::new(l.window.output, slots, 1, axes, slots).ok()?;
     let mut s = state.clone();
     s.nanoseconds += units.taps(l.window.fan_in(), m)
         + (l.window.fan_in() - 1) as f64 * (units.input() + units.input_sent());
+    s.nanoseconds += (m - 1) as f64 * goal.rotation();
     s.pay((1..m).map(|m| (slots - m * h * w % slots) % slots), units);
     s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1, chained: false }));
     s.places.push(Some((layout, true)));
@@ -369,7 +393,14 @@ fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units) -> Opt
 }
 
 /// All ways to run a linear layer.
-fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units, next: &mut Vec<State>) {
+fn extend(
+    state: &State,
+    l: &LinearLayer,
+    place: &(Layout, bool),
+    units: &Units,
+    goal: Goal,
+    next: &mut Vec<State>,
+) {
     let (layout, clean) = place;
     let slots = layout.slots();
     let window = match (&state.input, state.layers.is_empty()) {
@@ -391,14 +422,16 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
         inputs.extend(layout.with_period(extent).ok().map(|l| (Some(extent), l)));
     }
     for (copies, input) in inputs {
-        let copying = copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * units.rotation());
+        let copying =
+            copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * (units.rotation() + goal.rotation()));
         for (output, fold) in layouts::outputs(&input, &window) {
             let first = Options { fold, spread: 1, baby: 1, chained: false };
             let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
             let price = |baby: usize, chained: bool| {
                 let schedule = circuit.schedule_with(baby, chained);
                 let new = schedule.steps().iter().filter(|s| **s != 0 && !state.keys.contains(s)).count();
-                units.linear(&schedule) + new as f64 * units.key()
+                units.linear(&schedule)
+                    + new as f64 * units.key(state.key_bytes + new as f64 * units.key_bytes() / 2.0)
             };
             let cost = |baby: usize| [false, true].map(|chained| (price(baby, chained), baby, chained));
             let babies = (0..=slots.ilog2()).map(|e| 1usize << e).chain(pitches(&input));
@@ -407,7 +440,8 @@ fn extend(state: &State, l: &LinearLayer, place: &(Layout, bool), units: &Units,
             };
             let mut s = state.clone();
             let schedule = circuit.schedule_with(baby, chained);
-            s.nanoseconds += copying + units.linear(&schedule);
+            let rotations = schedule.rotations().iter().sum::<usize>() as f64;
+            s.nanoseconds += copying + units.linear(&schedule) + rotations * goal.rotation();
             if layer_is_first {
                 s.nanoseconds += (input.vectors() - 1) as f64 * (units.input() + units.input_sent());
             }

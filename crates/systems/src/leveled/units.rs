@@ -70,6 +70,9 @@ pub(super) struct Units {
 /// What the cost of keys is spread over.
 const SAMPLES_PER_KEY: f64 = 100.0;
 
+/// Keys that a client thinks twice about.
+const MANY_KEY_BYTES: f64 = (32u32 << 20) as f64;
+
 /// Nanoseconds per byte of a gigabit link.
 const LINK: f64 = 8.0;
 
@@ -104,9 +107,15 @@ impl Units {
         self.bytes(1.0) * LINK
     }
 
-    /// The key of a rotation, sent once over a gigabit link and used for [`SAMPLES_PER_KEY`] samples.
-    pub(super) fn key(&self) -> f64 {
-        self.bytes(self.digits) * (1.0 + self.special / self.limbs) * LINK / SAMPLES_PER_KEY
+    /// Bytes of the key of a rotation.
+    pub(super) fn key_bytes(&self) -> f64 {
+        self.bytes(self.digits) * (1.0 + self.special / self.limbs)
+    }
+
+    /// What another key costs where there are `bytes` of them: its share of sending it, more the more there are.
+    pub(super) fn key(&self, bytes: f64) -> f64 {
+        let crowd = 1.0 + bytes / MANY_KEY_BYTES;
+        self.key_bytes() * LINK / SAMPLES_PER_KEY * crowd * crowd
     }
 
     /// Bytes of `rows` seeded elements over all data limbs, 30 bits a residue.
