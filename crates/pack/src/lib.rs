@@ -5,6 +5,7 @@
 //! in the clear and on encrypted slots.
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod circuit;
 mod ckks;
 mod clear;
@@ -13,9 +14,10 @@ mod layout;
 mod schedule;
 mod slots;
 
-pub use ckks::{CkksError, CkksPlain, CkksSlots};
+pub use batch::{BatchSlots, Place, Then};
+pub use ckks::{CkksError, CkksMap, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
-pub use counter::{Chain, Counter, PlainUse, Traced};
+pub use counter::{Chain, Counter, PlainUse, Traced, TracedMap};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
 pub use schedule::{Group, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

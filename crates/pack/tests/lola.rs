@@ -157,9 +157,7 @@ proptest! {
 
 #[test]
 fn lola_on_ciphertexts_equals_the_network() {
-    for (period, reply) in
-        [(256, LolaReply::Rows), (128, LolaReply::Rows), (128, LolaReply::Gathered)]
-    {
+    for (period, reply) in [(256, LolaReply::Rows), (128, LolaReply::Rows), (128, LolaReply::Gathered)] {
         let net = net(6, [2, 20, 3], [period, 256], reply, 11).unwrap();
         let lola = &net.lola;
         let params = small(8, lola.levels());
@@ -170,7 +168,8 @@ fn lola_on_ciphertexts_equals_the_network() {
         let plains = ends.prepare(&net.plains, counter.plains());
         let xs: Vec<_> =
             lola.encode(&net.image).iter().map(|v| ends.encrypt(v, lola.levels(), SCALE.0)).collect();
-        let ys = lola.run(&mut CkksSlots::new(&ends.evaluator), &xs, &plains, &SCALES).unwrap();
+        let ys =
+            lola.run(&mut CkksSlots::new(&ends.evaluator, &ends.encoder), &xs, &plains, &SCALES).unwrap();
         let done = ends.evaluator.counts();
         assert_eq!(five(done), five(counter.counts()));
         let ys: Vec<_> = ys.iter().map(|y| ends.decrypt(y)).collect();

@@ -139,6 +139,43 @@ fn sums_agree_up_to_the_last_term_they_hold() {
 }
 
 #[test]
+fn constant_matrices_agree_and_equal_sums_of_scaled_rows() {
+    // 26 bits are the most whose products fit one word of a sum, 27 the fewest whose do not.
+    for m in [3, 26, 27, 34, 45, 48, 50].map(|bits| modulus(bits, 2)) {
+        let q = m.value();
+        for (n, columns, results) in [
+            (8, 0, 1),
+            (1, 3, 2),
+            (13, 1, 3),
+            (40, 15, 4),
+            (72, 16, 5),
+            (33, 31, 6),
+            (48, 46, 13),
+            (8, 5000, 2),
+        ] {
+            let rows = rows(&m, n);
+            let xs: Vec<&[u64]> = (0..columns).map(|t| &rows[[0, 1, 2, 2, 4][t % 5]][..]).collect();
+            let factor = |i: usize| [q - 1, q / 3, 1, q - 1, 0, q / 2][i % 6];
+            let factors: Vec<u64> = (0..columns * results).map(factor).collect();
+            let run = || {
+                let mut outs = vec![vec![9; n]; results];
+                let mut refs: Vec<&mut [u64]> = outs.iter_mut().map(Vec::as_mut_slice).collect();
+                kernel::dot_scalars_into(&m, &xs, &factors, &mut refs);
+                outs
+            };
+            let what = format!("q {q} length {n}, {columns} rows to {results}");
+            same_on_all_paths(&what, run);
+            for (out, factors) in run().iter().zip(factors.chunks(columns.max(1))) {
+                for (k, &o) in out.iter().enumerate() {
+                    let sum = xs.iter().zip(factors).fold(0, |s, (x, &c)| m.add(s, m.mul(x[k], c)));
+                    assert_eq!(o, sum, "{what}, entry {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn changes_of_modulus_agree_between_all_sizes() {
     let moduli = [3, 26, 34, 45, 50].map(|bits| modulus(bits, 2));
     for n in [5, 8, 24, 1100] {

@@ -11,9 +11,11 @@ mod evaluator;
 mod extended;
 mod fft;
 mod merged;
+mod scalars;
 
 pub use decryptor::Decryptor;
 pub use encoder::Encoder;
 pub use encryptor::Encryptor;
 pub use evaluator::{Evaluator, Hoisted, Tensor};
 pub use extended::ExtendedCiphertext;
+pub use scalars::{Place, ScalarMatrix};

@@ -24,12 +24,7 @@ use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
 
 /// Fills the period with copies of its first `block` slots; the others must be zero. One rotation per further copy,
 /// all of the same vector, which share what can be shared.
-pub fn duplicate<S: Slots>(
-    s: &mut S,
-    x: &S::Ct,
-    block: usize,
-    period: usize,
-) -> Result<S::Ct, S::Error> {
+pub fn duplicate<S: Slots>(s: &mut S, x: &S::Ct, block: usize, period: usize) -> Result<S::Ct, S::Error> {
     let lefts: Vec<usize> = (1..period / block.max(1)).map(|i| period - i * block).collect();
     let mut y = x.clone();
     for moved in s.rotate_hoisted(x, &lefts)? {
@@ -179,9 +174,11 @@ impl RowDense {
     /// [`CircuitError::DoesNotFit`] for a slot outside the period.
     pub fn new(positions: Vec<usize>, outputs: usize, period: usize) -> Result<Self, CircuitError> {
         match positions.iter().max() {
-            Some(&last) if last >= period => {
-                Err(CircuitError::DoesNotFit { what: "a dense layer by rows", needed: last + 1, slots: period })
-            }
+            Some(&last) if last >= period => Err(CircuitError::DoesNotFit {
+                what: "a dense layer by rows",
+                needed: last + 1,
+                slots: period,
+            }),
             _ => Ok(Self { positions, outputs, period }),
         }
     }
@@ -346,8 +343,7 @@ impl Lola {
         let conv = TapConv::new(&layout, maps);
         let dense1 = StackedDense::new(conv.outputs(), hidden, period)?;
         let interleave = Interleave::new(&dense1)?;
-        let dense2 =
-            RowDense::new((0..hidden).map(|i| interleave.position(i)).collect(), outputs, period)?;
+        let dense2 = RowDense::new((0..hidden).map(|i| interleave.position(i)).collect(), outputs, period)?;
         let gather = match reply {
             LolaReply::Rows => None,
             LolaReply::Gathered => Some(GatherRows::new(outputs, period)?),
@@ -407,7 +403,7 @@ impl Lola {
             .into_iter()
             .map(|p| match p {
                 Plain::Slots(v) => Plain::Slots(self.repeated(v)),
-                Plain::Scalar(v) => Plain::Scalar(v),
+                other => other,
             })
             .collect()
     }
@@ -438,8 +434,7 @@ impl Lola {
         let x = stack(s, maps, self.layout.positions(), self.period)?;
         let x = s.rescale(&x)?;
         after(LolaLayer::Stack, s);
-        let x = s.square(&x)?;
-        let x = s.rescale(&x)?;
+        let x = s.square_rescale(&x)?;
         after(LolaLayer::Square1, s);
         let x = duplicate(s, &x, self.dense1.block, self.period)?;
         after(LolaLayer::Duplicate, s);
@@ -449,8 +444,7 @@ impl Lola {
         let x = self.interleave.run(s, &xs, &mut p, scales.interleaved)?;
         let x = s.rescale(&x)?;
         after(LolaLayer::Interleave, s);
-        let x = s.square(&x)?;
-        let x = s.rescale(&x)?;
+        let x = s.square_rescale(&x)?;
         after(LolaLayer::Square2, s);
         let ys = self.dense2.run(s, &x, &mut p, scales.dense2)?;
         let mut ys = ys.iter().map(|y| s.rescale(y)).collect::<Result<Vec<_>, _>>()?;

@@ -6,8 +6,10 @@
 //! | [`replicate`] | one copy of a block | as many copies as fit |
 //! | [`Linear`] | any layout | any layout |
 //! | [`stack`] | vectors of a few slots | one after the other in one vector |
+//! | [`batch`] | one vector per element of a tensor, a sample per slot | the same |
 //! | [`lola`] | the circuits of that plan and the plan | |
 
+pub mod batch;
 mod linear;
 pub mod lola;
 mod tap_conv;

@@ -82,7 +82,7 @@ pub(crate) fn plain_conv(
 pub(crate) struct Ends {
     pub(crate) params: Params,
     sk: SecretKey,
-    encoder: Encoder,
+    pub(crate) encoder: Encoder,
     encryptor: Encryptor,
     pub(crate) evaluator: Evaluator,
     rng: Prg,

@@ -49,3 +49,8 @@ pub(crate) fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mut [u64]) {
     portable::dot(m, pairs, skip, out);
 }
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn dot_scalars(m: &Modulus, xs: &[&[u64]], factors: &[u64], skip: usize, outs: &mut [&mut [u64]]) {
+    portable::dot_scalars(m, xs, factors, skip, outs);
+}

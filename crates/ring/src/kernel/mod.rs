@@ -311,6 +311,21 @@ pub fn dot2_into(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u
     }
 }
 
+/// outs\[r\] ← Σ_t factors\[r·T + t\]·xs\[t\], entry by entry, where T is the number of `xs`: a matrix of constants times
+/// a vector of rows. The factors are canonical; any number of terms. Every x is read once for several results, so
+/// cut long rows so that a piece of all of them fits the second-level cache.
+pub fn dot_scalars_into(m: &Modulus, xs: &[&[u64]], factors: &[u64], outs: &mut [&mut [u64]]) {
+    assert_eq!(factors.len(), xs.len() * outs.len(), "one constant per result and row");
+    let Some(len) = outs.first().map(|out| out.len()) else { return };
+    assert!(outs.iter().all(|out| out.len() == len), "rows of different length");
+    assert!(xs.iter().all(|x| x.len() == len), "rows of different length");
+    avx2!(dot_scalars(m, xs, factors, 0, outs));
+    let done = vector!(len, scalars::dot_scalars(m, xs, factors, outs));
+    if done < len {
+        portable::dot_scalars(m, xs, factors, done, outs);
+    }
+}
+
 /// Bytes that [`accept_below`] wants beyond the last group.
 pub(crate) const SLACK: usize = 64;
 

@@ -56,15 +56,15 @@ impl Q {
 }
 
 /// A modulus with 2^52 mod q, for two-word numbers.
-struct Wide {
-    q: Q,
+pub(super) struct Wide {
+    pub(super) q: Q,
     radix: W,
 }
 
 impl Wide {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(m: &Modulus) -> Self {
+    pub(super) fn new(m: &Modulus) -> Self {
         Self { q: Q::new(m), radix: W::splat(m.radix()) }
     }
 
@@ -96,7 +96,7 @@ impl Wide {
     /// [`Modulus::mac_terms`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn sum(&self, lo: V, hi: V) -> V {
+    pub(super) fn sum(&self, lo: V, hi: V) -> V {
         self.q
             .canonical4(self.reduce(add(hi, _mm512_srli_epi64::<52>(lo)), _mm512_and_si512(lo, self.q.mask)))
     }
