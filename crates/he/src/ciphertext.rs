@@ -117,10 +117,18 @@ impl SeededCiphertext {
         self.scale
     }
 
+    /// Where the uniform half of `seed` and `label` comes from.
+    pub(crate) fn uniform_source<'a>(
+        params: &'a Params,
+        seed: &'a PublicSeed,
+        label: &'a [u8],
+    ) -> UniformSource<'a> {
+        UniformSource { params, seed, domain: DOMAIN, label }
+    }
+
     /// The uniform half of `seed` and `label` at `level`, which must exist.
     pub(crate) fn uniform_half(params: &Params, level: usize, seed: &PublicSeed, label: &[u8]) -> Poly<Ntt> {
-        let source = UniformSource { params, seed, domain: DOMAIN, label };
-        source.draw(&params.level_data(level).q, &[])
+        Self::uniform_source(params, seed, label).draw(&params.level_data(level).q, &[])
     }
 
     /// The whole ciphertext; `label` is the one it was encrypted under.

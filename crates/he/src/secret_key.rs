@@ -5,7 +5,7 @@ use crate::noise;
 use crate::params::Params;
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{PublicSeed, Secret};
-use oblivia_ring::{Basis, Ntt, Poly, kernel, sample};
+use oblivia_ring::{Basis, Modulus, Ntt, Poly, kernel, sample};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -101,6 +101,12 @@ impl UniformSource<'_> {
     pub(crate) fn draw(&self, basis: &Basis, index: &[u64]) -> Poly<Ntt> {
         let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
         sample::uniform_seeded(basis, self.seed, self.domain, &[&self.params.id().0, self.label, &index])
+    }
+
+    /// The row modulo one prime of what [`UniformSource::draw`] gives for no index.
+    pub(crate) fn draw_row(&self, m: &Modulus, row: &mut [u64]) {
+        let parts: [&[u8]; 3] = [&self.params.id().0, self.label, &[]];
+        sample::uniform_row_seeded(m, self.seed, self.domain, &parts, row);
     }
 }
 

@@ -135,8 +135,8 @@ impl Setup {
             let mut rng = Prg::new(&[9; 32], "pack bench", &[&start.to_le_bytes()]);
             let block = vectors(&images, start..(start + BLOCK).min(PIXELS));
             let encrypt = |v: &Vec<f64>| {
-                let pt = self.encoder.encode(v, self.params.max_level(), INPUT.0).unwrap();
-                self.encryptor.encrypt_seeded(&self.sk, &pt, b"", &mut rng).unwrap()
+                let at = (self.params.max_level(), INPUT.0);
+                self.encryptor.encrypt_values_seeded(&self.encoder, &self.sk, v, at, b"", &mut rng).unwrap()
             };
             block.iter().map(encrypt).collect::<Vec<_>>()
         });

@@ -208,8 +208,7 @@ impl Evaluator {
         same_scale("add scalar", x.scale, c.scale)?;
         let q = &self.params.level_data(x.level()).q;
         for (m, row) in q.moduli().zip(x.c0.rows_mut()) {
-            let c = m.reduce_i128(c.value);
-            row.iter_mut().for_each(|v| *v = m.add(*v, c));
+            kernel::add_constant_assign(m, row, m.reduce_i128(c.value));
         }
         count(&self.counters.add, 1);
         Ok(())

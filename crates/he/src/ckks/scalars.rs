@@ -7,7 +7,8 @@ use crate::counts::count;
 use crate::params::Params;
 use crate::plaintext::{ScalarPlaintext, check_params};
 use oblivia_base::Digest;
-use oblivia_ring::{Modulus, kernel};
+use oblivia_ring::Modulus;
+use oblivia_ring::kernel::{self, ConstantMatrix};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,10 +82,10 @@ impl ScalarMatrix {
         self.scale
     }
 
-    /// The entries of some columns modulo prime `limb`, row after row.
-    fn pick(&self, limb: usize, columns: &[usize]) -> Vec<u64> {
-        let rows = self.residues[limb].chunks_exact(self.columns);
-        rows.flat_map(|row| columns.iter().map(|&c| row[c])).collect()
+    /// Some columns modulo prime `limb`.
+    fn pick(&self, limb: usize, m: &Modulus, columns: &[usize]) -> ConstantMatrix {
+        let residues = &self.residues[limb];
+        ConstantMatrix::new(m, self.rows, columns.len(), |r, t| residues[r * self.columns + columns[t]])
     }
 
     fn check(&self, params: &Params, level: usize, places: &[Place], inputs: usize) -> Result<(), HeError> {
@@ -194,19 +195,19 @@ impl Evaluator {
             let next = selections.len();
             selections.entry(&place.columns).or_insert(next);
         }
-        let factors: Vec<Vec<Vec<u64>>> = (0..level)
-            .map(|limb| {
-                let mut tables = vec![Vec::new(); selections.len()];
-                selections.iter().for_each(|(columns, &k)| tables[k] = matrix.pick(limb, columns));
-                tables
+        let q = &self.params.level_data(level).q;
+        let mut factors: Vec<(usize, Vec<ConstantMatrix>)> = selections
+            .iter()
+            .map(|(columns, &k)| {
+                (k, q.moduli().enumerate().map(|(i, m)| matrix.pick(i, m, columns)).collect())
             })
             .collect();
+        factors.sort_unstable_by_key(|&(k, _)| k);
         let places: Vec<(usize, &[usize])> =
             places.iter().map(|p| (selections[p.columns.as_slice()], p.inputs.as_slice())).collect();
 
         let count_of_sums = places.len() * matrix.rows;
         let mut sums: Vec<_> = (0..count_of_sums).map(|_| [self.blank(level), self.blank(level)]).collect();
-        let q = &self.params.level_data(level).q;
         let fitting = CACHED / (8 * xs.len());
         let tile = (fitting + 1).next_power_of_two() / 2;
         let tile = tile.clamp(*TILE.start(), *TILE.end());
@@ -233,14 +234,14 @@ impl Evaluator {
         run(&mut pieces, &|piece: &mut Piece<'_>| {
             let (m, limb) = (q.modulus(piece.limb), piece.limb);
             let mut inputs = Vec::new();
-            for ((table, indices), outs) in places.iter().zip(piece.outs.chunks_mut(matrix.rows)) {
+            for ((selection, indices), outs) in places.iter().zip(piece.outs.chunks_mut(matrix.rows)) {
                 let len = outs.first().map_or(0, |out| out.len());
                 inputs.clear();
                 inputs.extend(indices.iter().map(|&i| {
                     let half = if piece.half == 0 { &xs[i].c0 } else { &xs[i].c1 };
                     &half.row(limb)[piece.start..piece.start + len]
                 }));
-                kernel::dot_scalars_into(m, &inputs, &factors[limb][*table], outs);
+                kernel::dot_constants_into(m, &inputs, &factors[*selection].1[limb], outs);
             }
         });
         drop(pieces);

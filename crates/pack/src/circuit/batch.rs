@@ -23,16 +23,8 @@ const CHUNK: usize = 256;
 /// The vectors of some elements of a batch: slot `i` of each holds that element of sample `i`; samples that are
 /// shorter count as zero there.
 pub fn vectors(samples: &[&[f32]], elements: Range<usize>) -> Vec<Vec<f64>> {
-    let mut out: Vec<Vec<f64>> = elements.clone().map(|_| Vec::with_capacity(samples.len())).collect();
-    // A few elements at a time, so that a cache line of a sample is read once.
-    for (block, out) in out.chunks_mut(16).enumerate() {
-        for sample in samples {
-            let values = sample.get(elements.start + 16 * block..).unwrap_or_default();
-            let values = values.iter().map(|&v| f64::from(v)).chain(std::iter::repeat(0.0));
-            out.iter_mut().zip(values).for_each(|(out, v)| out.push(v));
-        }
-    }
-    out
+    let value = |sample: &&[f32], e: usize| sample.get(e).map_or(0.0, |&v| f64::from(v));
+    elements.map(|e| samples.iter().map(|sample| value(sample, e)).collect()).collect()
 }
 
 /// Windows over an image.

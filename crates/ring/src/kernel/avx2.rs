@@ -2,7 +2,7 @@
 //! 1.2 to 3 times in additions and deferred sums, which vectorise or use `mulx`. Full products, multiplication by
 //! constants and reductions of two words gain less than a tenth, since AVX2 has no product of 64 bits, and stay out.
 
-use super::portable;
+use super::{ConstantMatrix, portable};
 use crate::{Modulus, NttTable};
 
 #[target_feature(enable = "avx2,bmi2")]
@@ -51,6 +51,12 @@ pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mu
 }
 
 #[target_feature(enable = "avx2,bmi2")]
-pub(crate) fn dot_scalars(m: &Modulus, xs: &[&[u64]], factors: &[u64], skip: usize, outs: &mut [&mut [u64]]) {
-    portable::dot_scalars(m, xs, factors, skip, outs);
+pub(crate) fn dot_constants(
+    m: &Modulus,
+    xs: &[&[u64]],
+    matrix: &ConstantMatrix,
+    skip: usize,
+    outs: &mut [&mut [u64]],
+) {
+    portable::dot_constants(m, xs, matrix, skip, outs);
 }

@@ -127,6 +127,12 @@ pub(crate) fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn add_constant_assign(m: &Modulus, a: &mut [u64], c: u64) {
+    let (q, c) = (Q::new(m), splat(c));
+    map(a, |a| q.add(a, c));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn neg_assign(m: &Modulus, a: &mut [u64]) {
     let q = Q::new(m);
     map(a, |a| q.sub(q.zero, a));
