@@ -144,6 +144,17 @@ impl SeededCiphertext {
         Ok(Ciphertext { c0, c1: pool.adopt(c1), scale: self.scale, params: self.params })
     }
 
+    /// As [`SeededCiphertext::expand`], without a copy of c0.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn into_expanded(self, params: &Params, label: &[u8]) -> Result<Ciphertext, HeError> {
+        check_params(params, &self.params, "ciphertext")?;
+        let c1 = Self::uniform_half(params, self.level(), &self.seed, label);
+        let pool = params.pool();
+        Ok(Ciphertext { c0: pool.adopt(self.c0), c1: pool.adopt(c1), scale: self.scale, params: self.params })
+    }
+
     /// Bytes of an encoding at `level`.
     ///
     /// # Errors

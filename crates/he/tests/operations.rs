@@ -374,6 +374,9 @@ fn values_encrypted_at_once_give_the_bytes_of_encoding_and_encrypting() {
             one_step.encode(&mut one);
             two_steps.encode(&mut two);
             assert!(one.into_bytes() == two.into_bytes(), "level {level}");
+            let (copied, moved) =
+                (two_steps.expand(&params, b"label"), one_step.into_expanded(&params, b"label"));
+            assert!(bytes(&copied.unwrap()) == bytes(&moved.unwrap()));
         }
         let refused = |x: &[f64], level| {
             b.encryptor.encrypt_values_seeded(&b.encoder, &b.sk, x, (level, SCALE), b"", &mut rng(4))

@@ -143,8 +143,8 @@ impl Setup {
         blocks.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
-    fn expand(&self, cts: &[SeededCiphertext]) -> Vec<Ciphertext> {
-        cts.par_iter().map(|ct| ct.expand(&self.params, b"").unwrap()).collect()
+    fn expand(&self, cts: Vec<SeededCiphertext>) -> Vec<Ciphertext> {
+        cts.into_par_iter().map(|ct| ct.into_expanded(&self.params, b"").unwrap()).collect()
     }
 
     fn evaluate(&self, cts: Vec<Ciphertext>) -> Vec<Ciphertext> {
@@ -171,10 +171,10 @@ fn cryptonets(c: &mut Criterion) {
         });
         let seeded = pool.install(|| s.encrypt());
         group.bench_function(BenchmarkId::new("expand", threads), |b| {
-            b.iter(|| pool.install(|| black_box(s.expand(&seeded))));
+            let seeded = || seeded.clone();
+            b.iter_batched(seeded, |cts| pool.install(|| s.expand(cts)), BatchSize::PerIteration);
         });
-        let inputs = pool.install(|| s.expand(&seeded));
-        drop(seeded);
+        let inputs = pool.install(|| s.expand(seeded));
         group.bench_function(BenchmarkId::new("evaluate", threads), |b| {
             b.iter_batched(
                 || inputs.clone(),
