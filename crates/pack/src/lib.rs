@@ -17,5 +17,5 @@ pub use ckks::{CkksError, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
 pub use counter::{Chain, Counter, PlainUse, Traced};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
-pub use schedule::{Group, Schedule};
+pub use schedule::{Group, Outline, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};
