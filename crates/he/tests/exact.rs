@@ -1,0 +1,292 @@
+//! Exact arithmetic on encrypted slots, against integers modulo t.
+
+#![allow(clippy::unwrap_used, reason = "helpers of the tests unwrap too")]
+
+mod common;
+
+use common::exact::*;
+use oblivia_he::bfv::*;
+use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral};
+use oblivia_ring::RingKind;
+
+/// Two shapes: one limb per digit, and two with a partial last digit.
+fn shapes() -> [Context; 2] {
+    [context(8, &[44; 4], &[49], 1, 32), context(8, &[44; 5], &[48, 48], 2, 30)]
+}
+
+fn request(context: &Context) -> KeyRequest {
+    let top = context.params().max_level();
+    let mut r = KeyRequest::new();
+    r.need_relin(top);
+    for step in [1, 2, 3, 4, 5, 8, 100] {
+        r.need_rotation(step, top);
+    }
+    r.need_row_swap(context.params(), 0, top);
+    r.need_row_swap(context.params(), 3, top);
+    r
+}
+
+#[test]
+fn a_fresh_ciphertext_decrypts_to_its_integers_at_every_level_under_both_keys() {
+    for context in shapes() {
+        let mut b = Exact::new(&context, &KeyRequest::new(), 1);
+        let z = residues(7, context.t(), context.slots());
+        let pk = context.public_key(&b.sk, b"pk", &mut b.rng).unwrap();
+        for level in 1..=context.params().max_level() {
+            let ct = b.encrypt(&z, level);
+            assert_eq!(b.decrypt(&ct), z);
+            let pt = b.encoder.encode(&z, level, Factor::ONE).unwrap();
+            let public = b.encryptor.encrypt(&pk, &pt, &mut b.rng).unwrap();
+            assert_eq!(b.decrypt(&public), z);
+            let seeded = b.encryptor.encrypt_seeded(&b.sk, &pt, b"label", &mut b.rng).unwrap();
+            assert_eq!(b.decrypt(&seeded.expand(&context, b"label").unwrap()), z);
+        }
+    }
+}
+
+#[test]
+fn sums_and_products_are_those_of_integers_modulo_t() {
+    for context in shapes() {
+        let (t, n, top) = (context.t(), context.slots(), context.params().max_level());
+        let mut b = Exact::new(&context, &request(&context), 2);
+        let (x, y, w) = (residues(1, t, n), residues(2, t, n), residues(3, t, n));
+        let (cx, cy) = (b.encrypt(&x, top), b.encrypt(&y, top));
+        let ev = &b.evaluator;
+        let mut sum = cx.clone();
+        ev.add_assign(&mut sum, &cy).unwrap();
+        assert_eq!(b.decrypt(&sum), zip(t, &x, &y, |x, y| x + y));
+        ev.sub_assign(&mut sum, &cy).unwrap();
+        ev.neg_assign(&mut sum).unwrap();
+        assert_eq!(b.decrypt(&sum), zip(t, &x, &y, |x, _| -x));
+        let pw = b.encoder.encode(&w, top, Factor::ONE).unwrap();
+        let mut plain = cx.clone();
+        ev.add_plain_assign(&mut plain, &pw).unwrap();
+        assert_eq!(b.decrypt(&plain), zip(t, &x, &w, |x, w| x + w));
+        ev.sub_plain_assign(&mut plain, &pw).unwrap();
+        ev.add_scalar_assign(&mut plain, &b.encoder.scalar(-5, Factor::ONE).unwrap()).unwrap();
+        assert_eq!(b.decrypt(&plain), zip(t, &x, &w, |x, _| x - 5));
+
+        let dot = ev.dot_plain(&[&cx, &cy], &[&pw, &pw]).unwrap();
+        let expected = zip(t, &zip(t, &x, &y, |x, y| x + y), &w, |s, w| s * w);
+        assert_eq!(b.decrypt(&dot), expected);
+        let switched = ev.rescale(&dot).unwrap();
+        assert_eq!((switched.level(), b.decrypt(&switched)), (top - 1, expected));
+        let rows = [[7, -3], [123_456_789, 1]].map(|r| r.map(|c| b.encoder.scalar(c, Factor::ONE).unwrap()));
+        let ys = ev.dot_scalars(&[&cx, &cy], &[&rows[0], &rows[1]]).unwrap();
+        assert_eq!(b.decrypt(&ys[0]), zip(t, &x, &y, |x, y| 7 * x - 3 * y));
+        assert_eq!(b.decrypt(&ys[1]), zip(t, &x, &y, |x, y| 123_456_789 * x + y));
+
+        for level in [top, 3] {
+            let (mut lx, mut ly) = (cx.clone(), cy.clone());
+            ev.drop_level_assign(&mut lx, level).unwrap();
+            ev.drop_level_assign(&mut ly, level).unwrap();
+            let product = ev.mul(&lx, &ly).unwrap();
+            assert_eq!(b.decrypt(&product), zip(t, &x, &y, |x, y| x * y));
+            let square = ev.square(&lx).unwrap();
+            assert_eq!(b.decrypt(&square), zip(t, &x, &x, |x, y| x * y));
+            let switched = ev.rescale(&square).unwrap();
+            assert_eq!(b.decrypt(&switched), zip(t, &x, &x, |x, y| x * y));
+            let mut tensor = ev.tensor(&lx, &ly).unwrap();
+            ev.add_tensor_assign(&mut tensor, &ev.tensor_square(&lx).unwrap()).unwrap();
+            let merged = ev.relinearise_rescale(&tensor).unwrap();
+            assert_eq!(merged.level(), level - 1);
+            assert_eq!(b.decrypt(&merged), zip(t, &x, &y, |x, y| x * y + x * x));
+        }
+    }
+}
+
+#[test]
+fn rotations_move_both_rows_and_a_swap_exchanges_them() {
+    for context in shapes() {
+        let n = context.slots();
+        let mut b = Exact::new(&context, &request(&context), 3);
+        let z = residues(9, context.t(), n);
+        for level in 1..=context.params().max_level() {
+            let ct = b.encrypt(&z, level);
+            let steps = [1usize, 0, 5, 100, 2];
+            let hoisted = b.evaluator.rotate_hoisted(&ct, &steps).unwrap();
+            for (&step, h) in steps.iter().zip(&hoisted) {
+                assert_eq!(b.decrypt(h), rotated_rows(&z, step));
+                assert_eq!(
+                    b.decrypt(&b.evaluator.rotate(&ct, step + n / 2).unwrap()),
+                    rotated_rows(&z, step)
+                );
+            }
+            assert_eq!(b.decrypt(&b.evaluator.swap_rows(&ct, 0).unwrap()), swapped_rows(&z));
+            let both = b.evaluator.swap_rows(&ct, 3).unwrap();
+            assert_eq!(b.decrypt(&both), rotated_rows(&swapped_rows(&z), 3));
+            assert_eq!(
+                b.evaluator.swap_rows(&ct, 1).unwrap_err(),
+                HeError::MissingRotationKey { step: n / 2 + 1, level }
+            );
+        }
+    }
+}
+
+/// A matrix by diagonals 0..8, babies 0..4, giants 0 and 4, with the divisions double hoisting shares.
+fn double_hoisted(b: &Exact, ct: &Ciphertext, diagonals: &[Vec<i64>], factor: Factor) -> [Ciphertext; 2] {
+    let ev = &b.evaluator;
+    let hoisted = ev.hoist(ct).unwrap();
+    let babies: Vec<_> = (0..4).map(|r| ev.rotate_extended(&hoisted, r).unwrap()).collect();
+    let babies: Vec<_> = babies.iter().collect();
+    let row = b.context.slots() / 2;
+    let mut sum: Option<ExtendedCiphertext> = None;
+    for giant in 0..2 {
+        let plains: Vec<Plaintext> = (0..4)
+            .map(|r| rotated_rows(&diagonals[4 * giant + r], row - 4 * giant))
+            .map(|d| b.encoder.encode_extended(&d, ct.level(), factor).unwrap())
+            .collect();
+        let inner = ev.dot_plain_extended(&babies, &plains.iter().collect::<Vec<_>>()).unwrap();
+        let turned = ev.rotate_giant(&inner, 4 * giant).unwrap();
+        match &mut sum {
+            None => sum = Some(turned),
+            Some(sum) => ev.add_extended_assign(sum, &turned).unwrap(),
+        }
+    }
+    let sum = sum.unwrap();
+    [ev.reduce(&sum).unwrap(), ev.reduce_rescale(&sum).unwrap()]
+}
+
+fn matrix_product(t: u64, z: &[i64], diagonals: &[Vec<i64>]) -> Vec<i64> {
+    let mut sum = vec![0; z.len()];
+    for (r, d) in diagonals.iter().enumerate() {
+        sum = zip(t, &sum, &zip(t, &rotated_rows(z, r), d, |z, d| z * d), |s, p| s + p);
+    }
+    sum
+}
+
+#[test]
+fn a_matrix_product_by_double_hoisting_is_that_of_integers_modulo_t() {
+    for context in shapes() {
+        let (t, n) = (context.t(), context.slots());
+        let mut b = Exact::new(&context, &request(&context), 4);
+        let z = residues(11, t, n);
+        let diagonals: Vec<_> = (0..8).map(|r| residues(20 + r, t, n)).collect();
+        let expected = matrix_product(t, &z, &diagonals);
+        for level in [context.params().max_level(), 3] {
+            let ct = b.encrypt(&z, level);
+            for y in double_hoisted(&b, &ct, &diagonals, Factor::ONE) {
+                assert_eq!(b.decrypt(&y), expected);
+            }
+        }
+    }
+}
+
+/// Matrix, square, matrix, square, weights: the shape of the smallest network, aimed at factor 1 after every matrix.
+fn network(context: &Context, seed: u64) {
+    let (t, n, top) = (context.t(), context.slots(), context.params().max_level());
+    let mut request = KeyRequest::new();
+    request.need_relin(top);
+    [1, 2, 3, 4].iter().for_each(|&step| request.need_rotation(step, top));
+    let mut b = Exact::new(context, &request, seed);
+    let z = residues(seed, t, n);
+    let diagonals: Vec<_> = (0..8).map(|r| residues(seed + 20 + r, t, n)).collect();
+    let (mut ct, mut clear) = (b.encrypt(&z, top), z);
+    for _ in 0..2 {
+        let wanted = context.before_switch(Factor::ONE, ct.level()).unwrap();
+        let [_, linear] = double_hoisted(&b, &ct, &diagonals, context.quotient(wanted, ct.scale()));
+        assert_eq!(linear.scale(), Factor::ONE);
+        clear = matrix_product(t, &clear, &diagonals);
+        assert_eq!(b.decrypt(&linear), clear);
+        let tensor = b.evaluator.tensor_square(&linear).unwrap();
+        ct = b.evaluator.relinearise_rescale(&tensor).unwrap();
+        clear = zip(t, &clear, &clear, |x, y| x * y);
+        assert_eq!(ct.scale(), context.after_switch(Factor::ONE, linear.level()).unwrap());
+        assert_eq!(b.decrypt(&ct), clear);
+    }
+    let w = b.encoder.encode(&diagonals[0], ct.level(), Factor::ONE).unwrap();
+    let out = b.evaluator.mul_plain(&ct, &w).unwrap();
+    assert_eq!(b.decrypt(&out), zip(t, &clear, &diagonals[0], |x, y| x * y));
+    assert!(b.noise(&out).spare_bits > 1.0);
+}
+
+#[test]
+fn a_chain_of_four_levels_is_exact_at_dimension_2048() {
+    network(&context(11, &[44; 6], &[49], 1, 32), 5);
+}
+
+#[test]
+fn a_chain_of_four_levels_is_exact_at_secure_parameters_of_dimension_16384() {
+    let literal = ContextLiteral {
+        params: ParamsLiteral {
+            kind: RingKind::Standard,
+            log_n: 14,
+            q: Moduli::Bits(vec![44; 6]),
+            p: Moduli::Bits(vec![49]),
+            alpha: 1,
+        },
+        t: Moduli::Bits(vec![32, 32]),
+    };
+    let contexts = Context::all(&literal).unwrap();
+    assert_eq!(contexts.len(), 2);
+    network(&contexts[1], 6);
+}
+
+#[test]
+fn mismatched_operands_are_errors_that_name_both_sides() {
+    let context = context(6, &[44; 3], &[49], 1, 30);
+    let mut b = Exact::new(&context, &KeyRequest::new(), 7);
+    let one = b.encrypt(&[1], 3);
+    let mut lower = b.evaluator.rescale(&one).unwrap();
+    assert_eq!(b.decrypt(&lower)[..2], [1, 0]);
+    let fresh = b.encrypt(&[1], 2);
+    let factor = context.after_switch(Factor::ONE, 3).unwrap();
+    assert_eq!(
+        b.evaluator.add_assign(&mut lower, &fresh).unwrap_err(),
+        HeError::FactorMismatch { op: "add", left: factor.value(), right: 1 }
+    );
+    // A plaintext with the right factor fits.
+    let p = b.encoder.encode(&[41, 5], 2, factor).unwrap();
+    b.evaluator.add_plain_assign(&mut lower, &p).unwrap();
+    assert_eq!(b.decrypt(&lower)[..3], [42, 5, 0]);
+    let p = b.encoder.encode(&[41, 5], 2, Factor::ONE).unwrap();
+    assert!(matches!(b.evaluator.add_plain_assign(&mut lower, &p), Err(HeError::FactorMismatch { .. })));
+    // The other t over the same primes is another context.
+    let other = Context::over(context.params(), &Moduli::Bits(vec![31])).unwrap().remove(0);
+    let foreign = Encoder::new(&other).encode(&[1], 2, Factor::ONE).unwrap();
+    assert!(matches!(b.evaluator.mul_plain(&lower, &foreign), Err(HeError::ParamsMismatch { .. })));
+    assert!(matches!(context.factor(context.t() as i64), Err(HeError::Factor { factor: 0, .. })));
+    assert!(matches!(b.encoder.encode(&[0; 65], 2, Factor::ONE), Err(HeError::TooManyValues { .. })));
+}
+
+#[test]
+fn contexts_refuse_other_rings_and_primes_in_use() {
+    let literal = |kind| ParamsLiteral {
+        kind,
+        log_n: 6,
+        q: Moduli::Bits(vec![30, 30]),
+        p: Moduli::Bits(vec![36]),
+        alpha: 1,
+    };
+    let ci = Params::insecure_unchecked(&literal(RingKind::ConjugateInvariant)).unwrap();
+    assert!(matches!(Context::over(&ci, &Moduli::Bits(vec![20])), Err(HeError::Shape { .. })));
+    let params = Params::insecure_unchecked(&literal(RingKind::Standard)).unwrap();
+    let used: Vec<u64> = params.extended_basis(2).unwrap().moduli().map(|m| m.value()).collect();
+    for q in &used {
+        assert!(matches!(Context::new(&params, *q), Err(HeError::Shape { .. })), "{q}");
+    }
+    assert!(matches!(Context::new(&params, 257 * 3), Err(HeError::Ring(_))));
+    assert!(Context::over(&params, &Moduli::Primes(vec![257, 257])).is_err());
+    let found = Context::over(&params, &Moduli::Bits(vec![30, 30])).unwrap();
+    assert!(found.iter().all(|c| !used.contains(&c.t()) && c.t() % 128 == 1));
+    assert_ne!(found[0].id(), found[1].id());
+}
+
+#[test]
+fn two_plaintext_primes_together_hold_integers_of_their_product() {
+    let one = context(6, &[44; 2], &[49], 1, 32);
+    let contexts = Context::over(one.params(), &Moduli::Bits(vec![32, 32])).unwrap();
+    let combiner = Combiner::new(&contexts).unwrap();
+    let integers = [0i128, 1, -1, 1 << 62, -(1 << 62), 123_456_789_012_345_678];
+    let residues: Vec<Vec<i64>> = contexts
+        .iter()
+        .map(|c| {
+            let mut b = Exact::new(c, &KeyRequest::new(), 8);
+            let ct = b.encrypt(&integers.map(|x| centred(x, c.t())), 2);
+            b.decrypt(&ct)
+        })
+        .collect();
+    let back = combiner.combine(&[&residues[0], &residues[1]]).unwrap();
+    assert_eq!(back[..6], integers);
+    assert!(combiner.combine(&[&residues[0]]).is_err());
+}
