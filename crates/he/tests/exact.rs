@@ -5,6 +5,7 @@
 mod common;
 
 use common::exact::*;
+use oblivia_base::codec::{Reader, Writer};
 use oblivia_he::bfv::*;
 use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral};
 use oblivia_ring::RingKind;
@@ -289,4 +290,76 @@ fn two_plaintext_primes_together_hold_integers_of_their_product() {
     let back = combiner.combine(&[&residues[0], &residues[1]]).unwrap();
     assert_eq!(back[..6], integers);
     assert!(combiner.combine(&[&residues[0]]).is_err());
+}
+
+#[test]
+fn a_flooded_reply_decrypts_to_the_same_integers_with_its_low_bits_cut() {
+    let context = context(10, &[46, 44, 44, 44], &[50], 1, 32);
+    let (t, n) = (context.t(), context.slots());
+    let model = NoiseModel::new(&context);
+    let mut b = Exact::new(&context, &request(&context), 9);
+    let pk = context.public_key(&b.sk, b"pk", &mut b.rng).unwrap();
+    let (z, w) = (residues(1, t, n), residues(2, t, n));
+    let ct = b.encrypt(&z, 4);
+    let square = b.evaluator.relinearise_rescale(&b.evaluator.tensor_square(&ct).unwrap()).unwrap();
+    let p = b.encoder.encode(&w, 3, Factor::ONE).unwrap();
+    let last = b.evaluator.mul_plain(&square, &p).unwrap();
+    let expected = zip(t, &zip(t, &z, &z, |x, y| x * y), &w, |x, w| x * w);
+
+    let x = model.key_switch_switch(model.square(model.fresh()), 4).unwrap();
+    let x = model.mul_plain(x, model.spread());
+    let flood = model.flooding(x, 40);
+    let estimate = model.switch(model.switch(model.flood(x, flood), 3).unwrap(), 2).unwrap();
+    let cut = [9, 4];
+    assert!(model.spare_bits(model.cut(estimate, cut), 1).unwrap() > 0.0);
+
+    let ev = &b.evaluator;
+    let flooded = ev.flood(&last, &pk, flood, &mut b.rng).unwrap();
+    assert_eq!((flooded.scale(), flooded.level()), (last.scale(), 3));
+    let low = ev.rescale(&ev.rescale(&flooded).unwrap()).unwrap();
+    assert_eq!(b.decrypt(&low), expected);
+    assert!(ev.reply(&flooded, cut).is_err());
+    let decryptor = Decryptor::new(&context, &b.sk).unwrap();
+    for cut in [[0, 0], cut] {
+        let reply = ev.reply(&low, cut).unwrap();
+        let message = decryptor.decrypt_reply(&reply).unwrap();
+        assert_eq!(b.encoder.decode(&message).unwrap(), expected);
+        let mut w = Writer::new();
+        reply.encode(&context, &mut w).unwrap();
+        let bytes = w.into_bytes();
+        assert_eq!(bytes.len(), Reply::encoded_bytes(&context, cut).unwrap());
+        let back = Reply::decode(&context, reply.factor(), cut, &mut Reader::new(&bytes)).unwrap();
+        let message = decryptor.decrypt_reply(&back).unwrap();
+        assert_eq!(b.encoder.decode(&message).unwrap(), expected);
+        assert!(Reply::decode(&context, Factor::ONE, cut, &mut Reader::new(&bytes)).is_err());
+        assert!(Reply::decode(&context, reply.factor(), [0, 1], &mut Reader::new(&bytes)).is_err());
+    }
+    // Too many bits cut: wrong, as the model says.
+    let wrong = decryptor.decrypt_reply(&ev.reply(&low, [9, 12]).unwrap()).unwrap();
+    assert_ne!(b.encoder.decode(&wrong).unwrap(), expected);
+    assert!(model.spare_bits(model.cut(estimate, [9, 12]), 1).unwrap() < 0.0);
+    // A flood that would wrap around is refused.
+    assert!(matches!(ev.flood(&last, &pk, Flood::new(97), &mut b.rng), Err(HeError::Overflow { .. })));
+}
+
+#[test]
+fn flooding_makes_both_halves_new_each_time() {
+    let context = context(8, &[44; 2], &[49], 1, 30);
+    let mut b = Exact::new(&context, &KeyRequest::new(), 10);
+    let pk = context.public_key(&b.sk, b"pk", &mut b.rng).unwrap();
+    let ct = b.encrypt(&[1, 2, 3], 2);
+    let halves = |b: &mut Exact| {
+        let x = b.evaluator.flood(&ct, &pk, Flood::new(20), &mut b.rng).unwrap();
+        assert_eq!(b.decrypt(&x)[..4], [1, 2, 3, 0]);
+        let mut w = Writer::new();
+        x.encode(&mut w);
+        let bytes = w.into_bytes();
+        let (c0, c1) = bytes[41..].split_at((bytes.len() - 41) / 2);
+        (c0.to_vec(), c1.to_vec())
+    };
+    let (first, second) = (halves(&mut b), halves(&mut b));
+    let differing =
+        |x: &[u8], y: &[u8]| x.iter().zip(y).filter(|(x, y)| x != y).count() as f64 / x.len() as f64;
+    assert!(differing(&first.0, &second.0) > 0.95);
+    assert!(differing(&first.1, &second.1) > 0.95);
 }

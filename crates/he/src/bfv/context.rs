@@ -23,6 +23,25 @@ pub struct ContextLiteral {
 }
 
 impl ContextLiteral {
+    /// Dimension 16384, two plaintext primes of 32 bits, primes of 46, 46, 46, 44, 44, 44, 44 bits and P of 50: log2 QP =
+    /// 364 of the 438 bits of the security table.
+    ///
+    /// Deep enough for weights, square, weights, square, weights, with sums of a thousand products, any messages and
+    /// weights without structure, and for flooding the result to a statistical distance of 2^-40. With 44 bits for every
+    /// prime (357 in all) five bits are missing at the end: 2^-35. `tests/exact_noise.rs` shows both.
+    pub fn circuit_private_16384() -> Self {
+        Self {
+            params: ParamsLiteral {
+                kind: RingKind::Standard,
+                log_n: 14,
+                q: Moduli::Bits(vec![46, 46, 46, 44, 44, 44, 44]),
+                p: Moduli::Bits(vec![50]),
+                alpha: 1,
+            },
+            t: Moduli::Bits(vec![32, 32]),
+        }
+    }
+
     /// The canonical literal of contexts made together: every prime written out.
     ///
     /// # Errors

@@ -37,6 +37,15 @@ impl<'a> Decryptor<'a> {
         Ok(Self { context: context.clone(), sk })
     }
 
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// s modulo q_0, transformed.
+    pub(super) fn secret_row(&self) -> &[u64] {
+        self.sk.row(1, 0)
+    }
+
     /// The message, its factor taken out. Nothing here can fail by the content of a ciphertext, and the time does not
     /// depend on it.
     ///

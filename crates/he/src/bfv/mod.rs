@@ -18,11 +18,17 @@ mod combine;
 mod context;
 mod decryptor;
 mod encoder;
+mod flood;
+mod noise;
+mod reply;
 
 pub use combine::Combiner;
 pub use context::{Context, ContextLiteral, Factor};
 pub use decryptor::{Decryptor, Noise};
 pub use encoder::{Encoder, Message};
+pub use flood::Flood;
+pub use noise::{Estimate, NoiseModel, Weights};
+pub use reply::Reply;
 
 /// An exact ciphertext; its scale is the [`Factor`] of the message.
 pub type Ciphertext = crate::ciphertext::Ciphertext<Context>;

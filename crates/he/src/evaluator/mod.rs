@@ -26,10 +26,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Results do not depend on threads: several may share one evaluator. Every operation checks parameters, levels,
 /// scales and keys, and returns an error instead of a wrong result; none panics.
 pub struct Evaluator<S: Scheme> {
-    pub(super) scheme: S,
-    pub(super) id: Digest,
+    pub(crate) scheme: S,
+    pub(crate) id: Digest,
     pub(super) keys: Arc<EvaluationKeys<S>>,
-    pub(super) counters: Counters,
+    pub(crate) counters: Counters,
     scratch: Mutex<Vec<Scratch>>,
 }
 
