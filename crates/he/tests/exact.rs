@@ -9,6 +9,7 @@ use oblivia_base::codec::{Reader, Writer};
 use oblivia_he::bfv::*;
 use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral};
 use oblivia_ring::RingKind;
+use proptest::prelude::*;
 
 /// Two shapes: one limb per digit, and two with a partial last digit.
 fn shapes() -> [Context; 2] {
@@ -16,12 +17,14 @@ fn shapes() -> [Context; 2] {
 }
 
 fn request(context: &Context) -> KeyRequest {
+    request_of(context, &[1, 2, 3, 4, 5, 8, 100])
+}
+
+fn request_of(context: &Context, steps: &[usize]) -> KeyRequest {
     let top = context.params().max_level();
     let mut r = KeyRequest::new();
     r.need_relin(top);
-    for step in [1, 2, 3, 4, 5, 8, 100] {
-        r.need_rotation(step, top);
-    }
+    steps.iter().for_each(|&step| r.need_rotation(step, top));
     r.need_row_swap(context.params(), 0, top);
     r.need_row_swap(context.params(), 3, top);
     r
@@ -325,7 +328,7 @@ fn a_flooded_reply_decrypts_to_the_same_integers_with_its_low_bits_cut() {
         let message = decryptor.decrypt_reply(&reply).unwrap();
         assert_eq!(b.encoder.decode(&message).unwrap(), expected);
         let mut w = Writer::new();
-        reply.encode(&context, &mut w).unwrap();
+        reply.encode(&mut w);
         let bytes = w.into_bytes();
         assert_eq!(bytes.len(), Reply::encoded_bytes(&context, cut).unwrap());
         let back = Reply::decode(&context, reply.factor(), cut, &mut Reader::new(&bytes)).unwrap();
@@ -362,4 +365,115 @@ fn flooding_makes_both_halves_new_each_time() {
         |x: &[u8], y: &[u8]| x.iter().zip(y).filter(|(x, y)| x != y).count() as f64 / x.len() as f64;
     assert!(differing(&first.0, &second.0) > 0.95);
     assert!(differing(&first.1, &second.1) > 0.95);
+}
+
+#[test]
+fn transforms_are_as_many_as_for_approximate_arithmetic() {
+    for context in shapes() {
+        let mut b = Exact::new(&context, &request(&context), 11);
+        let k = context.params().special().limbs() as u64;
+        for level in 2..=context.params().max_level() {
+            let ct = b.encrypt(&[5], level);
+            let (l, d) = (level as u64, context.params().digits(level) as u64);
+            let ev = &b.evaluator;
+            ev.take_counts();
+            ev.rotate(&ct, 1).unwrap();
+            let counts = ev.take_counts();
+            assert_eq!((counts.rotations, counts.ntt), (1, (d + 2) * (l + k)));
+            ev.rotate_hoisted(&ct, &[0, 1, 2, 5]).unwrap();
+            let counts = ev.take_counts();
+            assert_eq!((counts.hoisted, counts.ntt), (3, d * (l + k) + 3 * 2 * (l + k)));
+            let square = ev.square(&ct).unwrap();
+            let counts = ev.take_counts();
+            assert_eq!((counts.ct_mul, counts.relin, counts.ntt), (1, 1, (d + 2) * (l + k)));
+            ev.rescale(&square).unwrap();
+            let counts = ev.take_counts();
+            assert_eq!((counts.rescale, counts.ntt), (1, 2 * l));
+            ev.relinearise_rescale(&ev.tensor_square(&ct).unwrap()).unwrap();
+            let counts = ev.take_counts();
+            assert_eq!((counts.relin, counts.rescale, counts.ntt), (1, 1, (d + 2) * (l + k)));
+        }
+    }
+}
+
+/// One step of a random computation.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    AddPlain(u64),
+    AddRotated(usize),
+    Weigh(u64),
+    Scale(i64),
+    Rotate(usize),
+    Swap,
+    Square,
+    Switch,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<u64>().prop_map(Step::AddPlain),
+        (0usize..5).prop_map(Step::AddRotated),
+        any::<u64>().prop_map(Step::Weigh),
+        any::<i64>().prop_map(Step::Scale),
+        (0usize..5).prop_map(Step::Rotate),
+        Just(Step::Swap),
+        Just(Step::Square),
+        Just(Step::Switch),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_computation_with_noise_to_spare_is_exact(
+        steps in proptest::collection::vec(step(), 1..12),
+        t_bits in prop_oneof![Just(9u32), 14u32..33, Just(40u32)],
+        seed in any::<u64>(),
+        alpha in 1usize..3,
+    ) {
+        let context = context(5, &[46, 44, 45, 44, 46], &[49, 48][..alpha], alpha, t_bits);
+        let (t, n, top) = (context.t(), context.slots(), context.params().max_level());
+        let mut b = Exact::new(&context, &request_of(&context, &[1, 2, 3, 4]), seed);
+        let mut clear = residues(seed, t, n);
+        let mut ct = b.encrypt(&clear, top);
+        for step in steps {
+            let (ev, encoder) = (&b.evaluator, &b.encoder);
+            let encode = |v: &[i64], factor| encoder.encode(v, ct.level(), factor).unwrap();
+            let (next, expected) = match step {
+                Step::AddPlain(seed) => {
+                    let w = residues(seed, t, n);
+                    let mut y = ct.clone();
+                    ev.add_plain_assign(&mut y, &encode(&w, ct.scale())).unwrap();
+                    (y, zip(t, &clear, &w, |x, w| x + w))
+                }
+                Step::AddRotated(r) => {
+                    let mut y = ct.clone();
+                    ev.add_assign(&mut y, &ev.rotate(&ct, r).unwrap()).unwrap();
+                    (y, zip(t, &clear, &rotated_rows(&clear, r), |x, y| x + y))
+                }
+                Step::Weigh(seed) => {
+                    let w = residues(seed, t, n);
+                    let factor = context.quotient(Factor::ONE, ct.scale());
+                    let y = ev.mul_plain(&ct, &encode(&w, factor)).unwrap();
+                    prop_assert_eq!(y.scale(), Factor::ONE);
+                    (y, zip(t, &clear, &w, |x, w| x * w))
+                }
+                Step::Scale(c) => {
+                    let y = ev.dot_scalar(&[&ct], &[encoder.scalar(c, ct.scale()).unwrap()]).unwrap();
+                    (y, zip(t, &clear, &clear, |x, _| x * i128::from(c)))
+                }
+                Step::Rotate(r) => (ev.rotate(&ct, r).unwrap(), rotated_rows(&clear, r)),
+                Step::Swap => (ev.swap_rows(&ct, 0).unwrap(), swapped_rows(&clear)),
+                Step::Square => (ev.square(&ct).unwrap(), zip(t, &clear, &clear, |x, y| x * y)),
+                Step::Switch if ct.level() > 1 => (ev.rescale(&ct).unwrap(), clear.clone()),
+                Step::Switch => (ct.clone(), clear.clone()),
+            };
+            if b.noise(&next).spare_bits < 2.0 {
+                break;
+            }
+            (ct, clear) = (next, expected);
+            prop_assert_eq!(b.decrypt(&ct), clear.clone(), "{:?}", step);
+        }
+    }
 }

@@ -36,9 +36,6 @@ fn measure(context: &Context, run: impl Fn(&mut Exact) -> Noise) -> (f64, f64) {
 fn modelled(what: &str, (rms, largest): (f64, f64), model: Estimate, least: f64) {
     let expected = (model.rms * model.rms + model.std * model.std).sqrt();
     let (ratio, margin) = (rms / expected, model.bound(BOUND_FACTOR_2_64) / largest);
-    println!(
-        "{what}: rms {rms:.3e}, {ratio:.3} of the model; largest {largest:.3e}, bound {margin:.2} times that"
-    );
     assert!(ratio > least && ratio < 1.02, "{what}: {ratio:.3} of the model");
     assert!(margin > 1.0, "{what}: {largest:e} is above the bound");
 }
@@ -195,13 +192,9 @@ fn network(model: &NoiseModel) -> Estimate {
     let mut x = model.fresh();
     for level in [7, 5] {
         x = model.reduce_switch(matrix(x, level), level).unwrap();
-        println!("weights at {level}: {x:?}, spare {:.1}", model.spare_bits(x, level - 1).unwrap());
         x = model.key_switch_switch(model.square(x), level - 1).unwrap();
-        println!("square at {}: {x:?}, spare {:.1}", level - 1, model.spare_bits(x, level - 2).unwrap());
     }
-    let last = model.reduce(matrix(x, 3));
-    println!("weights at 3: {last:?}, spare {:.1}", model.spare_bits(last, 3).unwrap());
-    last
+    model.reduce(matrix(x, 3))
 }
 
 #[test]
@@ -217,17 +210,11 @@ fn the_circuit_private_set_is_deep_enough_and_floods_to_2_to_the_minus_40() {
         let flood = model.flooding(last, 40);
         let flooded = model.flood(last, flood);
         let spare = model.spare_bits(flooded, 3).unwrap();
-        println!("flooded by 2^{}: spare {spare:.2}", flood.log_width());
         assert!(spare > 0.5);
         // The flood is 2^40 times the bound of all it hides, too.
         assert!(3.2 * 2f64.powi(flood.log_width() as i32) > 2f64.powi(40) * last.bound(BOUND_FACTOR_2_64));
         let reply = model.switch(model.switch(flooded, 3).unwrap(), 2).unwrap();
         let cut = model.cut(reply, [9, 2]);
-        println!(
-            "on level 1: {:.2}, cut: {:.2}",
-            model.spare_bits(reply, 1).unwrap(),
-            model.spare_bits(cut, 1).unwrap()
-        );
         assert!(model.spare_bits(cut, 1).unwrap() > 0.0);
     }
     // Seven primes of 44 bits: deep enough, but five bits short of this flooding.

@@ -52,3 +52,6 @@ pub type Tensor = crate::evaluator::Tensor<Context>;
 pub type Hoisted = crate::evaluator::Hoisted<Context>;
 /// P times an exact ciphertext, modulo QP.
 pub type ExtendedCiphertext = crate::evaluator::ExtendedCiphertext<Context>;
+
+#[cfg(test)]
+mod known_answers;

@@ -24,6 +24,8 @@ const HEADER_BYTES: usize = 32 + 8 + 2;
 #[derive(Clone)]
 pub struct Reply {
     halves: [Vec<u64>; 2],
+    /// Bits of an entry of either half.
+    bits: [u32; 2],
     cut: [u32; 2],
     factor: Factor,
     id: Digest,
@@ -65,7 +67,7 @@ impl Evaluator {
             row.iter_mut().for_each(|x| *x >>= cut);
         }
         crate::counts::count(&self.counters.ntt, 2);
-        Ok(Reply { halves, cut, factor: x.scale, id: x.id })
+        Ok(Reply { halves, bits: cut.map(|c| m.bits() - c), cut, factor: x.scale, id: x.id })
     }
 }
 
@@ -119,6 +121,12 @@ impl Reply {
         self.factor
     }
 
+    /// What is left of both halves.
+    #[cfg(test)]
+    pub(super) fn halves(&self) -> &[Vec<u64>; 2] {
+        &self.halves
+    }
+
     /// Bytes of an encoding.
     ///
     /// # Errors
@@ -130,16 +138,13 @@ impl Reply {
     }
 
     /// Appends context id, factor, the numbers of bits cut, and both halves, packed.
-    pub fn encode(&self, context: &Context, w: &mut Writer) -> Result<(), HeError> {
-        check_id(&context.id(), &self.id, "reply")?;
+    pub fn encode(&self, w: &mut Writer) {
         self.id.encode(w);
         Context::write_scale(self.factor, w);
         self.cut.iter().for_each(|&c| w.u8(c as u8));
-        let bits = modulus(context).bits();
-        for (row, cut) in self.halves.iter().zip(self.cut) {
-            write_bits(row, bits - cut, w);
+        for (row, bits) in self.halves.iter().zip(self.bits) {
+            write_bits(row, bits, w);
         }
-        Ok(())
     }
 
     /// Reads a reply of `context` that must have this factor and these cuts.
@@ -168,7 +173,7 @@ impl Reply {
         }
         let [a, b] = cut;
         let halves = [read_bits(context, m, a, r)?, read_bits(context, m, b, r)?];
-        Ok(Self { halves, cut, factor, id: context.id() })
+        Ok(Self { halves, bits: cut.map(|c| m.bits() - c), cut, factor, id: context.id() })
     }
 }
 
