@@ -40,6 +40,16 @@ pub use params::{ERROR_STD, Moduli, Params, ParamsLiteral};
 pub use scheme::Scheme;
 pub use secret_key::SecretKey;
 
+/// What all schemes share, for code written once over [`Scheme`]; [`ckks`], [`bfv`] and the root name its instances.
+pub mod generic {
+    pub use crate::ciphertext::{Ciphertext, SeededCiphertext};
+    pub use crate::encryptor::Encryptor;
+    pub use crate::evaluation_keys::EvaluationKeys;
+    pub use crate::evaluator::{Evaluator, ExtendedCiphertext, Hoisted, Products, Tensor};
+    pub use crate::plaintext::{Plaintext, ScalarPlaintext};
+    pub use crate::public_key::PublicKey;
+}
+
 /// A CKKS ciphertext.
 pub type Ciphertext = ciphertext::Ciphertext<Params>;
 /// A fresh CKKS ciphertext, one half of it a seed.

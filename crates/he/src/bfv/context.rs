@@ -234,6 +234,20 @@ impl Context {
         Ok(self.times(f, self.dropped_prime(level)?))
     }
 
+    /// The canonical factor φ of `level`: 1 on the highest, φ_{ℓ−1} = φ_ℓ²/q_{ℓ−1} below.
+    ///
+    /// A plan that encodes inputs and plaintexts of level ℓ with φ_ℓ has it on every wire: squares and products with
+    /// plaintexts are at φ_ℓ² before a switch and at φ_{ℓ−1} after it.
+    ///
+    /// # Errors
+    /// [`HeError::Level`].
+    pub fn level_factor(&self, level: usize) -> Result<Factor, HeError> {
+        self.params().level("factor", level)?;
+        (level + 1..=self.params().max_level())
+            .rev()
+            .try_fold(Factor::ONE, |f, l| self.after_switch(self.times(f, f), l))
+    }
+
     fn dropped_prime(&self, level: usize) -> Result<Factor, HeError> {
         let q = self.params().basis(level)?.modulus(level - 1).value();
         Ok(Factor(self.modulus().reduce_u64(q)))

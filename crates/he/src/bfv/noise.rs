@@ -121,6 +121,13 @@ impl NoiseModel {
         Weights { rms, slot: SPREAD_PEAK * self.n.sqrt() * rms, mixed: true }
     }
 
+    /// As [`NoiseModel::spread`] for vectors whose two rows are equal: their embedding is real, and values of real
+    /// Gaussians reach √2 times as far.
+    pub fn spread_equal_rows(&self) -> Weights {
+        let one = self.spread();
+        Weights { slot: 2.0f64.sqrt() * one.slot, ..one }
+    }
+
     // ------------------------------------------------------------ sources
 
     /// Bound on ‖s‖²: 2n/3, and c standard deviations √(2n/9).
@@ -285,7 +292,7 @@ impl NoiseModel {
     }
 
     /// x ⊙ x, before relinearisation: with x = f + r, a coefficient of f² is at most ‖f‖², 2fr has √n·2·rms(f)
-    /// standard deviations of r, r² has √(2n) of its variance, √[`UNEVEN`] more where the embedding is uneven.
+    /// standard deviations of r, r² has √(2n) of its variance, twice that where the embedding is uneven.
     pub fn square(&self, x: Estimate) -> Estimate {
         let (n, t) = (self.n, self.t);
         Estimate {

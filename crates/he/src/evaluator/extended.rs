@@ -55,6 +55,9 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
     }
 }
 
+/// Ciphertexts and as many plaintexts, to be multiplied one by one and summed.
+pub type Products<'a, S> = (&'a [&'a ExtendedCiphertext<S>], &'a [&'a Plaintext<S>]);
+
 const SUM: &str = "sum of extended plaintext products";
 
 impl<S: Scheme> Evaluator<S> {
@@ -132,7 +135,7 @@ impl<S: Scheme> Evaluator<S> {
     /// As [`Evaluator::dot_plain_extended`].
     pub fn dots_plain_extended(
         &self,
-        sums: &[(&[&ExtendedCiphertext<S>], &[&Plaintext<S>])],
+        sums: &[Products<'_, S>],
     ) -> Result<Vec<ExtendedCiphertext<S>>, HeError> {
         let Some((xs, ps)) = sums.first() else { return Ok(Vec::new()) };
         let (x0, p0) = first(SUM, xs, ps)?;

@@ -4,8 +4,8 @@ mod extended;
 mod merged;
 mod rotate;
 
-pub(crate) use extended::ExtendedCiphertext;
-pub(crate) use rotate::Hoisted;
+pub use extended::{ExtendedCiphertext, Products};
+pub use rotate::Hoisted;
 
 use crate::HeError;
 use crate::ciphertext::Ciphertext;

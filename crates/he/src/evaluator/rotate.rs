@@ -45,7 +45,7 @@ impl<S: Scheme> Evaluator<S> {
     }
 
     /// As [`Evaluator::rotate`], rows swapped first: slot j of either row becomes slot j + `left` of the other one.
-    /// For a ring with two rows; its key is that of step [`Params::slots`] + `left`.
+    /// For a ring with two rows; its key is that of step [`crate::Params::slots`] + `left`.
     ///
     /// # Errors
     /// As [`Evaluator::rotate`].
