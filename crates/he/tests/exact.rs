@@ -249,8 +249,40 @@ fn mismatched_operands_are_errors_that_name_both_sides() {
     let other = Context::over(context.params(), &Moduli::Bits(vec![31])).unwrap().remove(0);
     let foreign = Encoder::new(&other).encode(&[1], 2, Factor::ONE).unwrap();
     assert!(matches!(b.evaluator.mul_plain(&lower, &foreign), Err(HeError::ParamsMismatch { .. })));
+    // So are what is between two operations, and keys.
+    let mut o = Exact::new(&other, &KeyRequest::new(), 12);
+    let theirs = o.encrypt(&[1], 2);
+    let hoisted = o.evaluator.hoist(&theirs).unwrap();
+    let extended = o.evaluator.rotate_extended(&hoisted, 0).unwrap();
+    let tensor = o.evaluator.tensor(&theirs, &theirs).unwrap();
+    let pk = other.public_key(&o.sk, b"", &mut o.rng).unwrap();
+    let ev = &b.evaluator;
+    let refused = |e: HeError| assert!(matches!(e, HeError::ParamsMismatch { .. }), "{e}");
+    refused(ev.rotate(&theirs, 0).unwrap_err());
+    refused(ev.rotate_from(&hoisted, 0).unwrap_err());
+    refused(ev.rotate_extended(&hoisted, 0).unwrap_err());
+    refused(ev.rotate_giant(&extended, 0).unwrap_err());
+    refused(ev.reduce(&extended).unwrap_err());
+    refused(ev.reduce_rescale(&extended).unwrap_err());
+    refused(ev.add_tensor_assign(&mut ev.tensor(&fresh, &fresh).unwrap(), &tensor).unwrap_err());
+    refused(ev.flood(&fresh, &pk, Flood::new(1), &mut o.rng).unwrap_err());
+    refused(b.encryptor.encrypt(&pk, &p, &mut b.rng).unwrap_err());
+    refused(b.encoder.decode(&Encoder::new(&other).message(&[1], Factor::ONE).unwrap()).unwrap_err());
+    refused(Decryptor::new(&context, &b.sk).unwrap().decrypt(&theirs).unwrap_err());
     assert!(matches!(context.factor(context.t() as i64), Err(HeError::Factor { factor: 0, .. })));
     assert!(matches!(b.encoder.encode(&[0; 65], 2, Factor::ONE), Err(HeError::TooManyValues { .. })));
+}
+
+#[test]
+fn key_requests_of_the_standard_ring_reach_every_automorphism_and_no_further() {
+    let context = context(6, &[44; 2], &[49], 1, 30);
+    let with = |step| {
+        let mut request = KeyRequest::new();
+        request.need_rotation(step, 2);
+        request.check(context.params())
+    };
+    assert_eq!((with(31), with(32), with(63)), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(with(64), Err(HeError::RotationStep { step: 64, max: 63 }));
 }
 
 #[test]
