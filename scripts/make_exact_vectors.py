@@ -178,7 +178,9 @@ def decrypt_cases():
     t = primes([32], 2 * n, q + p)[0]
     rng = SplitMix64(0xE2 << 32)
     cases = []
-    for level, noise_bits, factor in ((3, 3, 1), (3, 100, 12345), (2, 57, t - 1), (1, 12, 3), (1, 3, 1)):
+    # The last one decrypts only if what is cut is put back by its middle.
+    for level, noise_bits, factor, cut in ((3, 3, 1, None), (3, 100, 12345, None), (2, 57, t - 1, None),
+                                           (1, 12, 3, None), (1, 3, 1, [9, 3]), (1, 11, 5, [13, 0])):
         moduli = q[:level]
         big = product(moduli)
         s = [x - 1 for x in rng.below(3, n)]
@@ -192,8 +194,7 @@ def decrypt_cases():
         rows = [columns([[x % m for m in moduli] for x in c]) for c in (c0, a)]
         case = dict(n=n, q=q, p=p, t=t, level=level, factor=factor, s=s, c0=rows[0], c1=rows[1], values=values,
                     largest=max(map(abs, phase)) / t, rms=(sum(x * x for x in phase) / n) ** 0.5 / t)
-        if level == 1 and noise_bits == 3:  # room for cutting bits
-            cut = [9, 3]
+        if cut:
             inverse = pow(t, -1, big)
             reply = [[x * inverse % big >> c for x in half] for half, c in zip((c0, a), cut)]
             # m' = round(t (c0 + c1 s)/q) and m = -q m'/factor, from the reply alone.

@@ -176,8 +176,9 @@ fn a_matrix_product_by_double_hoisting_is_that_of_integers_modulo_t() {
     }
 }
 
-/// Matrix, square, matrix, square, weights: the shape of the smallest network, aimed at factor 1 after every matrix.
-fn network(context: &Context, seed: u64) {
+/// Matrix, square, matrix, square, weights: the shape of the smallest network, aimed at factor 1 after every matrix. Then,
+/// if asked for, the way of a reply that hides the weights.
+fn network(context: &Context, seed: u64, flood: Option<Flood>) {
     let (t, n, top) = (context.t(), context.slots(), context.params().max_level());
     let mut request = KeyRequest::new();
     request.need_relin(top);
@@ -202,28 +203,26 @@ fn network(context: &Context, seed: u64) {
     let out = b.evaluator.mul_plain(&ct, &w).unwrap();
     assert_eq!(b.decrypt(&out), zip(t, &clear, &diagonals[0], |x, y| x * y));
     assert!(b.noise(&out).spare_bits > 1.0);
+    let Some(flood) = flood else { return };
+    let pk = context.public_key(&b.sk, b"", &mut b.rng).unwrap();
+    let mut hidden = b.evaluator.flood(&out, &pk, flood, &mut b.rng).unwrap();
+    while hidden.level() > 1 {
+        hidden = b.evaluator.rescale(&hidden).unwrap();
+    }
+    let reply = b.evaluator.reply(&hidden, [9, 2]).unwrap();
+    let message = Decryptor::new(context, &b.sk).unwrap().decrypt_reply(&reply).unwrap();
+    assert_eq!(b.encoder.decode(&message).unwrap(), b.decrypt(&out));
 }
 
 #[test]
 fn a_chain_of_four_levels_is_exact_at_dimension_2048() {
-    network(&context(11, &[44; 6], &[49], 1, 32), 5);
+    network(&context(11, &[44; 6], &[49], 1, 32), 5, None);
 }
 
 #[test]
-fn a_chain_of_four_levels_is_exact_at_secure_parameters_of_dimension_16384() {
-    let literal = ContextLiteral {
-        params: ParamsLiteral {
-            kind: RingKind::Standard,
-            log_n: 14,
-            q: Moduli::Bits(vec![44; 6]),
-            p: Moduli::Bits(vec![49]),
-            alpha: 1,
-        },
-        t: Moduli::Bits(vec![32, 32]),
-    };
-    let contexts = Context::all(&literal).unwrap();
-    assert_eq!(contexts.len(), 2);
-    network(&contexts[1], 6);
+fn the_circuit_private_set_is_exact_from_input_to_flooded_reply() {
+    let contexts = Context::all(&ContextLiteral::circuit_private_16384()).unwrap();
+    network(&contexts[1], 6, Some(Flood::new(99)));
 }
 
 #[test]

@@ -14,6 +14,17 @@
 //! Who decrypts learns the noise, which depends on the server's weights: `Evaluator::flood` hides it before a reply
 //! leaves (`Evaluator::reply`, the only place of BFV form).
 
+//!
+//! # Parameters
+//!
+//! In units of t a fresh error has standard deviation 3.2; any division leaves √(n/18) (30 at n = 16384), which takes
+//! 8.3 bits with the factor of a bound; weights multiply by t·√(n·terms/12), a square by itself and t·√(8n). A prime
+//! of 44 bits per product keeps the phase where it was for t of 32 bits, n = 16384 and sums of a thousand products.
+//! [`NoiseModel`] adds it up for any messages: [`NoiseModel::spare_bits`] positive means exact but for a probability of
+//! 2^-64. Hiding the result to 2^-s takes s + 9.3 bits on top of its root mean square.
+//! [`ContextLiteral::circuit_private_16384`] has all of that; at n = 8192 and 218 bits four primes of 42 with P of 46
+//! and t of 20 to 30 bits hold two or three products without flooding.
+
 mod combine;
 mod context;
 mod decryptor;

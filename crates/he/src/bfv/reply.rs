@@ -183,10 +183,10 @@ fn inverse_mod_2_64(q: u64) -> u64 {
 }
 
 fn row_bytes(context: &Context, bits: u32) -> usize {
-    (context.params().n() * bits as usize).div_ceil(8)
+    context.params().n() / 8 * bits as usize
 }
 
-/// Appends numbers of `bits` bits, low bits first; the row ends on a byte.
+/// Appends numbers of `bits` bits, low bits first. There is a multiple of 8 of them, so they fill their bytes.
 fn write_bits(row: &[u64], bits: u32, w: &mut Writer) {
     let (mut word, mut filled) = (0u128, 0);
     for &x in row {
@@ -197,9 +197,6 @@ fn write_bits(row: &[u64], bits: u32, w: &mut Writer) {
             word >>= 8;
             filled -= 8;
         }
-    }
-    if filled > 0 {
-        w.u8(word as u8);
     }
 }
 
@@ -222,7 +219,7 @@ fn read_bits(context: &Context, m: &Modulus, cut: u32, r: &mut Reader<'_>) -> Re
         word >>= bits;
         filled -= bits;
     }
-    if canonical && word == 0 { Ok(out) } else { Err(r.error(WHAT, Fault::Invalid).into()) }
+    if canonical { Ok(out) } else { Err(r.error(WHAT, Fault::Invalid).into()) }
 }
 
 impl fmt::Debug for Reply {
