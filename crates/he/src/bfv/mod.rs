@@ -22,8 +22,8 @@
 //! of 44 bits per product keeps the phase where it was for t of 32 bits, n = 16384 and sums of a thousand products.
 //! [`NoiseModel`] adds it up for any messages: [`NoiseModel::spare_bits`] positive means exact but for a probability of
 //! 2^-64. Hiding the result to 2^-s takes s + 9.3 bits on top of its root mean square.
-//! [`ContextLiteral::circuit_private_16384`] has all of that; at n = 8192 and 218 bits four primes of 42 with P of 46
-//! and t of 20 to 30 bits hold two or three products without flooding.
+//! [`ContextLiteral::circuit_private_16384`] has all of that; at n = 8192 four primes of 42 bits with P of 46 hold
+//! weights, square, weights for t up to 30 bits, without flooding.
 
 mod combine;
 mod context;
