@@ -5,14 +5,17 @@
 //! in the clear and on encrypted slots.
 #![forbid(unsafe_code)]
 
+mod bfv;
 pub mod circuit;
 mod ckks;
 mod clear;
 mod counter;
 mod layout;
+mod matrix;
 mod schedule;
 mod slots;
 
+pub use bfv::{BfvError, BfvPlain, BfvSlots, BfvVector};
 pub use ckks::{CkksError, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
 pub use counter::{Chain, Counter, PlainUse, Traced};
