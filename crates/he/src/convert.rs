@@ -38,6 +38,24 @@ impl Conversion {
         }
     }
 
+    /// As [`Conversion::apply`], plus one more term.
+    pub(crate) fn apply_with<'a>(
+        &'a self,
+        target: usize,
+        to: &Modulus,
+        rows: impl ExactSizeIterator<Item = &'a [u64]>,
+        more: CentredTerm<'a>,
+        out: &mut [u64],
+    ) {
+        debug_assert_eq!(rows.len(), self.from.len());
+        let terms = self.from.iter().zip(rows).zip(&self.factors[target]);
+        let terms: Vec<_> = terms
+            .map(|((modulus, row), &factor)| CentredTerm { row, modulus, factor })
+            .chain([more])
+            .collect();
+        kernel::convert_centred_into(to, &terms, out);
+    }
+
     /// out ← the converted value modulo target number `target`, whose modulus is `to`, from prepared rows.
     pub(crate) fn apply<'a>(
         &self,

@@ -83,6 +83,26 @@ pub enum HeError {
         /// The offending value.
         scale: f64,
     },
+    /// Operands of different factor modulo t.
+    #[error("{op}: operands of factor {left} and {right}; factors must be equal")]
+    FactorMismatch {
+        /// The operation.
+        op: &'static str,
+        /// Factor of the first operand.
+        left: u64,
+        /// Factor of the second operand.
+        right: u64,
+    },
+    /// A factor that is no unit modulo t in canonical form.
+    #[error("{what}: {factor} is no factor modulo {t}; 1 to t - 1 are")]
+    Factor {
+        /// The operation or object.
+        what: &'static str,
+        /// The offending value.
+        factor: u64,
+        /// The plaintext modulus.
+        t: u64,
+    },
     /// The objects belong to different parameters.
     #[error("{what} belongs to other parameters")]
     ParamsMismatch {

@@ -10,12 +10,13 @@
 use crate::HeError;
 use crate::key_request::KeyRequest;
 use crate::params::Params;
-use crate::public_key::read_params_id;
+use crate::public_key::read_id;
+use crate::scheme::Scheme;
 use crate::secret_key::{SecretKey, UniformSource, error_ntt, fresh_seed};
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, PublicSeed, Secret};
-use oblivia_ring::{Basis, Ntt, Permutation, Poly, kernel, packing};
+use oblivia_ring::{Basis, Ntt, Permutation, Poly, RingShape, kernel, packing};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -53,18 +54,19 @@ impl SwitchingKey {
         from: &Poly<Ntt>,
         to: &Poly<Ntt>,
         level: usize,
+        scheme: &impl Scheme,
         source: UniformSource<'_>,
         name: u64,
         rng: &mut dyn EntropySource,
     ) -> Self {
-        let params = source.params;
+        let params = scheme.params();
         let data = params.level_data(level);
         let skip = params.max_level() - level;
         let digits = (0..data.digits.len())
             .map(|j| {
                 let a = source.draw(&data.qp, &[name, j as u64]);
                 let mut b = Poly::zero(&data.qp);
-                let error = error_ntt(&data.qp, rng);
+                let error = error_ntt(scheme, &data.qp, rng);
                 for (i, m) in data.qp.moduli().enumerate() {
                     let row = b.row_mut(i);
                     kernel::mul_into(m, a.row(i), to.row(if i < level { i } else { i + skip }), row);
@@ -88,12 +90,13 @@ impl SwitchingKey {
 
     fn decode(
         level: usize,
+        params: &Params,
         source: UniformSource<'_>,
         name: u64,
         r: &mut Reader<'_>,
     ) -> Result<Self, HeError> {
-        let qp: &Basis = &source.params.level("evaluation key", level)?.qp;
-        let digits = (0..source.params.digits(level) as u64)
+        let qp: &Basis = &params.level("evaluation key", level)?.qp;
+        let digits = (0..params.digits(level) as u64)
             .map(|j| Ok((packing::read_poly(qp, r)?, source.draw(qp, &[name, j]))))
             .collect::<Result<_, HeError>>()?;
         Ok(Self { level, digits })
@@ -108,8 +111,8 @@ pub(crate) struct RotationKey {
 }
 
 /// Exactly the keys of one [`KeyRequest`].
-pub struct EvaluationKeys {
-    params: Params,
+pub struct EvaluationKeys<S: Scheme> {
+    scheme: S,
     request: KeyRequest,
     seed: PublicSeed,
     relin: Option<SwitchingKey>,
@@ -121,7 +124,17 @@ fn name(step: usize) -> u64 {
     step as u64
 }
 
-impl EvaluationKeys {
+/// The Galois element of a rotation by `step` slots; from [`Params::slots`] on, rows swapped and then rotated by the
+/// rest.
+pub(crate) fn galois(shape: RingShape, step: usize) -> u64 {
+    let g = shape.rotation(step as i64);
+    match shape.conjugation() {
+        Some(swap) if step >= shape.slots() => g * swap % shape.order(),
+        _ => g,
+    }
+}
+
+impl EvaluationKeys<Params> {
     /// The keys of `sk` that `request` asks for. `label` is bound into the uniform halves; decoding needs the
     /// same one.
     ///
@@ -133,31 +146,49 @@ impl EvaluationKeys {
         label: &[u8],
         rng: &mut dyn EntropySource,
     ) -> Result<Self, HeError> {
-        let params = sk.params();
+        Self::make(sk.params(), sk, request, label, rng)
+    }
+}
+
+impl<S: Scheme> EvaluationKeys<S> {
+    /// The keys of `sk`, which must be over the primes of `scheme`.
+    pub(crate) fn make(
+        scheme: &S,
+        sk: &SecretKey,
+        request: &KeyRequest,
+        label: &[u8],
+        rng: &mut dyn EntropySource,
+    ) -> Result<Self, HeError> {
+        let params = scheme.params();
         request.check(params)?;
         let seed = fresh_seed(rng);
-        let source = UniformSource { params, seed: &seed, domain: DOMAIN, label };
+        let source = UniformSource { id: scheme.id(), seed: &seed, domain: DOMAIN, label };
         let s = sk.expose();
         let relin = request.relin.map(|level| {
             let mut square = Secret::new(s.clone());
             square.expose_mut().mul_assign(s);
-            SwitchingKey::generate(square.expose(), s, level, source, name(0), rng)
+            SwitchingKey::generate(square.expose(), s, level, scheme, source, name(0), rng)
         });
         let mut rotations = BTreeMap::new();
         let mut rotated = Secret::new(Poly::zero(s.basis()));
         for (&step, &level) in &request.rotations {
             let shape = params.shape();
-            let g = shape.rotation(step as i64);
+            let g = galois(shape, step);
             s.permute_into(&shape.automorphism(shape.galois_inverse(g)?)?, rotated.expose_mut());
-            let key = SwitchingKey::generate(s, rotated.expose(), level, source, name(step), rng);
+            let key = SwitchingKey::generate(s, rotated.expose(), level, scheme, source, name(step), rng);
             rotations.insert(step, RotationKey { key, permutation: shape.automorphism(g)? });
         }
-        Ok(Self { params: params.clone(), request: request.clone(), seed, relin, rotations })
+        Ok(Self { scheme: scheme.clone(), request: request.clone(), seed, relin, rotations })
     }
 
     /// The parameters they belong to.
     pub fn params(&self) -> &Params {
-        &self.params
+        self.scheme.params()
+    }
+
+    /// The scheme they belong to.
+    pub(crate) fn scheme(&self) -> &S {
+        &self.scheme
     }
 
     /// The request they answer.
@@ -181,7 +212,7 @@ impl EvaluationKeys {
     /// Appends parameter id, request id, seed and the packed b halves: relinearisation first, then rotations by
     /// ascending step; [`KeyRequest::encoded_bytes`] in all.
     pub fn encode(&self, w: &mut Writer) {
-        self.params.id().encode(w);
+        self.scheme.id().encode(w);
         self.request.id().encode(w);
         self.seed.encode(w);
         for key in self.relin.iter().chain(self.rotations.values().map(|k| &k.key)) {
@@ -191,7 +222,7 @@ impl EvaluationKeys {
 
     /// The encoding as bytes of its own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::with_capacity(self.request.encoded_bytes(&self.params));
+        let mut w = Writer::with_capacity(self.request.encoded_bytes(self.params()));
         self.encode(&mut w);
         w.into_bytes()
     }
@@ -202,13 +233,14 @@ impl EvaluationKeys {
     /// [`HeError::ParamsMismatch`], [`HeError::RequestMismatch`], [`HeError::Decode`] for bytes that are no
     /// canonical encoding, or as [`KeyRequest::check`].
     pub fn decode(
-        params: &Params,
+        scheme: &S,
         request: &KeyRequest,
         label: &[u8],
         r: &mut Reader<'_>,
     ) -> Result<Self, HeError> {
+        let params = scheme.params();
         request.check(params)?;
-        read_params_id(params, "evaluation keys", r)?;
+        read_id(&scheme.id(), "evaluation keys", r)?;
         if Digest::decode(r)? != request.id() {
             return Err(HeError::RequestMismatch);
         }
@@ -216,36 +248,31 @@ impl EvaluationKeys {
         if r.remaining() < request.encoded_bytes(params) - 3 * 32 {
             return Err(r.error("evaluation keys", oblivia_base::codec::Fault::Truncated).into());
         }
-        let source = UniformSource { params, seed: &seed, domain: DOMAIN, label };
-        let relin = request.relin.map(|l| SwitchingKey::decode(l, source, name(0), r)).transpose()?;
+        let source = UniformSource { id: scheme.id(), seed: &seed, domain: DOMAIN, label };
+        let relin = request.relin.map(|l| SwitchingKey::decode(l, params, source, name(0), r)).transpose()?;
         let mut rotations = BTreeMap::new();
         for (&step, &level) in &request.rotations {
-            let key = SwitchingKey::decode(level, source, name(step), r)?;
+            let key = SwitchingKey::decode(level, params, source, name(step), r)?;
             let shape = params.shape();
-            let permutation = shape.automorphism(shape.rotation(step as i64))?;
+            let permutation = shape.automorphism(galois(shape, step))?;
             rotations.insert(step, RotationKey { key, permutation });
         }
-        Ok(Self { params: params.clone(), request: request.clone(), seed, relin, rotations })
+        Ok(Self { scheme: scheme.clone(), request: request.clone(), seed, relin, rotations })
     }
 
     /// Reads keys that must take up all of `bytes`.
     ///
     /// # Errors
     /// As [`EvaluationKeys::decode`].
-    pub fn from_bytes(
-        params: &Params,
-        request: &KeyRequest,
-        label: &[u8],
-        bytes: &[u8],
-    ) -> Result<Self, HeError> {
+    pub fn from_bytes(scheme: &S, request: &KeyRequest, label: &[u8], bytes: &[u8]) -> Result<Self, HeError> {
         let mut r = Reader::new(bytes);
-        let keys = Self::decode(params, request, label, &mut r)?;
+        let keys = Self::decode(scheme, request, label, &mut r)?;
         r.finish()?;
         Ok(keys)
     }
 }
 
-impl fmt::Debug for EvaluationKeys {
+impl<S: Scheme> fmt::Debug for EvaluationKeys<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EvaluationKeys").field("request", &self.request).finish_non_exhaustive()
     }

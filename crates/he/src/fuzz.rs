@@ -2,6 +2,7 @@
 //!
 //! Each takes any bytes. It must not panic, and whatever is accepted must encode to the same bytes again.
 
+use crate::bfv::{self, Context, ContextLiteral, Factor};
 use crate::{
     Ciphertext, EvaluationKeys, KeyRequest, Moduli, Params, ParamsLiteral, PublicKey, SeededCiphertext,
 };
@@ -102,4 +103,84 @@ pub fn public_key(bytes: &[u8]) -> bool {
 pub fn evaluation_keys(bytes: &[u8]) -> bool {
     let Some(params) = params() else { return false };
     round_trip(bytes, |r| EvaluationKeys::decode(params, &request(), LABEL, r), EvaluationKeys::encode)
+}
+
+// ------------------------------------------------------------ exact arithmetic
+
+static CONTEXT: LazyLock<Option<Context>> = LazyLock::new(|| {
+    let contexts = Context::all(&ContextLiteral {
+        params: ParamsLiteral {
+            kind: RingKind::Standard,
+            log_n: 11,
+            q: Moduli::Bits(vec![24]),
+            p: Moduli::Bits(vec![28]),
+            alpha: 1,
+        },
+        t: Moduli::Bits(vec![14]),
+    });
+    contexts.ok()?.pop()
+});
+
+/// The context everything exact is decoded for: dimension 2048, one prime.
+pub fn context() -> Option<&'static Context> {
+    CONTEXT.as_ref()
+}
+
+/// The request exact evaluation keys are expected to answer.
+pub fn exact_request() -> KeyRequest {
+    let mut request = request();
+    if let Some(context) = context() {
+        request.need_row_swap(context.params(), 0, LEVEL);
+    }
+    request
+}
+
+/// Bits cut from either half of a reply.
+pub const CUT: [u32; 2] = [5, 1];
+
+/// A literal of exact parameters; what is accepted goes through the checking constructor too if it is cheap to.
+pub fn exact_literal(bytes: &[u8]) -> bool {
+    if let Ok(literal) = ContextLiteral::from_bytes(bytes)
+        && literal.params.log_n <= 12
+    {
+        let _ = Context::all(&literal);
+    }
+    round_trip(bytes, ContextLiteral::decode, Encode::encode)
+}
+
+/// A whole exact ciphertext.
+pub fn exact_ciphertext(bytes: &[u8]) -> bool {
+    let Some(context) = context() else { return false };
+    let decode = |r: &mut Reader<'_>| bfv::Ciphertext::decode(context, LEVEL, Factor::ONE, r);
+    round_trip(bytes, decode, bfv::Ciphertext::encode)
+}
+
+/// A seeded exact ciphertext.
+pub fn exact_seeded_ciphertext(bytes: &[u8]) -> bool {
+    let Some(context) = context() else { return false };
+    let decode = |r: &mut Reader<'_>| {
+        let ct = bfv::SeededCiphertext::decode(context, LEVEL, Factor::ONE, r)?;
+        ct.expand(context, LABEL).map(|_| ct)
+    };
+    round_trip(bytes, decode, bfv::SeededCiphertext::encode)
+}
+
+/// An exact public key.
+pub fn exact_public_key(bytes: &[u8]) -> bool {
+    let Some(context) = context() else { return false };
+    round_trip(bytes, |r| bfv::PublicKey::decode(context, LABEL, r), bfv::PublicKey::encode)
+}
+
+/// Exact evaluation keys.
+pub fn exact_evaluation_keys(bytes: &[u8]) -> bool {
+    let Some(context) = context() else { return false };
+    let decode = |r: &mut Reader<'_>| bfv::EvaluationKeys::decode(context, &exact_request(), LABEL, r);
+    round_trip(bytes, decode, bfv::EvaluationKeys::encode)
+}
+
+/// A reply.
+pub fn exact_reply(bytes: &[u8]) -> bool {
+    let Some(context) = context() else { return false };
+    let decode = |r: &mut Reader<'_>| bfv::Reply::decode(context, Factor::ONE, CUT, r);
+    round_trip(bytes, decode, bfv::Reply::encode)
 }

@@ -5,7 +5,7 @@ use oblivia_base::{Digest, Transcript};
 use oblivia_ring::packing;
 use std::collections::BTreeMap;
 
-/// Most rotations of a request: one per slot of the largest ring.
+/// Most rotations of a request: one per automorphism of the largest ring.
 const MAX_ROTATIONS: usize = 1 << 17;
 
 /// Which evaluation keys a circuit needs, each with its highest level of use.
@@ -13,7 +13,8 @@ const MAX_ROTATIONS: usize = 1 << 17;
 pub struct KeyRequest {
     /// Highest level at which a product is relinearised.
     pub relin: Option<usize>,
-    /// Rotation left by that many slots → highest level at which it is used.
+    /// Rotation left by that many slots → highest level at which it is used. In the standard ring, steps from
+    /// [`Params::slots`] on swap the two rows (CKKS: conjugate) and then rotate by the rest.
     pub rotations: BTreeMap<usize, usize>,
 }
 
@@ -34,6 +35,11 @@ impl KeyRequest {
             let highest = self.rotations.entry(step).or_insert(level);
             *highest = level.max(*highest);
         }
+    }
+
+    /// Asks for swapping the rows (CKKS: conjugating), then rotating left by `step` slots, at `level` and below.
+    pub fn need_row_swap(&mut self, params: &Params, step: usize, level: usize) {
+        self.need_rotation(params.slots() + step, level);
     }
 
     /// Asks for everything `other` asks for.
@@ -64,7 +70,8 @@ impl KeyRequest {
         for level in self.relin.iter().chain(self.rotations.values()) {
             params.level("key request", *level)?;
         }
-        let max = params.slots() - 1;
+        let rows = if params.shape().conjugation().is_some() { 2 } else { 1 };
+        let max = rows * params.slots() - 1;
         match self.rotations.keys().find(|s| !(1..=max).contains(*s)) {
             Some(&step) => Err(HeError::RotationStep { step, max }),
             None => Ok(()),

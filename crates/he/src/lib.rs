@@ -1,20 +1,24 @@
-//! Homomorphic encryption over ring learning with errors: a core shared by schemes, and the scheme [`ckks`].
+//! Homomorphic encryption over ring learning with errors: a core shared by schemes, approximate arithmetic ([`ckks`])
+//! and exact arithmetic ([`bfv`]).
 //!
 //! - [`ParamsLiteral`] → [`Params`]: only through checks, the [`security`] table among them.
 //! - [`SecretKey`], [`PublicKey`], [`EvaluationKeys`] made from exactly a [`KeyRequest`].
 //! - [`Plaintext`], [`ScalarPlaintext`], [`Ciphertext`], [`SeededCiphertext`].
-//! - [`ckks`]: encoder, encryptor, decryptor, evaluator.
+//! - [`ckks`], [`bfv`]: encoder, encryptor, decryptor, evaluator. The names above are those of CKKS; [`bfv`] has its own.
 //!
 //! A *level* is the number ℓ of live primes q_0 … q_{ℓ−1}, from 1 to [`Params::max_level`]. Everything read from
 //! bytes is validated: residues are canonical, parameters, level and scale are the expected ones.
 #![forbid(unsafe_code)]
 
+pub mod bfv;
 mod ciphertext;
 pub mod ckks;
 mod convert;
 mod counts;
+mod encryptor;
 mod error;
 mod evaluation_keys;
+mod evaluator;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod key_request;
@@ -23,17 +27,38 @@ mod params;
 mod plaintext;
 mod pool;
 mod public_key;
+mod scheme;
 mod secret_key;
 pub mod security;
 mod switch;
 
-pub use ciphertext::{Ciphertext, SeededCiphertext};
 pub use counts::OpCounts;
 pub use error::HeError;
-pub use evaluation_keys::EvaluationKeys;
 pub use key_request::KeyRequest;
 pub use oblivia_ring::{RingKind, RingShape};
 pub use params::{ERROR_STD, Moduli, Params, ParamsLiteral};
-pub use plaintext::{Plaintext, ScalarPlaintext};
-pub use public_key::PublicKey;
+pub use scheme::Scheme;
 pub use secret_key::SecretKey;
+
+/// What all schemes share, for code written once over [`Scheme`]; [`ckks`], [`bfv`] and the root name its instances.
+pub mod generic {
+    pub use crate::ciphertext::{Ciphertext, SeededCiphertext};
+    pub use crate::encryptor::Encryptor;
+    pub use crate::evaluation_keys::EvaluationKeys;
+    pub use crate::evaluator::{Evaluator, ExtendedCiphertext, Hoisted, Products, ScalarMatrix, Tensor};
+    pub use crate::plaintext::{Plaintext, ScalarPlaintext};
+    pub use crate::public_key::PublicKey;
+}
+
+/// A CKKS ciphertext.
+pub type Ciphertext = ciphertext::Ciphertext<Params>;
+/// A fresh CKKS ciphertext, one half of it a seed.
+pub type SeededCiphertext = ciphertext::SeededCiphertext<Params>;
+/// A CKKS plaintext.
+pub type Plaintext = plaintext::Plaintext<Params>;
+/// A CKKS plaintext with the same value in every slot.
+pub type ScalarPlaintext = plaintext::ScalarPlaintext<Params>;
+/// The CKKS keys of one [`KeyRequest`].
+pub type EvaluationKeys = evaluation_keys::EvaluationKeys<Params>;
+/// A CKKS encryption key.
+pub type PublicKey = public_key::PublicKey<Params>;

@@ -27,6 +27,35 @@ pub enum Moduli {
     Primes(Vec<u64>),
 }
 
+impl Moduli {
+    /// A tag, then the list.
+    pub(crate) fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::Bits(bits) => {
+                w.u8(0);
+                w.count(bits.len());
+                bits.iter().for_each(|&b| w.u8(b.min(255) as u8));
+            }
+            Self::Primes(primes) => {
+                w.u8(1);
+                w.count(primes.len());
+                primes.iter().for_each(|&p| w.u64(p));
+            }
+        }
+    }
+
+    /// Reads a list of at most `max` entries.
+    pub(crate) fn decode_at_most(max: usize, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if r.bool("primes or bits")? {
+            let count = r.count(max, 8, "primes")?;
+            Ok(Self::Primes((0..count).map(|_| r.u64("prime")).collect::<Result<_, _>>()?))
+        } else {
+            let count = r.count(max, 1, "prime bits")?;
+            Ok(Self::Bits((0..count).map(|_| r.u8("bits").map(u32::from)).collect::<Result<_, _>>()?))
+        }
+    }
+}
+
 /// Parameters as asked for. Nothing is checked; [`Params::new`] does that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamsLiteral {
@@ -83,20 +112,8 @@ impl Encode for ParamsLiteral {
         });
         w.u8(self.log_n.min(255) as u8);
         w.count(self.alpha);
-        for moduli in [&self.q, &self.p] {
-            match moduli {
-                Moduli::Bits(bits) => {
-                    w.u8(0);
-                    w.count(bits.len());
-                    bits.iter().for_each(|&b| w.u8(b.min(255) as u8));
-                }
-                Moduli::Primes(primes) => {
-                    w.u8(1);
-                    w.count(primes.len());
-                    primes.iter().for_each(|&p| w.u64(p));
-                }
-            }
-        }
+        self.q.encode(w);
+        self.p.encode(w);
     }
 }
 
@@ -109,16 +126,7 @@ impl Decode for ParamsLiteral {
         };
         let log_n = u32::from(r.u8("log n")?);
         let alpha = r.u32("limbs per digit")? as usize;
-        let moduli = |r: &mut Reader<'_>| -> Result<Moduli, DecodeError> {
-            if r.bool("primes or bits")? {
-                let count = r.count(MAX_PRIMES, 8, "primes")?;
-                Ok(Moduli::Primes((0..count).map(|_| r.u64("prime")).collect::<Result<_, _>>()?))
-            } else {
-                let count = r.count(MAX_PRIMES, 1, "prime bits")?;
-                Ok(Moduli::Bits((0..count).map(|_| r.u8("bits").map(u32::from)).collect::<Result<_, _>>()?))
-            }
-        };
-        let (q, p) = (moduli(r)?, moduli(r)?);
+        let (q, p) = (Moduli::decode_at_most(MAX_PRIMES, r)?, Moduli::decode_at_most(MAX_PRIMES, r)?);
         Ok(Self { kind, log_n, q, p, alpha })
     }
 }
@@ -323,6 +331,11 @@ impl Params {
     /// As [`Params::level`], for a level known to exist.
     pub(crate) fn level_data(&self, level: usize) -> &Level {
         &self.0.levels[level - 1]
+    }
+
+    /// Everything about the highest level.
+    pub(crate) fn top(&self) -> &Level {
+        self.level_data(self.max_level())
     }
 
     /// P as a number.

@@ -1,26 +1,27 @@
 use crate::HeError;
 use crate::params::Params;
+use crate::scheme::Scheme;
 use oblivia_base::Digest;
 use oblivia_ring::{Ntt, Poly};
 use std::fmt;
 
 /// A plaintext polynomial in transformed form, times a scale.
 #[derive(Clone)]
-pub struct Plaintext {
+pub struct Plaintext<S: Scheme> {
     pub(crate) poly: Poly<Ntt>,
     pub(crate) level: usize,
-    pub(crate) scale: f64,
-    pub(crate) params: Digest,
+    pub(crate) scale: S::Scale,
+    pub(crate) id: Digest,
 }
 
-impl Plaintext {
+impl<S: Scheme> Plaintext<S> {
     /// Number of limbs q it is known modulo.
     pub fn level(&self) -> usize {
         self.level
     }
 
-    /// The scale Δ.
-    pub fn scale(&self) -> f64 {
+    /// What the message is multiplied by: the scale Δ (CKKS) or a factor modulo t (exact).
+    pub fn scale(&self) -> S::Scale {
         self.scale
     }
 
@@ -36,7 +37,7 @@ impl Plaintext {
     }
 }
 
-impl fmt::Debug for Plaintext {
+impl<S: Scheme> fmt::Debug for Plaintext<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plaintext")
             .field("level", &self.level)
@@ -45,14 +46,33 @@ impl fmt::Debug for Plaintext {
     }
 }
 
-/// The same number in every slot, times a scale, rounded to an integer: usable at every level.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScalarPlaintext {
+/// The same number in every slot, times a scale (rounded) or a factor modulo t: an integer, usable at every level.
+pub struct ScalarPlaintext<S: Scheme> {
     pub(crate) value: i128,
-    pub(crate) scale: f64,
+    pub(crate) scale: S::Scale,
 }
 
-impl ScalarPlaintext {
+impl<S: Scheme> Clone for ScalarPlaintext<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Scheme> Copy for ScalarPlaintext<S> {}
+
+impl<S: Scheme> PartialEq for ScalarPlaintext<S> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value && self.scale == other.scale
+    }
+}
+
+impl<S: Scheme> fmt::Debug for ScalarPlaintext<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScalarPlaintext").field("value", &self.value).field("scale", &self.scale).finish()
+    }
+}
+
+impl ScalarPlaintext<Params> {
     /// round(`value`·`scale`).
     ///
     /// # Errors
@@ -68,14 +88,16 @@ impl ScalarPlaintext {
             Err(HeError::Overflow { bits, max: 120 })
         }
     }
+}
 
+impl<S: Scheme> ScalarPlaintext<S> {
     /// The integer.
     pub fn integer(&self) -> i128 {
         self.value
     }
 
-    /// The scale.
-    pub fn scale(&self) -> f64 {
+    /// What the message is multiplied by.
+    pub fn scale(&self) -> S::Scale {
         self.scale
     }
 }
@@ -86,6 +108,6 @@ pub(crate) fn check_scale(what: &'static str, scale: f64) -> Result<(), HeError>
 }
 
 /// Refuses an object of other parameters.
-pub(crate) fn check_params(params: &Params, id: &Digest, what: &'static str) -> Result<(), HeError> {
-    if *id == params.id() { Ok(()) } else { Err(HeError::ParamsMismatch { what }) }
+pub(crate) fn check_id(expected: &Digest, id: &Digest, what: &'static str) -> Result<(), HeError> {
+    if id == expected { Ok(()) } else { Err(HeError::ParamsMismatch { what }) }
 }

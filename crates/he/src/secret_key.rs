@@ -3,8 +3,9 @@ mod stored;
 use crate::ckks::Encoder;
 use crate::noise;
 use crate::params::Params;
+use crate::scheme::Scheme;
 use oblivia_base::seed::EntropySource;
-use oblivia_base::{PublicSeed, Secret};
+use oblivia_base::{Digest, PublicSeed, Secret};
 use oblivia_ring::{Basis, Modulus, Ntt, Poly, kernel, sample};
 use std::fmt;
 use zeroize::Zeroize;
@@ -72,10 +73,16 @@ pub(crate) fn small_ntt(basis: &Basis, coefficients: &[i64]) -> Secret<Poly<Ntt>
     out
 }
 
-/// A fresh error, transformed.
-pub(crate) fn error_ntt(basis: &Basis, rng: &mut dyn EntropySource) -> Secret<Poly<Ntt>> {
+/// A fresh error, times the factor of the scheme, transformed.
+pub(crate) fn error_ntt(
+    scheme: &impl Scheme,
+    basis: &Basis,
+    rng: &mut dyn EntropySource,
+) -> Secret<Poly<Ntt>> {
     let mut e = Secret::new(vec![0i64; basis.n()]);
     sample::gaussian(rng, e.expose_mut());
+    let factor = scheme.error_factor();
+    e.expose_mut().iter_mut().for_each(|e| *e *= factor);
     small_ntt(basis, e.expose())
 }
 
@@ -89,7 +96,7 @@ pub(crate) fn fresh_seed(rng: &mut dyn EntropySource) -> PublicSeed {
 /// Where a uniform element comes from: a seed, what it is for, and the caller's label.
 #[derive(Clone, Copy)]
 pub(crate) struct UniformSource<'a> {
-    pub(crate) params: &'a Params,
+    pub(crate) id: Digest,
     pub(crate) seed: &'a PublicSeed,
     pub(crate) domain: &'static str,
     pub(crate) label: &'a [u8],
@@ -100,12 +107,12 @@ impl UniformSource<'_> {
     /// fewer limbs has the same rows.
     pub(crate) fn draw(&self, basis: &Basis, index: &[u64]) -> Poly<Ntt> {
         let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
-        sample::uniform_seeded(basis, self.seed, self.domain, &[&self.params.id().0, self.label, &index])
+        sample::uniform_seeded(basis, self.seed, self.domain, &[&self.id.0, self.label, &index])
     }
 
     /// The row modulo one prime of what [`UniformSource::draw`] gives for no index.
     pub(crate) fn draw_row(&self, m: &Modulus, row: &mut [u64]) {
-        let parts: [&[u8]; 3] = [&self.params.id().0, self.label, &[]];
+        let parts: [&[u8]; 3] = [&self.id.0, self.label, &[]];
         sample::uniform_row_seeded(m, self.seed, self.domain, &parts, row);
     }
 }

@@ -1,10 +1,13 @@
 //! Hybrid key switching, step by step. Transforms are counted where they happen.
 
+use crate::convert::Conversion;
 use crate::counts::count;
 use crate::evaluation_keys::SwitchingKey;
 use crate::params::{Level, Params};
 use crate::pool::Pooled;
-use oblivia_ring::{Coeff, Ntt, Poly, kernel};
+use crate::scheme::{Correction, Scheme};
+use oblivia_ring::kernel::{self, CentredTerm};
+use oblivia_ring::{Basis, Coeff, Ntt, Poly, Shoup};
 use std::sync::atomic::AtomicU64;
 
 /// Buffers of one key switch.
@@ -15,6 +18,8 @@ pub(crate) struct Scratch {
     digits: Poly<Ntt>,
     /// One row.
     row: Poly<Ntt>,
+    /// One row modulo t, of a [`Correction`].
+    remainder: Poly<Ntt>,
     /// The result modulo QP: rows of Q_ℓ, then of P.
     pub(crate) acc: [Poly<Ntt>; 2],
 }
@@ -26,6 +31,7 @@ impl Scratch {
             coeff: Poly::zero(&top.q),
             digits: Poly::zero(&top.q),
             row: Poly::zero(&top.q.prefix(1)),
+            remainder: Poly::zero(&top.q.prefix(1)),
             acc: [Poly::zero(&top.qp), Poly::zero(&top.qp)],
         }
     }
@@ -99,73 +105,110 @@ impl Scratch {
     }
 
     /// Divides half `half` of acc by P and rounds; hands each row i < ℓ to `finish`. ℓ + k transforms.
-    pub(crate) fn mod_down(
+    pub(crate) fn mod_down<S: Scheme>(
         &mut self,
-        params: &Params,
+        scheme: &S,
         half: usize,
         ntt: &AtomicU64,
-        mut finish: impl FnMut(usize, &mut [u64]),
+        finish: impl FnMut(usize, &mut [u64]),
     ) {
-        let acc = &mut self.acc[half];
-        let k = params.special().limbs();
-        let level = params.level_data(acc.limbs() - k);
-        let l = level.q.limbs();
-        for (j, table) in params.special().tables().enumerate() {
-            let row = acc.row_mut(l + j);
-            kernel::inverse(table, row);
-            level.mod_down.prepare(j, row);
-        }
-        for (i, table) in level.q.tables().enumerate() {
-            let t = self.row.row_mut(0);
-            level.mod_down.apply(i, table.modulus(), (l..l + k).map(|j| acc.row(j)), t);
-            kernel::forward(table, t);
-            let row = acc.row_mut(i);
-            kernel::sub_scale_assign(table.modulus(), row, t, level.p_inv[i]);
-            finish(i, row);
-        }
-        count(ntt, (l + k) as u64);
+        let params = scheme.params();
+        let l = self.acc[half].limbs() - params.special().limbs();
+        let level = params.level_data(l);
+        let division = Division {
+            conversion: &level.mod_down,
+            inverses: &level.p_inv,
+            correction: scheme.exact(l).map(|e| &e.special),
+        };
+        self.divide(half, l, &level.qp, &division, ntt, finish);
     }
 
     /// Divides half `half` of acc by P·q_{ℓ−1} and rounds; hands each row i < ℓ−1 to `finish`. ℓ + k
     /// transforms: the rescale costs none of its own.
-    pub(crate) fn mod_down_rescale(
+    pub(crate) fn mod_down_rescale<S: Scheme>(
         &mut self,
-        params: &Params,
+        scheme: &S,
         half: usize,
+        ntt: &AtomicU64,
+        finish: impl FnMut(usize, &mut [u64]),
+    ) {
+        let params = scheme.params();
+        let l = self.acc[half].limbs() - params.special().limbs();
+        let level = params.level_data(l);
+        let division = Division {
+            conversion: &level.mod_down_rescale,
+            inverses: &level.p_last_inv,
+            correction: scheme.exact(l).and_then(|e| e.last_and_special.as_ref()),
+        };
+        self.divide(half, l - 1, &level.qp, &division, ntt, finish);
+    }
+
+    /// Divides half `half` of acc, over `basis`, by the product of all its primes but the first `kept`. One
+    /// transform per prime.
+    fn divide(
+        &mut self,
+        half: usize,
+        kept: usize,
+        basis: &Basis,
+        division: &Division<'_>,
         ntt: &AtomicU64,
         mut finish: impl FnMut(usize, &mut [u64]),
     ) {
         let acc = &mut self.acc[half];
-        let k = params.special().limbs();
-        let level = params.level_data(acc.limbs() - k);
-        let last = level.q.limbs() - 1;
-        for j in 0..=k {
-            let row = acc.row_mut(last + j);
-            kernel::inverse(level.qp.table(last + j), row);
-            level.mod_down_rescale.prepare(j, row);
+        let all = acc.limbs();
+        for j in kept..all {
+            let row = acc.row_mut(j);
+            kernel::inverse(basis.table(j), row);
+            division.conversion.prepare(j - kept, row);
         }
-        for (i, table) in level.q.tables().take(last).enumerate() {
+        let u = self.remainder.row_mut(0);
+        if let Some(correction) = division.correction {
+            correction.remainder((kept..all).map(|j| acc.row(j)), u);
+        }
+        for (i, table) in basis.tables().take(kept).enumerate() {
             let t = self.row.row_mut(0);
-            level.mod_down_rescale.apply(i, table.modulus(), (last..last + 1 + k).map(|j| acc.row(j)), t);
+            let rows = (kept..all).map(|j| acc.row(j));
+            match division.correction {
+                None => division.conversion.apply(i, table.modulus(), rows, t),
+                Some(c) => division.conversion.apply_with(i, table.modulus(), rows, c.term(i, u), t),
+            }
             kernel::forward(table, t);
             let row = acc.row_mut(i);
-            kernel::sub_scale_assign(table.modulus(), row, t, level.p_last_inv[i]);
+            kernel::sub_scale_assign(table.modulus(), row, t, division.inverses[i]);
             finish(i, row);
         }
-        count(ntt, (last + 1 + k) as u64);
+        count(ntt, all as u64);
     }
 
     /// out ← `c` divided by its last prime and rounded, over one limb less. ℓ transforms.
-    pub(crate) fn rescale(&mut self, params: &Params, c: &Poly<Ntt>, out: &mut Poly<Ntt>, ntt: &AtomicU64) {
+    pub(crate) fn rescale<S: Scheme>(
+        &mut self,
+        scheme: &S,
+        c: &Poly<Ntt>,
+        out: &mut Poly<Ntt>,
+        ntt: &AtomicU64,
+    ) {
         let last = c.limbs() - 1;
-        let level = params.level_data(last + 1);
+        let level = scheme.params().level_data(last + 1);
         let from = level.q.modulus(last);
-        let tail = self.coeff_row();
+        let tail = self.coeff.row_mut(0);
         tail.copy_from_slice(c.row(last));
         kernel::inverse(level.q.table(last), tail);
+        let tail = self.coeff.row(0);
+        let correction = scheme.exact(last + 1).and_then(|e| e.last.as_ref());
+        let u = self.remainder.row_mut(0);
+        if let Some(correction) = correction {
+            correction.remainder([tail].into_iter(), u);
+        }
         for (i, table) in level.q.tables().take(last).enumerate() {
             let t = self.row.row_mut(0);
-            kernel::reduce_centred_into(from, table.modulus(), self.coeff.row(0), t);
+            match correction {
+                None => kernel::reduce_centred_into(from, table.modulus(), tail, t),
+                Some(c) => {
+                    let tail = CentredTerm { row: tail, modulus: from, factor: table.modulus().shoup(1) };
+                    kernel::convert_centred_into(table.modulus(), &[tail, c.term(i, u)], t);
+                }
+            }
             kernel::forward(table, t);
             let row = out.row_mut(i);
             row.copy_from_slice(c.row(i));
@@ -173,10 +216,16 @@ impl Scratch {
         }
         count(ntt, (last + 1) as u64);
     }
+}
 
-    fn coeff_row(&mut self) -> &mut [u64] {
-        self.coeff.row_mut(0)
-    }
+/// A division by the product D of dropped primes.
+struct Division<'a> {
+    /// From the dropped primes to the kept ones.
+    conversion: &'a Conversion,
+    /// D⁻¹ modulo each kept prime.
+    inverses: &'a [Shoup],
+    /// What keeps a message modulo t exact.
+    correction: Option<&'a Correction>,
 }
 
 /// All digits of one element, modulo QP: what hoisted rotations share.

@@ -30,6 +30,7 @@ struct Corpus {
     seeded: Vec<u8>,
     public: Vec<u8>,
     keys: Vec<u8>,
+    exact: [Vec<u8>; 6],
 }
 
 static CORPUS: LazyLock<Corpus> = LazyLock::new(|| {
@@ -50,12 +51,37 @@ static CORPUS: LazyLock<Corpus> = LazyLock::new(|| {
         public: bytes_of(|w| public.encode(w)),
         keys: keys.to_bytes(),
         sk,
+        exact: exact_corpus(),
     }
 });
 
+/// The same for exact arithmetic, in the order of the harness functions.
+fn exact_corpus() -> [Vec<u8>; 6] {
+    use oblivia_he::bfv::*;
+    let context = fuzz::context().unwrap();
+    let mut rng = rng(27);
+    let sk = SecretKey::generate(context.params(), &mut rng);
+    let pt = Encoder::new(context).encode(&[5, -7], fuzz::LEVEL, Factor::ONE).unwrap();
+    let encryptor = Encryptor::new(context);
+    let whole = encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap();
+    let seeded = encryptor.encrypt_seeded(&sk, &pt, fuzz::LABEL, &mut rng).unwrap();
+    let public = context.public_key(&sk, fuzz::LABEL, &mut rng).unwrap();
+    let keys = context.evaluation_keys(&sk, &fuzz::exact_request(), fuzz::LABEL, &mut rng).unwrap();
+    let keys_bytes = keys.to_bytes();
+    let reply = Evaluator::new(std::sync::Arc::new(keys)).reply(&whole, fuzz::CUT).unwrap();
+    [
+        ContextLiteral::of(std::slice::from_ref(context)).unwrap().to_bytes(),
+        bytes_of(|w| whole.encode(w)),
+        bytes_of(|w| seeded.encode(w)),
+        bytes_of(|w| public.encode(w)),
+        keys_bytes,
+        bytes_of(|w| reply.encode(w)),
+    ]
+}
+
 type Harness = fn(&[u8]) -> bool;
 
-fn harnesses() -> [(Harness, &'static [u8]); 6] {
+fn harnesses() -> [(Harness, &'static [u8]); 12] {
     let c: &'static Corpus = &CORPUS;
     [
         (fuzz::params_literal, &c.literal),
@@ -64,6 +90,12 @@ fn harnesses() -> [(Harness, &'static [u8]); 6] {
         (fuzz::seeded_ciphertext, &c.seeded),
         (fuzz::public_key, &c.public),
         (fuzz::evaluation_keys, &c.keys),
+        (fuzz::exact_literal, &c.exact[0]),
+        (fuzz::exact_ciphertext, &c.exact[1]),
+        (fuzz::exact_seeded_ciphertext, &c.exact[2]),
+        (fuzz::exact_public_key, &c.exact[3]),
+        (fuzz::exact_evaluation_keys, &c.exact[4]),
+        (fuzz::exact_reply, &c.exact[5]),
     ]
 }
 
@@ -89,7 +121,7 @@ proptest! {
 
     #[test]
     fn damaged_encodings_are_refused_or_mean_exactly_their_bytes(
-        which in 0usize..6,
+        which in 0usize..12,
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in proptest::option::of(any::<prop::sample::Index>()),
     ) {
@@ -319,4 +351,74 @@ fn a_key_request_has_one_encoding() {
     merged.need_rotation(0, 9);
     merged.merge(&good);
     assert_eq!((merged.relin, merged.rotations[&3], merged.rotations[&5]), (Some(2), 2, 2));
+}
+
+#[test]
+fn exact_literals_name_their_primes_and_objects_of_one_t_are_refused_under_another() {
+    use oblivia_he::bfv::*;
+    let asked = ContextLiteral::circuit_private_16384();
+    assert_eq!(ContextLiteral::from_bytes(&asked.to_bytes()).unwrap(), asked);
+    let small = ContextLiteral {
+        params: ParamsLiteral {
+            log_n: 12,
+            q: Moduli::Bits(vec![30, 30]),
+            p: Moduli::Bits(vec![34]),
+            ..asked.params
+        },
+        t: Moduli::Bits(vec![20, 20]),
+    };
+    let contexts = Context::all(&small).unwrap();
+    let named = ContextLiteral::of(&contexts).unwrap();
+    assert!(
+        matches!((&named.params.q, &named.t), (Moduli::Primes(q), Moduli::Primes(t)) if q.len() == 2 && t.len() == 2)
+    );
+    assert_eq!(Context::all(&named).unwrap(), contexts);
+    assert!(ContextLiteral::of(&[]).is_err());
+    for t in [vec![], vec![20; 9]] {
+        let bytes = ContextLiteral { t: Moduli::Bits(t.clone()), ..named.clone() }.to_bytes();
+        assert_eq!(ContextLiteral::from_bytes(&bytes).is_ok(), t.is_empty());
+        assert!(Context::all(&ContextLiteral { t: Moduli::Bits(t), ..named.clone() }).is_err());
+    }
+
+    let mut rng = rng(28);
+    let sk = SecretKey::generate(contexts[0].params(), &mut rng);
+    let pt = Encoder::new(&contexts[0]).encode(&[1], 2, Factor::ONE).unwrap();
+    let ct = Encryptor::new(&contexts[0]).encrypt_symmetric(&sk, &pt, &mut rng).unwrap();
+    let bytes = bytes_of(|w| ct.encode(w));
+    let decode = |c: &Context, level, factor| Ciphertext::decode(c, level, factor, &mut Reader::new(&bytes));
+    assert!(decode(&contexts[0], 2, Factor::ONE).is_ok());
+    assert!(matches!(decode(&contexts[1], 2, Factor::ONE), Err(HeError::ParamsMismatch { .. })));
+    assert!(matches!(decode(&contexts[0], 1, Factor::ONE), Err(HeError::LevelMismatch { .. })));
+    let two = contexts[0].factor(2).unwrap();
+    assert!(matches!(decode(&contexts[0], 2, two), Err(HeError::FactorMismatch { left: 1, right: 2, .. })));
+    // A factor of another context may be none here.
+    let large = contexts[0].factor(-1).unwrap();
+    assert!(matches!(decode(&contexts[1], 2, large), Err(HeError::Factor { .. })));
+    let other = SecretKey::generate(fuzz::params().unwrap(), &mut rng);
+    assert!(Decryptor::new(&contexts[0], &other).is_err());
+    assert!(contexts[0].public_key(&other, b"", &mut rng).is_err());
+    assert!(contexts[0].evaluation_keys(&other, &KeyRequest::new(), b"", &mut rng).is_err());
+    assert!(Encryptor::new(&contexts[0]).encrypt_symmetric(&other, &pt, &mut rng).is_err());
+}
+
+#[test]
+fn a_reply_has_one_encoding() {
+    use oblivia_he::bfv::*;
+    let context = fuzz::context().unwrap();
+    let valid = &CORPUS.exact[5];
+    let q = context.params().basis(1).unwrap().modulus(0).value();
+    // 24 bits less the 5 cut: the first entry sits right behind the header of 42 bytes.
+    let with_first = |x: u64| {
+        let mut bytes = valid.clone();
+        let high = bytes[44] & 0xf8;
+        bytes[42..45].copy_from_slice(&x.to_le_bytes()[..3]);
+        bytes[44] |= high;
+        Reply::decode(context, Factor::ONE, fuzz::CUT, &mut Reader::new(&bytes))
+    };
+    assert!(with_first((q - 1) >> 5).is_ok());
+    let e = with_first(((q - 1) >> 5) + 1).unwrap_err();
+    assert_eq!(e.blame(), Blame::InvalidMessage);
+    for cut in [[5, 2], [4, 1], [24, 1]] {
+        assert!(Reply::decode(context, Factor::ONE, cut, &mut Reader::new(valid)).is_err());
+    }
 }

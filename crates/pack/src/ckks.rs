@@ -2,10 +2,11 @@
 
 use crate::batch::{BatchSlots, Place, Then, equally_many, members};
 use crate::counter::PlainUse;
-use crate::schedule::{Group, Schedule};
+use crate::matrix::{self, Diagonal};
+use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
-use oblivia_he::ckks::{Encoder, Evaluator, ExtendedCiphertext, ScalarMatrix};
-use oblivia_he::{Ciphertext, HeError, Plaintext, ScalarPlaintext};
+use oblivia_he::ckks::{Encoder, Evaluator, ScalarMatrix};
+use oblivia_he::{Ciphertext, HeError, Params, Plaintext, ScalarPlaintext};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::fmt;
@@ -52,14 +53,22 @@ impl CkksPlain {
     pub fn defer(plain: Plain, at: PlainUse) -> Self {
         Self::Deferred(plain, at)
     }
+}
 
-    /// The encoded vector.
-    fn vector<'p>(&'p self, encoder: &Encoder) -> Result<Cow<'p, Plaintext>, CkksError> {
+impl Diagonal<Params> for CkksPlain {
+    type Encoder = Encoder;
+    type Error = CkksError;
+
+    fn vector(&self, encoder: &Encoder) -> Result<Cow<'_, Plaintext>, CkksError> {
         match self {
             Self::Slots(p) => Ok(Cow::Borrowed(p)),
             Self::Deferred(plain, at) => Ok(Cow::Owned(encode(encoder, plain, *at)?)),
             Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
         }
+    }
+
+    fn is_deferred(&self) -> bool {
+        matches!(self, Self::Deferred(..))
     }
 }
 
@@ -88,71 +97,6 @@ impl<'a> CkksSlots<'a> {
         Self { evaluator, encoder }
     }
 
-    /// One sum of a matrix product: its groups side by side.
-    fn sum_of_groups(
-        &self,
-        babies: &[Vec<ExtendedCiphertext>],
-        groups: &[Group],
-        chained: bool,
-        plains: &[&CkksPlain],
-    ) -> Result<ExtendedCiphertext, CkksError> {
-        let mut rest = plains;
-        let mut jobs = Vec::with_capacity(groups.len());
-        for g in groups {
-            let (own, more) = rest.split_at_checked(g.terms.len()).unwrap_or((rest, &[]));
-            rest = more;
-            jobs.push((g, own));
-        }
-        // As many groups at once as keep what is encoded on the fly small.
-        let deferred = plains.iter().any(|p| matches!(p, CkksPlain::Deferred(..)));
-        let at_once =
-            if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, 16) };
-        let several = |jobs: &[(&Group, &[&CkksPlain])]| {
-            let vectors = jobs
-                .iter()
-                .map(|(_, ps)| ps.par_iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, _>>())
-                .collect::<Result<Vec<_>, CkksError>>()?;
-            let ps: Vec<Vec<&Plaintext>> =
-                vectors.iter().map(|v| v.iter().map(Cow::as_ref).collect()).collect();
-            let baby = |&(u, i): &(usize, usize)| babies.get(u).and_then(|b| b.get(i));
-            let xs: Vec<Vec<&ExtendedCiphertext>> =
-                jobs.iter().map(|(g, _)| g.terms.iter().filter_map(baby).collect()).collect();
-            let sums: Vec<_> = xs.iter().zip(&ps).map(|(x, p)| (x.as_slice(), p.as_slice())).collect();
-            Ok::<_, CkksError>(self.evaluator.dots_plain_extended(&sums)?)
-        };
-        let turned = |mut y: ExtendedCiphertext, turns: &[usize]| {
-            for &step in turns {
-                y = self.evaluator.rotate_giant(&y, step)?;
-            }
-            Ok::<_, HeError>(y)
-        };
-        let add = |x: Option<ExtendedCiphertext>, y: Option<ExtendedCiphertext>| match (x, y) {
-            (Some(mut x), Some(y)) => {
-                self.evaluator.add_extended_assign(&mut x, &y)?;
-                Ok(Some(x))
-            }
-            (x, y) => Ok::<_, CkksError>(x.or(y)),
-        };
-        let mut sum = None;
-        // Rounds of as many jobs as there are threads, so that what is between two turns stays small.
-        for round in jobs.chunks(at_once * rayon::current_num_threads()) {
-            let inner: Vec<_> = round.par_chunks(at_once).map(several).collect::<Result<_, _>>()?;
-            let inner: Vec<_> = round.iter().map(|(g, _)| *g).zip(inner.into_iter().flatten()).collect();
-            if chained {
-                for (g, y) in inner {
-                    let so_far = add(sum.take(), Some(y))?;
-                    sum = so_far.map(|y| turned(y, &g.turns)).transpose()?;
-                }
-            } else {
-                let turn =
-                    |(g, y): (&Group, ExtendedCiphertext)| Ok::<_, CkksError>(Some(turned(y, &g.turns)?));
-                let own = inner.into_par_iter().map(turn).try_reduce(|| None, add)?;
-                sum = add(sum.take(), own)?;
-            }
-        }
-        Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
-    }
-
     /// Gives a product the scale the plan says it has, of which rounding may have lost the last bit.
     fn planned(&self, mut x: Ciphertext, target: Scale) -> Result<Ciphertext, CkksError> {
         let q = self.evaluator.params().rescale_prime(x.level())?;
@@ -167,7 +111,7 @@ impl fmt::Debug for CkksSlots<'_> {
     }
 }
 
-fn wrong_kind(expected: &'static str) -> CircuitError {
+pub(crate) fn wrong_kind(expected: &'static str) -> CircuitError {
     CircuitError::Count { what: expected, expected: 1, found: 0 }
 }
 
@@ -255,32 +199,8 @@ impl Slots for CkksSlots<'_> {
         plains: &[&CkksPlain],
         target: Scale,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        schedule.check(xs.len(), plains.len())?;
-        let of_one = |(x, steps): (&&Ciphertext, &Vec<usize>)| {
-            if steps.iter().all(|&b| b == 0) {
-                let own = steps.iter().map(|_| self.evaluator.extend(x));
-                return own.collect::<Result<Vec<_>, HeError>>();
-            }
-            let hoisted = self.evaluator.hoist(x)?;
-            let turned = steps.par_iter().map(|&b| self.evaluator.rotate_extended(&hoisted, b));
-            turned.collect::<Result<Vec<_>, HeError>>()
-        };
-        let babies = xs.iter().zip(&schedule.babies).map(of_one).collect::<Result<Vec<_>, HeError>>()?;
-        let mut plains = plains;
-        let mut ys = Vec::with_capacity(schedule.outputs.len());
-        for groups in &schedule.outputs {
-            let count = groups.iter().map(|g| g.terms.len()).sum();
-            let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
-            plains = rest;
-            let mut sum = self.sum_of_groups(&babies, groups, schedule.chained, own)?;
-            for &step in &schedule.folds {
-                let moved = self.evaluator.rotate_giant(&sum, step)?;
-                self.evaluator.add_extended_assign(&mut sum, &moved)?;
-            }
-            let mut y = self.evaluator.reduce_rescale(&sum)?;
-            y.set_planned_scale(target.0)?;
-            ys.push(y);
-        }
+        let mut ys = matrix::product(self.evaluator, self.encoder, xs, schedule, plains)?;
+        ys.iter_mut().try_for_each(|y| y.set_planned_scale(target.0))?;
         Ok(ys)
     }
 

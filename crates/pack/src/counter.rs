@@ -65,6 +65,7 @@ pub struct Traced {
 #[derive(Clone, Debug)]
 pub struct Counter {
     chain: Chain,
+    exact: bool,
     counts: OpCounts,
     keys: KeyRequest,
     uses: Vec<PlainUse>,
@@ -73,7 +74,13 @@ pub struct Counter {
 impl Counter {
     /// A counter at zero.
     pub fn new(chain: Chain) -> Self {
-        Self { chain, counts: OpCounts::default(), keys: KeyRequest::new(), uses: Vec::new() }
+        Self { chain, exact: false, counts: OpCounts::default(), keys: KeyRequest::new(), uses: Vec::new() }
+    }
+
+    /// As [`Counter::new`] for exact arithmetic: a scale is the integer that 1 is stored as, and dropping a prime leaves
+    /// it alone (see [`crate::BfvSlots`]).
+    pub fn exact(chain: Chain) -> Self {
+        Self { exact: true, ..Self::new(chain) }
     }
 
     /// A fresh vector.
@@ -96,8 +103,10 @@ impl Counter {
         &self.uses
     }
 
+    /// What dropping the last prime of `level` divides scales by.
     fn last_prime(&self, level: usize) -> Result<f64, CircuitError> {
         match self.chain.primes.get(level.wrapping_sub(1)) {
+            Some(_) if level >= 2 && self.exact => Ok(1.0),
             Some(&q) if level >= 2 => Ok(q as f64),
             _ => Err(CircuitError::TooDeep { levels: self.chain.primes.len() }),
         }
@@ -174,6 +183,12 @@ impl Slots for Counter {
 
     fn add_lowered(&mut self, x: &Traced, y: &Traced) -> Result<Traced, CircuitError> {
         let level = x.level.min(y.level);
+        if self.exact && x.level != y.level {
+            // The factor modulo t is brought along: a scalar, and a switch from the level above.
+            self.counts.scalar_mul += 1;
+            self.counts.rescale += 1;
+            self.counts.ntt += 2 * (level as u64 + 1);
+        }
         let mut x = Traced { level, ..*x };
         self.add_assign(&mut x, &Traced { level, ..*y })?;
         Ok(x)

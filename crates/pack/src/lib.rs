@@ -6,18 +6,21 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod bfv;
 pub mod circuit;
 mod ckks;
 mod clear;
 mod counter;
 mod layout;
+mod matrix;
 mod schedule;
 mod slots;
 
 pub use batch::{BatchSlots, Place, Then};
+pub use bfv::{BfvError, BfvPlain, BfvSlots, BfvVector};
 pub use ckks::{CkksError, CkksMap, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
 pub use counter::{Chain, Counter, PlainUse, Traced, TracedMap};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
-pub use schedule::{Group, Schedule};
+pub use schedule::{Group, Outline, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

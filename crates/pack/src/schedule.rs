@@ -34,6 +34,81 @@ pub struct Schedule {
     pub folds: Vec<usize>,
 }
 
+/// What a [`Schedule`] costs, without what it does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// Babies, giants, folds.
+    pub rotations: [usize; 3],
+    /// Input vectors that are rotated at all.
+    pub hoisted: usize,
+    /// Plaintexts, biases left out.
+    pub plains: usize,
+    /// Output vectors.
+    pub outputs: usize,
+    /// Every amount of rotation, once.
+    pub steps: Vec<usize>,
+}
+
+impl Outline {
+    /// Of the schedule that `Schedule::new` would make.
+    pub(crate) fn new(
+        slots: usize,
+        diagonals: &[Vec<Vec<i64>>],
+        baby: usize,
+        chained: bool,
+        folds: &[usize],
+    ) -> Self {
+        let baby = baby.max(1) as i64;
+        let modulo = |d: i64| d.rem_euclid(slots as i64) as usize;
+        let mark = |set: &mut Vec<bool>, at: usize| {
+            set.get_mut(at).map(|s| std::mem::replace(s, true)) == Some(false)
+        };
+        let mut keys = vec![false; slots];
+        let [mut babies, mut giants, mut hoisted, mut plains] = [0usize; 4];
+        let inputs = diagonals.iter().map(Vec::len).max().unwrap_or(0);
+        for u in 0..inputs {
+            let mut own = vec![false; slots];
+            let mut any = false;
+            for d in diagonals.iter().filter_map(|row| row.get(u)).flatten() {
+                let i = modulo(d.rem_euclid(baby));
+                if i != 0 && mark(&mut own, i) {
+                    (babies, any) = (babies + 1, true);
+                    mark(&mut keys, i);
+                }
+            }
+            hoisted += usize::from(any);
+        }
+        for row in diagonals {
+            // Giants lie within a vector either way.
+            let mut own = vec![false; 2 * slots + 1];
+            let (mut least, mut most) = (i64::MAX, i64::MIN);
+            for d in row.iter().flatten() {
+                let giant = d - d.rem_euclid(baby);
+                plains += 1;
+                let new = mark(&mut own, (giant + slots as i64).clamp(0, 2 * slots as i64) as usize);
+                (least, most) = (least.min(giant), most.max(giant));
+                if new && !chained && modulo(giant) != 0 {
+                    giants += 1;
+                    mark(&mut keys, modulo(giant));
+                }
+            }
+            if chained && least <= most {
+                giants += ((most - least) / baby) as usize + usize::from(modulo(least) != 0);
+                if most > least && modulo(baby) != 0 {
+                    mark(&mut keys, modulo(baby));
+                }
+                mark(&mut keys, modulo(least));
+            }
+        }
+        for &f in folds {
+            mark(&mut keys, f % slots);
+        }
+        let steps = keys.iter().enumerate().skip(1).filter_map(|(s, &k)| k.then_some(s)).collect();
+        let outputs = diagonals.len();
+        Self { rotations: [babies, giants, outputs * folds.len()], hoisted, plains, outputs, steps }
+    }
+}
+
 impl Schedule {
     /// From the rotations (`diagonals[v][u]`, left, within half the slots either way) that take input vector u to output
     /// vector v, with baby steps below `baby`.
@@ -102,14 +177,23 @@ impl Schedule {
         [babies, giants, self.outputs.len() * self.folds.len()]
     }
 
-    /// All steps by which anything is rotated.
-    pub fn steps(&self) -> Vec<usize> {
+    /// Its cost.
+    pub fn outline(&self) -> Outline {
         let turns = self.outputs.iter().flatten().flat_map(|g| &g.turns);
-        let mut steps: Vec<usize> =
-            self.babies.iter().flatten().chain(turns).chain(&self.folds).copied().collect();
+        let mut steps: Vec<usize> = self
+            .babies
+            .iter()
+            .flatten()
+            .chain(turns)
+            .chain(&self.folds)
+            .copied()
+            .filter(|&s| s != 0)
+            .collect();
         steps.sort_unstable();
         steps.dedup();
-        steps
+        let hoisted = self.babies.iter().filter(|b| b.iter().any(|&b| b != 0)).count();
+        let (rotations, plains, outputs) = (self.rotations(), self.plains(), self.outputs.len());
+        Outline { rotations, hoisted, plains, outputs, steps }
     }
 
     /// Checks that it takes what it is given.

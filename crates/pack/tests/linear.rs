@@ -56,7 +56,15 @@ fn bias(seed: u64, m: usize) -> f64 {
 /// Runs a layer on random values and garbage where the input has no elements, and checks every result, every copy, and
 /// that nothing else is there if nothing else may be.
 fn check(linear: &Linear, seed: u64, dirty: bool) {
-    let (input, output) = (linear.input(), linear.output());
+    check_one(linear, seed, dirty);
+    let options = Options { chained: !linear.options().chained, ..linear.options() };
+    let other = Linear::new(linear.window().clone(), linear.input(), linear.output(), options).unwrap();
+    check_one(&other, seed, dirty);
+}
+
+fn check_one(linear: &Linear, seed: u64, dirty: bool) {
+    let (input, output, o) = (linear.input(), linear.output(), linear.options());
+    assert_eq!(linear.outline_with(o.baby, o.chained), linear.schedule().outline());
     let x: Vec<f64> = (0..input.shape().iter().product()).map(|i| value(seed ^ 5, i)).collect();
     let mut vectors = input.spread(x.iter().copied());
     if dirty {

@@ -1,7 +1,6 @@
 use crate::HeError;
-use crate::ciphertext::Ciphertext;
-use crate::plaintext::Plaintext;
 use crate::secret_key::SecretKey;
+use crate::{Ciphertext, Plaintext};
 use oblivia_ring::{Ntt, Poly, kernel};
 
 /// Decrypts with the secret key.
@@ -28,6 +27,6 @@ impl<'a> Decryptor<'a> {
             kernel::mul_into(m, ct.c1.row(i), self.sk.row(level, i), row);
             kernel::add_assign(m, row, ct.c0.row(i));
         }
-        Ok(Plaintext { poly, level, scale: ct.scale, params: ct.params })
+        Ok(Plaintext { poly, level, scale: ct.scale, id: ct.id })
     }
 }

@@ -1,7 +1,8 @@
 use super::fft::{Fft, root};
 use crate::HeError;
+use crate::Plaintext;
 use crate::params::Params;
-use crate::plaintext::{Plaintext, check_params, check_scale};
+use crate::plaintext::{check_id, check_scale};
 use oblivia_base::Secret;
 use oblivia_ring::{Basis, Ntt, Poly, RingKind, kernel};
 use std::fmt;
@@ -114,7 +115,7 @@ impl Encoder {
             kernel::reduce_i64_into(table.modulus(), coefficients, row);
             kernel::forward(table, row);
         }
-        Ok(Plaintext { poly, level, scale, params: self.params.id() })
+        Ok(Plaintext { poly, level, scale, id: self.params.id() })
     }
 
     /// Refuses coefficients that do not fit the modulus of `level`, which must exist.
@@ -201,7 +202,7 @@ impl Encoder {
     /// # Errors
     /// [`HeError::ParamsMismatch`].
     pub fn decode_complex(&self, pt: &Plaintext) -> Result<(Vec<f64>, Vec<f64>), HeError> {
-        check_params(&self.params, &pt.params, "plaintext")?;
+        check_id(&self.params.id(), &pt.id, "plaintext")?;
         let mut poly = pt.poly.clone();
         let (mut product, mut limbs) = (1.0, 0);
         for m in poly.basis().moduli().take(pt.level) {

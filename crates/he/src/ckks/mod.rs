@@ -7,15 +7,23 @@
 mod decryptor;
 mod encoder;
 mod encryptor;
-mod evaluator;
-mod extended;
 mod fft;
-mod merged;
-mod scalars;
 
+use crate::Params;
+
+pub use crate::evaluator::Place;
 pub use decryptor::Decryptor;
 pub use encoder::Encoder;
-pub use encryptor::Encryptor;
-pub use evaluator::{Evaluator, Hoisted, Tensor};
-pub use extended::ExtendedCiphertext;
-pub use scalars::{Place, ScalarMatrix};
+
+/// Encrypts CKKS plaintexts.
+pub type Encryptor = crate::encryptor::Encryptor<Params>;
+/// Computes on CKKS ciphertexts.
+pub type Evaluator = crate::evaluator::Evaluator<Params>;
+/// A product of two CKKS ciphertexts before relinearisation.
+pub type Tensor = crate::evaluator::Tensor<Params>;
+/// A CKKS ciphertext with its decomposition.
+pub type Hoisted = crate::evaluator::Hoisted<Params>;
+/// P times a CKKS ciphertext, modulo QP.
+pub type ExtendedCiphertext = crate::evaluator::ExtendedCiphertext<Params>;
+/// A matrix of scalars for CKKS ciphertexts.
+pub type ScalarMatrix = crate::evaluator::ScalarMatrix<Params>;

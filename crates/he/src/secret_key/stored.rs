@@ -4,7 +4,7 @@
 use super::SecretKey;
 use crate::HeError;
 use crate::params::Params;
-use crate::public_key::read_params_id;
+use crate::public_key::read_id;
 use oblivia_base::Secret;
 use oblivia_base::codec::{Encode, Fault, Reader, Writer};
 use oblivia_ring::kernel;
@@ -43,7 +43,7 @@ impl SecretKey {
     /// [`HeError::ParamsMismatch`], or [`HeError::Decode`] for bytes that are no key.
     pub fn from_secret_bytes(params: &Params, bytes: &[u8]) -> Result<Self, HeError> {
         let mut r = Reader::new(bytes);
-        read_params_id(params, "secret key", &mut r)?;
+        read_id(&params.id(), "secret key", &mut r)?;
         let packed = r.raw(params.n() / PER_BYTE, "coefficients")?;
         let mut s = Secret::new(Vec::with_capacity(params.n()));
         let mut sound = true;

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, clippy::unwrap_used, reason = "test support, of which each binary uses a part")]
 
+pub(crate) mod exact;
+
 use oblivia_base::Prg;
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor, Evaluator};
 use oblivia_he::{Ciphertext, EvaluationKeys, KeyRequest, Moduli, Params, ParamsLiteral, SecretKey};

@@ -2,7 +2,7 @@
 
 use super::window::{Pair, Tap, Window};
 use crate::layout::{Layout, Places};
-use crate::schedule::Schedule;
+use crate::schedule::{Outline, Schedule};
 use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
 
 /// What may be chosen about a [`Linear`] beside its layouts.
@@ -100,10 +100,9 @@ impl Linear {
         Ok(Self { window, input: input.clone(), output: output.clone(), options, landing, steps, schedule })
     }
 
-    /// The schedule with other baby steps.
-    pub fn schedule_with(&self, baby: usize, chained: bool) -> Schedule {
-        let folds = self.schedule.folds.clone();
-        Schedule::new(self.input.slots(), self.input.vectors(), &self.steps, baby, chained, folds)
+    /// What it would cost with other baby steps.
+    pub fn outline_with(&self, baby: usize, chained: bool) -> Outline {
+        Outline::new(self.input.slots(), &self.steps, baby, chained, &self.schedule.folds)
     }
 
     /// Where the results are.

@@ -428,25 +428,27 @@ fn extend(
             let first = Options { fold, spread: 1, baby: 1, chained: false };
             let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
             let price = |baby: usize, chained: bool| {
-                let schedule = circuit.schedule_with(baby, chained);
-                let new = schedule.steps().iter().filter(|s| **s != 0 && !state.keys.contains(s)).count();
-                units.linear(&schedule)
-                    + new as f64 * units.key(state.key_bytes + new as f64 * units.key_bytes() / 2.0)
+                let outline = circuit.outline_with(baby, chained);
+                let new = outline.steps.iter().filter(|s| !state.keys.contains(s)).count() as f64;
+                let rotations = outline.rotations.iter().sum::<usize>() as f64;
+                units.linear(&outline)
+                    + rotations * goal.rotation()
+                    + new * units.key(state.key_bytes + new * units.key_bytes() / 2.0)
             };
             let cost = |baby: usize| [false, true].map(|chained| (price(baby, chained), baby, chained));
-            let babies = (0..=slots.ilog2()).map(|e| 1usize << e).chain(pitches(&input));
+            let babies = (1..=12).chain((4..=slots.ilog2()).map(|e| 1usize << e)).chain(pitches(&input));
             let Some((_, baby, chained)) = babies.flat_map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 continue;
             };
             let mut s = state.clone();
-            let schedule = circuit.schedule_with(baby, chained);
-            let rotations = schedule.rotations().iter().sum::<usize>() as f64;
+            let schedule = circuit.outline_with(baby, chained);
+            let rotations = schedule.rotations.iter().sum::<usize>() as f64;
             s.nanoseconds += copying + units.linear(&schedule) + rotations * goal.rotation();
             if layer_is_first {
                 s.nanoseconds += (input.vectors() - 1) as f64 * (units.input() + units.input_sent());
             }
             s.pay(doublings(copies, slots), units);
-            s.pay(schedule.steps(), units);
+            s.pay(schedule.steps, units);
             s.layers.push((copies, output.clone(), Options { baby, chained, ..first }));
             s.places.push(Some((output, circuit.is_clean())));
             next.push(s);

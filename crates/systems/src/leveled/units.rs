@@ -4,7 +4,7 @@ use super::network::Kind;
 use super::program::{Program, Step};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_he::Params;
-use oblivia_pack::Schedule;
+use oblivia_pack::Outline;
 use std::collections::BTreeMap;
 
 /// Measured costs in picoseconds per coefficient of one limb, at one dimension.
@@ -150,16 +150,14 @@ impl Units {
     }
 
     /// A matrix product by diagonals (cookbook §4).
-    pub(super) fn linear(&self, schedule: &Schedule) -> f64 {
-        let babies: f64 = schedule.babies.iter().map(|b| b.iter().filter(|&&b| b != 0).count() as f64).sum();
-        let hoisted = schedule.babies.iter().filter(|b| b.iter().any(|&b| b != 0)).count() as f64;
-        let [_, giants, folds] = schedule.rotations();
+    pub(super) fn linear(&self, o: &Outline) -> f64 {
+        let [babies, giants, folds] = o.rotations.map(|n| n as f64);
         let rotation = self.all() * (self.digits + 1.0) * self.ntt + self.switch();
-        hoisted * self.digits * self.all() * self.ntt
+        o.hoisted as f64 * self.digits * self.all() * self.ntt
             + babies * self.switch()
-            + schedule.plains() as f64 * self.all() * self.plain_row
-            + (giants + folds) as f64 * rotation
-            + schedule.outputs.len() as f64 * 2.0 * self.all() * self.ntt
+            + o.plains as f64 * self.all() * self.plain_row
+            + (giants + folds) * rotation
+            + o.outputs as f64 * 2.0 * self.all() * self.ntt
     }
 }
 
@@ -182,7 +180,9 @@ pub(super) fn predicted_us(costs: UnitCosts, params: &Params, program: &Program,
             (Step::Linear { copies, circuit }, _) => {
                 let doublings = copies.map_or(0, |p| (program.slots() / p).ilog2());
                 let encoding = if deferred { units.encoding(circuit.plain_count()) } else { 0.0 };
-                f64::from(doublings) * units.rotation() + units.linear(circuit.schedule()) + encoding
+                f64::from(doublings) * units.rotation()
+                    + units.linear(&circuit.schedule().outline())
+                    + encoding
             }
             (Step::Square, _) => program.vectors(layer.from) as f64 * units.square(),
             _ => 0.0,

@@ -1,12 +1,25 @@
+//! Computing on ciphertexts, the same for every scheme.
+
+mod extended;
+mod merged;
+mod rotate;
+mod scalars;
+
+pub use extended::{ExtendedCiphertext, Products};
+pub use rotate::Hoisted;
+pub use scalars::{Place, ScalarMatrix};
+
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::{Counters, OpCounts, count};
 use crate::evaluation_keys::EvaluationKeys;
 use crate::params::Params;
-use crate::plaintext::{Plaintext, ScalarPlaintext, check_params};
+use crate::plaintext::{Plaintext, ScalarPlaintext, check_id};
 use crate::pool::Pooled;
-use crate::switch::{Digits, Scratch};
-use oblivia_ring::{Ntt, Poly, kernel};
+use crate::scheme::Scheme;
+use crate::switch::Scratch;
+use oblivia_base::Digest;
+use oblivia_ring::kernel;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,33 +27,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// Results do not depend on threads: several may share one evaluator. Every operation checks parameters, levels,
 /// scales and keys, and returns an error instead of a wrong result; none panics.
-pub struct Evaluator {
-    pub(super) params: Params,
-    pub(super) keys: Arc<EvaluationKeys>,
-    pub(super) counters: Counters,
+pub struct Evaluator<S: Scheme> {
+    pub(crate) scheme: S,
+    pub(crate) id: Digest,
+    pub(super) keys: Arc<EvaluationKeys<S>>,
+    pub(crate) counters: Counters,
     scratch: Mutex<Vec<Scratch>>,
 }
 
 /// A product of two ciphertexts before relinearisation: (d0, d1, d2) with d0 + d1·s + d2·s².
 #[derive(Clone)]
-pub struct Tensor {
+pub struct Tensor<S: Scheme> {
     pub(super) d: [Pooled; 3],
-    pub(super) scale: f64,
+    pub(super) scale: S::Scale,
+    pub(super) id: Digest,
 }
 
-impl Tensor {
+impl<S: Scheme> Tensor<S> {
     /// Number of live limbs.
     pub fn level(&self) -> usize {
         self.d[0].limbs()
     }
 
     /// The scale Δ.
-    pub fn scale(&self) -> f64 {
+    pub fn scale(&self) -> S::Scale {
         self.scale
     }
 }
 
-impl fmt::Debug for Tensor {
+impl<S: Scheme> fmt::Debug for Tensor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tensor")
             .field("level", &self.level())
@@ -49,32 +64,12 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// A ciphertext with the decomposition that hoisted rotations share; made by [`Evaluator::hoist`].
-pub struct Hoisted {
-    pub(super) digits: Digits,
-    pub(super) c0: Pooled,
-    pub(super) c1: Pooled,
-    pub(super) scale: f64,
-}
-
-impl Hoisted {
-    /// Number of live limbs.
-    pub fn level(&self) -> usize {
-        self.c0.limbs()
-    }
-}
-
-impl fmt::Debug for Hoisted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hoisted").field("level", &self.level()).finish_non_exhaustive()
-    }
-}
-
-impl Evaluator {
+impl<S: Scheme> Evaluator<S> {
     /// An evaluator with the keys of one client.
-    pub fn new(keys: Arc<EvaluationKeys>) -> Self {
+    pub fn new(keys: Arc<EvaluationKeys<S>>) -> Self {
         Self {
-            params: keys.params().clone(),
+            id: keys.scheme().id(),
+            scheme: keys.scheme().clone(),
             keys,
             counters: Counters::default(),
             scratch: Mutex::new(Vec::new()),
@@ -83,7 +78,7 @@ impl Evaluator {
 
     /// The parameters it belongs to.
     pub fn params(&self) -> &Params {
-        &self.params
+        self.scheme.params()
     }
 
     /// Operations since the last [`Evaluator::take_counts`].
@@ -99,33 +94,33 @@ impl Evaluator {
     /// Runs `f` with buffers from the pool.
     pub(super) fn with_scratch<T>(&self, f: impl FnOnce(&mut Scratch) -> T) -> T {
         let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = pooled.unwrap_or_else(|| Scratch::new(&self.params));
+        let mut scratch = pooled.unwrap_or_else(|| Scratch::new(self.params()));
         let out = f(&mut scratch);
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         out
     }
 
-    pub(super) fn pair(&self, op: &'static str, x: &Ciphertext, y: &Ciphertext) -> Result<(), HeError> {
-        x.check(&self.params)?;
-        y.check(&self.params)?;
+    pub(super) fn pair(&self, op: &'static str, x: &Ciphertext<S>, y: &Ciphertext<S>) -> Result<(), HeError> {
+        x.check(&self.scheme)?;
+        y.check(&self.scheme)?;
         same_level(op, x.level(), y.level())?;
-        same_scale(op, x.scale, y.scale)
+        S::same_scale(op, x.scale, y.scale)
     }
 
-    fn fits(&self, op: &'static str, x: &Ciphertext, p: &Plaintext) -> Result<(), HeError> {
-        x.check(&self.params)?;
-        check_params(&self.params, &p.params, "plaintext")?;
+    fn fits(&self, op: &'static str, x: &Ciphertext<S>, p: &Plaintext<S>) -> Result<(), HeError> {
+        x.check(&self.scheme)?;
+        check_id(&self.id, &p.id, "plaintext")?;
         // A plaintext known modulo more limbs serves lower levels.
         if p.level >= x.level() { Ok(()) } else { same_level(op, x.level(), p.level) }
     }
 
     /// A polynomial to be written: its contents are unspecified.
     pub(super) fn blank(&self, level: usize) -> Pooled {
-        self.params.pool().take(&self.params.level_data(level).q)
+        self.params().pool().take(&self.params().level_data(level).q)
     }
 
-    pub(super) fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: f64) -> Ciphertext {
-        Ciphertext { c0, c1, scale, params: self.params.id() }
+    pub(super) fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: S::Scale) -> Ciphertext<S> {
+        Ciphertext { c0, c1, scale, id: self.id }
     }
 
     // ------------------------------------------------------------ sums
@@ -134,7 +129,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], [`HeError::LevelMismatch`], [`HeError::ScaleMismatch`].
-    pub fn add_assign(&self, x: &mut Ciphertext, y: &Ciphertext) -> Result<(), HeError> {
+    pub fn add_assign(&self, x: &mut Ciphertext<S>, y: &Ciphertext<S>) -> Result<(), HeError> {
         self.pair("add", x, y)?;
         x.c0.add_assign(&y.c0);
         x.c1.add_assign(&y.c1);
@@ -146,7 +141,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::add_assign`].
-    pub fn sub_assign(&self, x: &mut Ciphertext, y: &Ciphertext) -> Result<(), HeError> {
+    pub fn sub_assign(&self, x: &mut Ciphertext<S>, y: &Ciphertext<S>) -> Result<(), HeError> {
         self.pair("sub", x, y)?;
         x.c0.sub_assign(&y.c0);
         x.c1.sub_assign(&y.c1);
@@ -158,8 +153,8 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
-    pub fn neg_assign(&self, x: &mut Ciphertext) -> Result<(), HeError> {
-        x.check(&self.params)?;
+    pub fn neg_assign(&self, x: &mut Ciphertext<S>) -> Result<(), HeError> {
+        x.check(&self.scheme)?;
         x.c0.neg_assign();
         x.c1.neg_assign();
         Ok(())
@@ -169,7 +164,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::add_assign`].
-    pub fn add_plain_assign(&self, x: &mut Ciphertext, p: &Plaintext) -> Result<(), HeError> {
+    pub fn add_plain_assign(&self, x: &mut Ciphertext<S>, p: &Plaintext<S>) -> Result<(), HeError> {
         self.plain_assign("add plaintext", x, p, kernel::add_assign)
     }
 
@@ -177,21 +172,21 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::add_assign`].
-    pub fn sub_plain_assign(&self, x: &mut Ciphertext, p: &Plaintext) -> Result<(), HeError> {
+    pub fn sub_plain_assign(&self, x: &mut Ciphertext<S>, p: &Plaintext<S>) -> Result<(), HeError> {
         self.plain_assign("subtract plaintext", x, p, kernel::sub_assign)
     }
 
     fn plain_assign(
         &self,
         op: &'static str,
-        x: &mut Ciphertext,
-        p: &Plaintext,
+        x: &mut Ciphertext<S>,
+        p: &Plaintext<S>,
         f: impl Fn(&oblivia_ring::Modulus, &mut [u64], &[u64]),
     ) -> Result<(), HeError> {
         self.fits(op, x, p)?;
-        same_scale(op, x.scale, p.scale)?;
+        S::same_scale(op, x.scale, p.scale)?;
         let level = x.level();
-        let q = &self.params.level_data(level).q;
+        let q = &self.params().level_data(level).q;
         for (i, (m, row)) in q.moduli().zip(x.c0.rows_mut()).enumerate() {
             f(m, row, p.row(level, i));
         }
@@ -203,10 +198,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], [`HeError::ScaleMismatch`].
-    pub fn add_scalar_assign(&self, x: &mut Ciphertext, c: &ScalarPlaintext) -> Result<(), HeError> {
-        x.check(&self.params)?;
-        same_scale("add scalar", x.scale, c.scale)?;
-        let q = &self.params.level_data(x.level()).q;
+    pub fn add_scalar_assign(&self, x: &mut Ciphertext<S>, c: &ScalarPlaintext<S>) -> Result<(), HeError> {
+        x.check(&self.scheme)?;
+        S::same_scale("add scalar", x.scale, c.scale)?;
+        let q = &self.params().level_data(x.level()).q;
         for (m, row) in q.moduli().zip(x.c0.rows_mut()) {
             kernel::add_constant_assign(m, row, m.reduce_i128(c.value));
         }
@@ -220,7 +215,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], [`HeError::LevelMismatch`].
-    pub fn mul_plain(&self, x: &Ciphertext, p: &Plaintext) -> Result<Ciphertext, HeError> {
+    pub fn mul_plain(&self, x: &Ciphertext<S>, p: &Plaintext<S>) -> Result<Ciphertext<S>, HeError> {
         self.dot_plain(&[x], &[p])
     }
 
@@ -228,14 +223,14 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::mul_plain`].
-    pub fn mul_plain_assign(&self, x: &mut Ciphertext, p: &Plaintext) -> Result<(), HeError> {
+    pub fn mul_plain_assign(&self, x: &mut Ciphertext<S>, p: &Plaintext<S>) -> Result<(), HeError> {
         self.fits("plaintext product", x, p)?;
         let level = x.level();
-        for (i, m) in self.params.level_data(level).q.moduli().enumerate() {
+        for (i, m) in self.params().level_data(level).q.moduli().enumerate() {
             kernel::mul_assign(m, x.c0.row_mut(i), p.row(level, i));
             kernel::mul_assign(m, x.c1.row_mut(i), p.row(level, i));
         }
-        x.scale *= p.scale;
+        x.scale = self.scheme.product(x.scale, p.scale);
         count(&self.counters.pt_mul, 1);
         Ok(())
     }
@@ -246,17 +241,17 @@ impl Evaluator {
     /// # Errors
     /// [`HeError::OperandCount`], [`HeError::ParamsMismatch`], [`HeError::LevelMismatch`],
     /// [`HeError::ScaleMismatch`].
-    pub fn dot_plain(&self, xs: &[&Ciphertext], ps: &[&Plaintext]) -> Result<Ciphertext, HeError> {
+    pub fn dot_plain(&self, xs: &[&Ciphertext<S>], ps: &[&Plaintext<S>]) -> Result<Ciphertext<S>, HeError> {
         const OP: &str = "sum of plaintext products";
         let (x0, p0) = first(OP, xs, ps)?;
         for (x, p) in xs.iter().zip(ps) {
             self.pair(OP, x0, x)?;
             self.fits(OP, x, p)?;
-            same_scale(OP, p0.scale, p.scale)?;
+            S::same_scale(OP, p0.scale, p.scale)?;
         }
         let level = x0.level();
         let (mut c0, mut c1) = (self.blank(level), self.blank(level));
-        let q = &self.params.level_data(level).q;
+        let q = &self.params().level_data(level).q;
         let mut triples = Vec::with_capacity(xs.len());
         for (i, m) in q.moduli().enumerate() {
             triples.clear();
@@ -265,16 +260,16 @@ impl Evaluator {
         }
         count(&self.counters.pt_mul, xs.len() as u64);
         count(&self.counters.add, xs.len() as u64 - 1);
-        Ok(self.ciphertext(c0, c1, x0.scale * p0.scale))
+        Ok(self.ciphertext(c0, c1, self.scheme.product(x0.scale, p0.scale)))
     }
 
     /// x ⊙ y before relinearisation. Equal levels.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], [`HeError::LevelMismatch`].
-    pub fn tensor(&self, x: &Ciphertext, y: &Ciphertext) -> Result<Tensor, HeError> {
-        x.check(&self.params)?;
-        y.check(&self.params)?;
+    pub fn tensor(&self, x: &Ciphertext<S>, y: &Ciphertext<S>) -> Result<Tensor<S>, HeError> {
+        x.check(&self.scheme)?;
+        y.check(&self.scheme)?;
         same_level("multiply", x.level(), y.level())?;
         let level = x.level();
         let mut d = [self.blank(level), self.blank(level), self.blank(level)];
@@ -286,15 +281,15 @@ impl Evaluator {
             kernel::mul_into(m, a1, b1, d2.row_mut(i));
         }
         count(&self.counters.ct_mul, 1);
-        Ok(Tensor { d, scale: x.scale * y.scale })
+        Ok(Tensor { d, scale: self.scheme.product(x.scale, y.scale), id: self.id })
     }
 
     /// x ⊙ x before relinearisation.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
-    pub fn tensor_square(&self, x: &Ciphertext) -> Result<Tensor, HeError> {
-        x.check(&self.params)?;
+    pub fn tensor_square(&self, x: &Ciphertext<S>) -> Result<Tensor<S>, HeError> {
+        x.check(&self.scheme)?;
         let level = x.level();
         let mut d = [self.blank(level), self.blank(level), self.blank(level)];
         let [d0, d1, d2] = &mut d;
@@ -307,19 +302,18 @@ impl Evaluator {
             kernel::mul_into(m, a1, a1, d2.row_mut(i));
         }
         count(&self.counters.ct_mul, 1);
-        Ok(Tensor { d, scale: x.scale * x.scale })
+        Ok(Tensor { d, scale: self.scheme.product(x.scale, x.scale), id: self.id })
     }
 
     /// x ← x + y before relinearisation. Equal levels and scales.
     ///
     /// # Errors
     /// [`HeError::LevelMismatch`], [`HeError::ScaleMismatch`], [`HeError::ParamsMismatch`].
-    pub fn add_tensor_assign(&self, x: &mut Tensor, y: &Tensor) -> Result<(), HeError> {
+    pub fn add_tensor_assign(&self, x: &mut Tensor<S>, y: &Tensor<S>) -> Result<(), HeError> {
         same_level("add products", x.level(), y.level())?;
-        same_scale("add products", x.scale, y.scale)?;
-        if x.d[0].basis() != y.d[0].basis() {
-            return Err(HeError::ParamsMismatch { what: "product" });
-        }
+        S::same_scale("add products", x.scale, y.scale)?;
+        check_id(&self.id, &x.id, "product")?;
+        check_id(&self.id, &y.id, "product")?;
         for (x, y) in x.d.iter_mut().zip(&y.d) {
             x.add_assign(y);
         }
@@ -331,18 +325,16 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::MissingRelinKey`], [`HeError::ParamsMismatch`].
-    pub fn relinearise(&self, x: &Tensor) -> Result<Ciphertext, HeError> {
+    pub fn relinearise(&self, x: &Tensor<S>) -> Result<Ciphertext<S>, HeError> {
         let level = x.level();
         let key = self.keys.relin(level)?;
-        let q = &self.params.level_data(level).q;
-        if x.d[0].basis() != q {
-            return Err(HeError::ParamsMismatch { what: "product" });
-        }
+        let q = &self.params().level_data(level).q;
+        check_id(&self.id, &x.id, "product")?;
         let mut out = [self.blank(level), self.blank(level)];
         self.with_scratch(|s| {
-            s.inner_product(&self.params, &x.d[2], key, &self.counters.ntt);
+            s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
-                s.mod_down(&self.params, half, &self.counters.ntt, |i, row| {
+                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, row| {
                     kernel::add_into(q.modulus(i), row, x.d[half].row(i), out.row_mut(i));
                 });
             }
@@ -356,7 +348,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::tensor`] and [`Evaluator::relinearise`].
-    pub fn mul(&self, x: &Ciphertext, y: &Ciphertext) -> Result<Ciphertext, HeError> {
+    pub fn mul(&self, x: &Ciphertext<S>, y: &Ciphertext<S>) -> Result<Ciphertext<S>, HeError> {
         self.keys.relin(x.level())?;
         self.relinearise(&self.tensor(x, y)?)
     }
@@ -365,7 +357,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Evaluator::mul`].
-    pub fn square(&self, x: &Ciphertext) -> Result<Ciphertext, HeError> {
+    pub fn square(&self, x: &Ciphertext<S>) -> Result<Ciphertext<S>, HeError> {
         self.keys.relin(x.level())?;
         self.relinearise(&self.tensor_square(x)?)
     }
@@ -376,7 +368,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
-    pub fn rescale_assign(&self, x: &mut Ciphertext) -> Result<(), HeError> {
+    pub fn rescale_assign(&self, x: &mut Ciphertext<S>) -> Result<(), HeError> {
         *x = self.rescale(x)?;
         Ok(())
     }
@@ -385,26 +377,26 @@ impl Evaluator {
     ///
     /// # Errors
     /// As there.
-    pub fn rescale(&self, x: &Ciphertext) -> Result<Ciphertext, HeError> {
-        x.check(&self.params)?;
+    pub fn rescale(&self, x: &Ciphertext<S>) -> Result<Ciphertext<S>, HeError> {
+        x.check(&self.scheme)?;
         let below = x.level() - 1;
-        self.params.level("rescale", below)?;
-        let q = self.params.rescale_prime(x.level())?;
+        self.params().level("rescale", below)?;
+        let scale = self.scheme.dropped(x.scale, x.level())?;
         let (mut c0, mut c1) = (self.blank(below), self.blank(below));
         self.with_scratch(|s| {
-            s.rescale(&self.params, &x.c0, &mut c0, &self.counters.ntt);
-            s.rescale(&self.params, &x.c1, &mut c1, &self.counters.ntt);
+            s.rescale(&self.scheme, &x.c0, &mut c0, &self.counters.ntt);
+            s.rescale(&self.scheme, &x.c1, &mut c1, &self.counters.ntt);
         });
         count(&self.counters.rescale, 1);
-        Ok(self.ciphertext(c0, c1, x.scale / q))
+        Ok(self.ciphertext(c0, c1, scale))
     }
 
     /// Forgets limbs down to `level`; the value stays.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] unless 1 ≤ `level` ≤ that of x.
-    pub fn drop_level_assign(&self, x: &mut Ciphertext, level: usize) -> Result<(), HeError> {
-        x.check(&self.params)?;
+    pub fn drop_level_assign(&self, x: &mut Ciphertext<S>, level: usize) -> Result<(), HeError> {
+        x.check(&self.scheme)?;
         if level == 0 || level > x.level() {
             return Err(HeError::Level { what: "drop level", level, max: x.level() });
         }
@@ -412,117 +404,10 @@ impl Evaluator {
         x.c1.keep_limbs(level);
         Ok(())
     }
-
-    // ------------------------------------------------------------ rotations
-
-    /// Slots moved `left` places to the left, cyclically (standard ring: within the row of n/2). Free for a
-    /// multiple of the slots, else (d+2)(ℓ+k) transforms.
-    ///
-    /// # Errors
-    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
-    pub fn rotate(&self, x: &Ciphertext, left: usize) -> Result<Ciphertext, HeError> {
-        x.check(&self.params)?;
-        let (step, level) = (left % self.params.slots(), x.level());
-        if step == 0 {
-            return Ok(x.clone());
-        }
-        let key = self.keys.rotation(step, level)?;
-        let out = self.with_scratch(|s| {
-            s.inner_product(&self.params, &x.c1, &key.key, &self.counters.ntt);
-            self.finish_rotation(s, &x.c0, &key.permutation)
-        });
-        count(&self.counters.rotations, 1);
-        Ok(self.ciphertext(out.0, out.1, x.scale))
-    }
-
-    /// Divides the accumulator by P, adds c0 to the first half, and applies the automorphism last.
-    fn finish_rotation(
-        &self,
-        s: &mut Scratch,
-        c0: &Poly<Ntt>,
-        permutation: &oblivia_ring::Permutation,
-    ) -> (Pooled, Pooled) {
-        let (mut out0, mut out1) = (self.blank(c0.limbs()), self.blank(c0.limbs()));
-        s.mod_down(&self.params, 0, &self.counters.ntt, |i, row| {
-            kernel::add_assign(c0.basis().modulus(i), row, c0.row(i));
-            kernel::gather_into(permutation, row, out0.row_mut(i));
-        });
-        s.mod_down(&self.params, 1, &self.counters.ntt, |i, row| {
-            kernel::gather_into(permutation, row, out1.row_mut(i));
-        });
-        (out0, out1)
-    }
-
-    fn digits(&self, x: &Ciphertext) -> Digits {
-        self.with_scratch(|s| Digits::new(&self.params, &x.c1, s, &self.counters.ntt))
-    }
-
-    /// Decomposes a ciphertext once for any number of rotations. d(ℓ+k) transforms.
-    ///
-    /// # Errors
-    /// [`HeError::ParamsMismatch`].
-    pub fn hoist(&self, x: &Ciphertext) -> Result<Hoisted, HeError> {
-        x.check(&self.params)?;
-        Ok(Hoisted { digits: self.digits(x), c0: x.c0.clone(), c1: x.c1.clone(), scale: x.scale })
-    }
-
-    /// A rotation of a hoisted ciphertext. 2(ℓ+k) transforms.
-    ///
-    /// # Errors
-    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
-    pub fn rotate_from(&self, x: &Hoisted, left: usize) -> Result<Ciphertext, HeError> {
-        if *x.c0.basis() != self.params.level("rotate", x.level())?.q {
-            return Err(HeError::ParamsMismatch { what: "hoisted ciphertext" });
-        }
-        self.rotate_digits(&x.digits, &x.c0, &x.c1, x.scale, left)
-    }
-
-    fn rotate_digits(
-        &self,
-        digits: &Digits,
-        c0: &Pooled,
-        c1: &Pooled,
-        scale: f64,
-        left: usize,
-    ) -> Result<Ciphertext, HeError> {
-        let step = left % self.params.slots();
-        if step == 0 {
-            return Ok(self.ciphertext(c0.clone(), c1.clone(), scale));
-        }
-        let key = self.keys.rotation(step, c0.limbs())?;
-        let out = self.with_scratch(|s| {
-            s.inner_product_hoisted(&self.params, digits, &key.key);
-            self.finish_rotation(s, c0, &key.permutation)
-        });
-        count(&self.counters.hoisted, 1);
-        Ok(self.ciphertext(out.0, out.1, scale))
-    }
-
-    /// The rotations of x by all `lefts`, in order, from one decomposition: d(ℓ+k) transforms, 2(ℓ+k) more per
-    /// rotation. Rotations by 0 are free; with no other, so is the decomposition.
-    ///
-    /// # Errors
-    /// As [`Evaluator::rotate`].
-    pub fn rotate_hoisted(&self, x: &Ciphertext, lefts: &[usize]) -> Result<Vec<Ciphertext>, HeError> {
-        x.check(&self.params)?;
-        let slots = self.params.slots();
-        for step in lefts.iter().map(|l| l % slots).filter(|s| *s != 0) {
-            self.keys.rotation(step, x.level())?;
-        }
-        if lefts.iter().all(|l| l % slots == 0) {
-            return Ok(lefts.iter().map(|_| x.clone()).collect());
-        }
-        let digits = self.digits(x);
-        lefts.iter().map(|&l| self.rotate_digits(&digits, &x.c0, &x.c1, x.scale, l)).collect()
-    }
 }
 
 pub(super) fn same_level(op: &'static str, left: usize, right: usize) -> Result<(), HeError> {
     if left == right { Ok(()) } else { Err(HeError::LevelMismatch { op, left, right }) }
-}
-
-pub(super) fn same_scale(op: &'static str, left: f64, right: f64) -> Result<(), HeError> {
-    if left.to_bits() == right.to_bits() { Ok(()) } else { Err(HeError::ScaleMismatch { op, left, right }) }
 }
 
 pub(super) fn first<'a, A, B>(op: &'static str, xs: &'a [A], ys: &'a [B]) -> Result<(&'a A, &'a B), HeError> {
@@ -532,7 +417,7 @@ pub(super) fn first<'a, A, B>(op: &'static str, xs: &'a [A], ys: &'a [B]) -> Res
     }
 }
 
-impl fmt::Debug for Evaluator {
+impl<S: Scheme> fmt::Debug for Evaluator<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evaluator").field("counts", &self.counts()).finish_non_exhaustive()
     }

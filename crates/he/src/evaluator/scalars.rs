@@ -1,11 +1,11 @@
 //! Matrices of scalars times ciphertexts.
 
-use super::evaluator::{Evaluator, first, same_level, same_scale};
+use super::{Evaluator, first, same_level};
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
-use crate::params::Params;
-use crate::plaintext::{ScalarPlaintext, check_params};
+use crate::plaintext::{ScalarPlaintext, check_id};
+use crate::scheme::Scheme;
 use oblivia_base::Digest;
 use oblivia_ring::Modulus;
 use oblivia_ring::kernel::{self, ConstantMatrix};
@@ -22,11 +22,11 @@ const TILE: std::ops::RangeInclusive<usize> = 64..=1024;
 
 /// A matrix of integers, reduced modulo every prime of a level.
 #[derive(Clone)]
-pub struct ScalarMatrix {
-    params: Digest,
+pub struct ScalarMatrix<S: Scheme> {
+    id: Digest,
     rows: usize,
     columns: usize,
-    scale: f64,
+    scale: S::Scale,
     /// By limb, row after row.
     residues: Vec<Vec<u64>>,
 }
@@ -40,13 +40,13 @@ pub struct Place {
     pub inputs: Vec<usize>,
 }
 
-impl ScalarMatrix {
+impl<S: Scheme> ScalarMatrix<S> {
     /// The matrix with these rows, for use at `level` and below. All entries of one scale, all rows of one length.
     ///
     /// # Errors
     /// [`HeError::OperandCount`] for no entry or unequal rows, [`HeError::ScaleMismatch`], [`HeError::Level`].
-    pub fn new(params: &Params, level: usize, rows: &[&[ScalarPlaintext]]) -> Result<Self, HeError> {
-        let q = &params.level("scalar matrix", level)?.q;
+    pub fn new(scheme: &S, level: usize, rows: &[&[ScalarPlaintext<S>]]) -> Result<Self, HeError> {
+        let q = &scheme.params().level("scalar matrix", level)?.q;
         let columns = rows.first().map_or(0, |row| row.len());
         let Some(entry) = rows.first().and_then(|row| row.first()) else {
             return Err(HeError::OperandCount { op: OP, left: 1, right: 0 });
@@ -55,11 +55,11 @@ impl ScalarMatrix {
             if row.len() != columns {
                 return Err(HeError::OperandCount { op: OP, left: columns, right: row.len() });
             }
-            row.iter().try_for_each(|p| same_scale(OP, entry.scale, p.scale))?;
+            row.iter().try_for_each(|p| S::same_scale(OP, entry.scale, p.scale))?;
         }
         let reduced = |m: &Modulus| rows.iter().copied().flatten().map(|c| m.reduce_i128(c.value)).collect();
         Ok(Self {
-            params: params.id(),
+            id: scheme.id(),
             rows: rows.len(),
             columns,
             scale: entry.scale,
@@ -78,7 +78,7 @@ impl ScalarMatrix {
     }
 
     /// The scale of its entries.
-    pub fn scale(&self) -> f64 {
+    pub fn scale(&self) -> S::Scale {
         self.scale
     }
 
@@ -88,8 +88,8 @@ impl ScalarMatrix {
         ConstantMatrix::new(m, self.rows, columns.len(), |r, t| residues[r * self.columns + columns[t]])
     }
 
-    fn check(&self, params: &Params, level: usize, places: &[Place], inputs: usize) -> Result<(), HeError> {
-        check_params(params, &self.params, "scalar matrix")?;
+    fn check(&self, id: &Digest, level: usize, places: &[Place], inputs: usize) -> Result<(), HeError> {
+        check_id(id, &self.id, "scalar matrix")?;
         if self.residues.len() < level {
             same_level(OP, level, self.residues.len())?;
         }
@@ -108,7 +108,7 @@ impl ScalarMatrix {
     }
 }
 
-impl fmt::Debug for ScalarMatrix {
+impl<S: Scheme> fmt::Debug for ScalarMatrix<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScalarMatrix")
             .field("rows", &self.rows)
@@ -127,13 +127,17 @@ struct Piece<'a> {
     outs: Vec<&'a mut [u64]>,
 }
 
-impl Evaluator {
+impl<S: Scheme> Evaluator<S> {
     /// Σ c_i·x_i for integers c_i; the scale is the product of both. All x_i of one level and scale, all c_i of one
     /// scale.
     ///
     /// # Errors
     /// As [`Evaluator::dot_plain`].
-    pub fn dot_scalar(&self, xs: &[&Ciphertext], cs: &[ScalarPlaintext]) -> Result<Ciphertext, HeError> {
+    pub fn dot_scalar(
+        &self,
+        xs: &[&Ciphertext<S>],
+        cs: &[ScalarPlaintext<S>],
+    ) -> Result<Ciphertext<S>, HeError> {
         match self.dot_scalars(xs, &[cs])?.pop() {
             Some(y) => Ok(y),
             None => Err(HeError::OperandCount { op: OP, left: 1, right: 0 }),
@@ -147,13 +151,13 @@ impl Evaluator {
     /// As [`Evaluator::dot_plain`].
     pub fn dot_scalars(
         &self,
-        xs: &[&Ciphertext],
-        rows: &[&[ScalarPlaintext]],
-    ) -> Result<Vec<Ciphertext>, HeError> {
+        xs: &[&Ciphertext<S>],
+        rows: &[&[ScalarPlaintext<S>]],
+    ) -> Result<Vec<Ciphertext<S>>, HeError> {
         let Some(first_row) = rows.first() else { return Ok(Vec::new()) };
         let (x0, _) = first(OP, xs, first_row)?;
-        x0.check(&self.params)?;
-        let matrix = ScalarMatrix::new(&self.params, x0.level(), rows)?;
+        x0.check(&self.scheme)?;
+        let matrix = ScalarMatrix::new(&self.scheme, x0.level(), rows)?;
         let all: Vec<usize> = (0..xs.len()).collect();
         let place = Place { columns: all.clone(), inputs: all };
         self.sums(xs, &matrix, &[place], |pieces, f| pieces.iter_mut().for_each(f))
@@ -169,33 +173,33 @@ impl Evaluator {
     /// [`HeError::OperandCount`] also for a column or input that does not exist; else as [`Evaluator::dot_plain`].
     pub fn dot_scalars_at(
         &self,
-        xs: &[&Ciphertext],
-        matrix: &ScalarMatrix,
+        xs: &[&Ciphertext<S>],
+        matrix: &ScalarMatrix<S>,
         places: &[Place],
-    ) -> Result<Vec<Ciphertext>, HeError> {
+    ) -> Result<Vec<Ciphertext<S>>, HeError> {
         self.sums(xs, matrix, places, |pieces, f| pieces.par_iter_mut().for_each(f))
     }
 
     fn sums(
         &self,
-        xs: &[&Ciphertext],
-        matrix: &ScalarMatrix,
+        xs: &[&Ciphertext<S>],
+        matrix: &ScalarMatrix<S>,
         places: &[Place],
         run: impl FnOnce(&mut [Piece<'_>], &(dyn Fn(&mut Piece<'_>) + Sync)),
-    ) -> Result<Vec<Ciphertext>, HeError> {
+    ) -> Result<Vec<Ciphertext<S>>, HeError> {
         let Some(x0) = xs.first() else {
             return Err(HeError::OperandCount { op: OP, left: 1, right: 0 });
         };
         xs.iter().try_for_each(|x| self.pair(OP, x0, x))?;
         let level = x0.level();
-        matrix.check(&self.params, level, places, xs.len())?;
+        matrix.check(&self.id, level, places, xs.len())?;
         // Places with the same columns share their factors.
         let mut selections: BTreeMap<&[usize], usize> = BTreeMap::new();
         for place in places {
             let next = selections.len();
             selections.entry(&place.columns).or_insert(next);
         }
-        let q = &self.params.level_data(level).q;
+        let q = &self.params().level_data(level).q;
         let mut factors: Vec<(usize, Vec<ConstantMatrix>)> = selections
             .iter()
             .map(|(columns, &k)| {
@@ -211,7 +215,7 @@ impl Evaluator {
         let fitting = CACHED / (8 * xs.len());
         let tile = (fitting + 1).next_power_of_two() / 2;
         let tile = tile.clamp(*TILE.start(), *TILE.end());
-        let tiles = self.params.n().div_ceil(tile);
+        let tiles = self.params().n().div_ceil(tile);
         let mut pieces: Vec<Piece<'_>> = (0..level * 2 * tiles)
             .map(|k| Piece {
                 limb: k / (2 * tiles),
@@ -249,7 +253,7 @@ impl Evaluator {
         let additions: usize = places.iter().map(|(_, inputs)| inputs.len().saturating_sub(1)).sum();
         count(&self.counters.scalar_mul, (matrix.rows * products) as u64);
         count(&self.counters.add, (matrix.rows * additions) as u64);
-        let scale = x0.scale * matrix.scale;
+        let scale = self.scheme.product(x0.scale, matrix.scale);
         Ok(sums.into_iter().map(|[c0, c1]| self.ciphertext(c0, c1, scale)).collect())
     }
 }

@@ -1,33 +1,33 @@
 //! Operations that stay modulo QP longer, so that one division serves several steps.
 
-use super::evaluator::{Evaluator, Tensor};
+use super::{Evaluator, Tensor};
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
+use crate::plaintext::check_id;
+use crate::scheme::Scheme;
 use oblivia_ring::kernel;
 
-impl Evaluator {
+impl<S: Scheme> Evaluator<S> {
     /// [`Evaluator::relinearise`], then [`Evaluator::rescale_assign`], with one division by P·q_{ℓ−1}: the rescale
     /// costs no transform. (d+2)(ℓ+k) in all. Counts one relinearisation and one rescale.
     ///
     /// # Errors
     /// As those two.
-    pub fn relinearise_rescale(&self, x: &Tensor) -> Result<Ciphertext, HeError> {
+    pub fn relinearise_rescale(&self, x: &Tensor<S>) -> Result<Ciphertext<S>, HeError> {
         let l = x.level();
-        let below = &self.params.level("rescale", l - 1)?.q;
-        let level = self.params.level_data(l);
+        let below = &self.params().level("rescale", l - 1)?.q;
+        let level = self.params().level_data(l);
         let key = self.keys.relin(l)?;
-        if *x.d[0].basis() != level.q {
-            return Err(HeError::ParamsMismatch { what: "product" });
-        }
-        let mut out = [self.params.pool().take(below), self.params.pool().take(below)];
+        check_id(&self.id, &x.id, "product")?;
+        let mut out = [self.params().pool().take(below), self.params().pool().take(below)];
         self.with_scratch(|s| {
-            s.inner_product(&self.params, &x.d[2], key, &self.counters.ntt);
+            s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
                 for (i, m) in level.q.moduli().enumerate() {
                     kernel::scale_add_assign(m, s.acc[half].row_mut(i), x.d[half].row(i), level.p_mod[i]);
                 }
-                s.mod_down_rescale(&self.params, half, &self.counters.ntt, |i, row| {
+                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, row| {
                     out.row_mut(i).copy_from_slice(row);
                 });
             }
@@ -35,7 +35,7 @@ impl Evaluator {
         count(&self.counters.relin, 1);
         count(&self.counters.rescale, 1);
         let [c0, c1] = out;
-        let scale = x.scale / self.params.rescale_prime(l)?;
-        Ok(Ciphertext { c0, c1, scale, params: self.params.id() })
+        let scale = self.scheme.dropped(x.scale, l)?;
+        Ok(Ciphertext { c0, c1, scale, id: self.id })
     }
 }

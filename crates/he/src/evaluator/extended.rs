@@ -6,39 +6,40 @@
 //! diagonals moved gB to the *right* and one [`Evaluator::rotate_giant`], their sum, and
 //! [`Evaluator::reduce_rescale`]: (ℓ+k)(d + (G−1)(d+1) + 2) transforms for G groups, the rescale included.
 
-use super::evaluator::{Evaluator, Hoisted, first, same_level, same_scale};
+use super::{Evaluator, Hoisted, first, same_level};
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
 use crate::params::Level;
-use crate::plaintext::{Plaintext, check_params};
+use crate::plaintext::{Plaintext, check_id};
 use crate::pool::Pooled;
+use crate::scheme::Scheme;
 use oblivia_base::Digest;
 use oblivia_ring::{Ntt, Poly, kernel};
 use std::fmt;
 
-/// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e).
+/// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e); exact: P·(m + t·e).
 #[derive(Clone)]
-pub struct ExtendedCiphertext {
+pub struct ExtendedCiphertext<S: Scheme> {
     a: [Pooled; 2],
     level: usize,
-    scale: f64,
-    params: Digest,
+    scale: S::Scale,
+    id: Digest,
 }
 
-impl ExtendedCiphertext {
+impl<S: Scheme> ExtendedCiphertext<S> {
     /// Number of live limbs q.
     pub fn level(&self) -> usize {
         self.level
     }
 
     /// The scale Δ, the factor P left out.
-    pub fn scale(&self) -> f64 {
+    pub fn scale(&self) -> S::Scale {
         self.scale
     }
 }
 
-impl fmt::Debug for ExtendedCiphertext {
+impl<S: Scheme> fmt::Debug for ExtendedCiphertext<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExtendedCiphertext")
             .field("level", &self.level)
@@ -54,26 +55,29 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
     }
 }
 
+/// Ciphertexts and as many plaintexts, to be multiplied one by one and summed.
+pub type Products<'a, S> = (&'a [&'a ExtendedCiphertext<S>], &'a [&'a Plaintext<S>]);
+
 const SUM: &str = "sum of extended plaintext products";
 
-impl Evaluator {
-    fn extended(&self, a: [Pooled; 2], level: usize, scale: f64) -> ExtendedCiphertext {
-        ExtendedCiphertext { a, level, scale, params: self.params.id() }
+impl<S: Scheme> Evaluator<S> {
+    fn extended(&self, a: [Pooled; 2], level: usize, scale: S::Scale) -> ExtendedCiphertext<S> {
+        ExtendedCiphertext { a, level, scale, id: self.id }
     }
 
     /// Two polynomials modulo QP to be written.
     fn extended_pair(&self, level: usize) -> [Pooled; 2] {
-        let qp = &self.params.level_data(level).qp;
-        [self.params.pool().take(qp), self.params.pool().take(qp)]
+        let qp = &self.params().level_data(level).qp;
+        [self.params().pool().take(qp), self.params().pool().take(qp)]
     }
 
     /// P times a ciphertext, modulo QP: no transform.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
-    pub fn extend(&self, x: &Ciphertext) -> Result<ExtendedCiphertext, HeError> {
-        check_params(&self.params, &x.params, "ciphertext")?;
-        let level = self.params.level("extend", x.level())?;
+    pub fn extend(&self, x: &Ciphertext<S>) -> Result<ExtendedCiphertext<S>, HeError> {
+        check_id(&self.id, &x.id, "ciphertext")?;
+        let level = self.params().level("extend", x.level())?;
         let mut out = self.extended_pair(x.level());
         for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
             out.set_zero();
@@ -86,13 +90,11 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
-    pub fn rotate_extended(&self, x: &Hoisted, left: usize) -> Result<ExtendedCiphertext, HeError> {
+    pub fn rotate_extended(&self, x: &Hoisted<S>, left: usize) -> Result<ExtendedCiphertext<S>, HeError> {
         let l = x.level();
-        let level = self.params.level("rotate", l)?;
-        if *x.c0.basis() != level.q {
-            return Err(HeError::ParamsMismatch { what: "hoisted ciphertext" });
-        }
-        let step = left % self.params.slots();
+        check_id(&self.id, &x.id, "hoisted ciphertext")?;
+        let level = self.params().level("rotate", l)?;
+        let step = left % self.params().slots();
         let mut out = self.extended_pair(l);
         if step == 0 {
             out.iter_mut().for_each(|out| out.set_zero());
@@ -102,7 +104,7 @@ impl Evaluator {
         }
         let key = self.keys.rotation(step, l)?;
         self.with_scratch(|s| {
-            s.inner_product_hoisted(&self.params, &x.digits, &key.key);
+            s.inner_product_hoisted(self.params(), &x.digits, &key.key);
             add_times_p(level, &mut s.acc[0], &x.c0);
             for (acc, out) in s.acc.iter().zip(&mut out) {
                 acc.permute_into(&key.permutation, out);
@@ -119,9 +121,9 @@ impl Evaluator {
     /// As [`Evaluator::dot_plain`]; [`HeError::LevelMismatch`] for a plaintext that is not extended.
     pub fn dot_plain_extended(
         &self,
-        xs: &[&ExtendedCiphertext],
-        ps: &[&Plaintext],
-    ) -> Result<ExtendedCiphertext, HeError> {
+        xs: &[&ExtendedCiphertext<S>],
+        ps: &[&Plaintext<S>],
+    ) -> Result<ExtendedCiphertext<S>, HeError> {
         let sums = self.dots_plain_extended(&[(xs, ps)])?;
         sums.into_iter().next().ok_or(HeError::OperandCount { op: SUM, left: 0, right: 0 })
     }
@@ -133,19 +135,19 @@ impl Evaluator {
     /// As [`Evaluator::dot_plain_extended`].
     pub fn dots_plain_extended(
         &self,
-        sums: &[(&[&ExtendedCiphertext], &[&Plaintext])],
-    ) -> Result<Vec<ExtendedCiphertext>, HeError> {
+        sums: &[Products<'_, S>],
+    ) -> Result<Vec<ExtendedCiphertext<S>>, HeError> {
         let Some((xs, ps)) = sums.first() else { return Ok(Vec::new()) };
         let (x0, p0) = first(SUM, xs, ps)?;
         let l = x0.level;
         for (xs, ps) in sums {
             first(SUM, xs, ps)?;
             for (x, p) in xs.iter().zip(*ps) {
-                check_params(&self.params, &x.params, "ciphertext")?;
-                check_params(&self.params, &p.params, "plaintext")?;
+                check_id(&self.id, &x.id, "ciphertext")?;
+                check_id(&self.id, &p.id, "plaintext")?;
                 same_level(SUM, l, x.level)?;
-                same_scale(SUM, x0.scale, x.scale)?;
-                same_scale(SUM, p0.scale, p.scale)?;
+                S::same_scale(SUM, x0.scale, x.scale)?;
+                S::same_scale(SUM, p0.scale, p.scale)?;
                 if p.level < l || !p.is_extended() {
                     same_level(SUM, l, if p.is_extended() { p.level } else { 0 })?;
                 }
@@ -155,14 +157,14 @@ impl Evaluator {
         }
         let mut outs: Vec<[Pooled; 2]> = sums.iter().map(|_| self.extended_pair(l)).collect();
         let mut triples = Vec::new();
-        for (i, m) in self.params.level_data(l).qp.moduli().enumerate() {
+        for (i, m) in self.params().level_data(l).qp.moduli().enumerate() {
             for ((xs, ps), [out0, out1]) in sums.iter().zip(&mut outs) {
                 triples.clear();
                 triples.extend(xs.iter().zip(*ps).map(|(x, p)| (x.a[0].row(i), x.a[1].row(i), p.row(l, i))));
                 kernel::dot2_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
             }
         }
-        let scale = x0.scale * p0.scale;
+        let scale = self.scheme.product(x0.scale, p0.scale);
         Ok(outs.into_iter().map(|out| self.extended(out, l, scale)).collect())
     }
 
@@ -172,13 +174,13 @@ impl Evaluator {
     /// As [`Evaluator::add_assign`].
     pub fn add_extended_assign(
         &self,
-        x: &mut ExtendedCiphertext,
-        y: &ExtendedCiphertext,
+        x: &mut ExtendedCiphertext<S>,
+        y: &ExtendedCiphertext<S>,
     ) -> Result<(), HeError> {
-        check_params(&self.params, &x.params, "ciphertext")?;
-        check_params(&self.params, &y.params, "ciphertext")?;
+        check_id(&self.id, &x.id, "ciphertext")?;
+        check_id(&self.id, &y.id, "ciphertext")?;
         same_level("add", x.level, y.level)?;
-        same_scale("add", x.scale, y.scale)?;
+        S::same_scale("add", x.scale, y.scale)?;
         for (x, y) in x.a.iter_mut().zip(&y.a) {
             x.add_assign(y);
         }
@@ -191,21 +193,25 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
-    pub fn rotate_giant(&self, x: &ExtendedCiphertext, left: usize) -> Result<ExtendedCiphertext, HeError> {
-        check_params(&self.params, &x.params, "ciphertext")?;
-        let step = left % self.params.slots();
+    pub fn rotate_giant(
+        &self,
+        x: &ExtendedCiphertext<S>,
+        left: usize,
+    ) -> Result<ExtendedCiphertext<S>, HeError> {
+        check_id(&self.id, &x.id, "ciphertext")?;
+        let step = left % self.params().slots();
         if step == 0 {
             return Ok(x.clone());
         }
-        let level = self.params.level("rotate", x.level)?;
+        let level = self.params().level("rotate", x.level)?;
         let key = self.keys.rotation(step, x.level)?;
         let mut out = self.extended_pair(x.level);
-        let mut c1 = self.params.pool().take(&level.q);
+        let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
             s.acc[1].reset(&level.qp);
             s.acc[1].copy_from(&x.a[1]);
-            s.mod_down(&self.params, 1, &self.counters.ntt, |i, row| c1.row_mut(i).copy_from_slice(row));
-            s.inner_product(&self.params, &c1, &key.key, &self.counters.ntt);
+            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, row| c1.row_mut(i).copy_from_slice(row));
+            s.inner_product(self.params(), &c1, &key.key, &self.counters.ntt);
             s.acc[0].add_assign(&x.a[0]);
             for (acc, out) in s.acc.iter().zip(&mut out) {
                 acc.permute_into(&key.permutation, out);
@@ -219,43 +225,43 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
-    pub fn reduce(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
-        check_params(&self.params, &x.params, "ciphertext")?;
-        let q = &self.params.level("reduce", x.level)?.q;
-        let mut out = [self.params.pool().take(q), self.params.pool().take(q)];
+    pub fn reduce(&self, x: &ExtendedCiphertext<S>) -> Result<Ciphertext<S>, HeError> {
+        check_id(&self.id, &x.id, "ciphertext")?;
+        let q = &self.params().level("reduce", x.level)?.q;
+        let mut out = [self.params().pool().take(q), self.params().pool().take(q)];
         self.with_scratch(|s| {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());
                 s.acc[half].copy_from(a);
-                s.mod_down(&self.params, half, &self.counters.ntt, |i, row| {
+                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, row| {
                     out.row_mut(i).copy_from_slice(row);
                 });
             }
         });
         let [c0, c1] = out;
-        Ok(Ciphertext { c0, c1, scale: x.scale, params: x.params })
+        Ok(Ciphertext { c0, c1, scale: x.scale, id: x.id })
     }
 
     /// Divides by P and the last prime at once: a rescale that costs no transform of its own. 2(ℓ+k) transforms.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
-    pub fn reduce_rescale(&self, x: &ExtendedCiphertext) -> Result<Ciphertext, HeError> {
-        check_params(&self.params, &x.params, "ciphertext")?;
-        let below = &self.params.level("rescale", x.level - 1)?.q;
-        let mut out = [self.params.pool().take(below), self.params.pool().take(below)];
+    pub fn reduce_rescale(&self, x: &ExtendedCiphertext<S>) -> Result<Ciphertext<S>, HeError> {
+        check_id(&self.id, &x.id, "ciphertext")?;
+        let below = &self.params().level("rescale", x.level - 1)?.q;
+        let mut out = [self.params().pool().take(below), self.params().pool().take(below)];
         self.with_scratch(|s| {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());
                 s.acc[half].copy_from(a);
-                s.mod_down_rescale(&self.params, half, &self.counters.ntt, |i, row| {
+                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, row| {
                     out.row_mut(i).copy_from_slice(row);
                 });
             }
         });
         count(&self.counters.rescale, 1);
         let [c0, c1] = out;
-        let scale = x.scale / self.params.rescale_prime(x.level)?;
-        Ok(Ciphertext { c0, c1, scale, params: x.params })
+        let scale = self.scheme.dropped(x.scale, x.level)?;
+        Ok(Ciphertext { c0, c1, scale, id: x.id })
     }
 }

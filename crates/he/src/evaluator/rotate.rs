@@ -1,0 +1,149 @@
+//! Rotations of slots, one by one and from a shared decomposition.
+
+use super::Evaluator;
+use crate::HeError;
+use crate::ciphertext::Ciphertext;
+use crate::counts::count;
+use crate::plaintext::check_id;
+use crate::pool::Pooled;
+use crate::scheme::Scheme;
+use crate::switch::{Digits, Scratch};
+use oblivia_base::Digest;
+use oblivia_ring::{Ntt, Poly, kernel};
+use std::fmt;
+
+/// A ciphertext with the decomposition that hoisted rotations share; made by [`Evaluator::hoist`].
+pub struct Hoisted<S: Scheme> {
+    pub(super) digits: Digits,
+    pub(super) c0: Pooled,
+    pub(super) c1: Pooled,
+    pub(super) scale: S::Scale,
+    pub(super) id: Digest,
+}
+
+impl<S: Scheme> Hoisted<S> {
+    /// Number of live limbs.
+    pub fn level(&self) -> usize {
+        self.c0.limbs()
+    }
+}
+
+impl<S: Scheme> fmt::Debug for Hoisted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hoisted").field("level", &self.level()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Scheme> Evaluator<S> {
+    /// Slots moved `left` places to the left, cyclically (standard ring: within the row of n/2). Free for a
+    /// multiple of the slots, else (d+2)(ℓ+k) transforms.
+    ///
+    /// # Errors
+    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
+    pub fn rotate(&self, x: &Ciphertext<S>, left: usize) -> Result<Ciphertext<S>, HeError> {
+        self.automorphism(x, left % self.params().slots())
+    }
+
+    /// As [`Evaluator::rotate`], rows swapped first: slot j of either row becomes slot j + `left` of the other one.
+    /// For a ring with two rows; its key is that of step [`crate::Params::slots`] + `left`.
+    ///
+    /// # Errors
+    /// As [`Evaluator::rotate`].
+    pub fn swap_rows(&self, x: &Ciphertext<S>, left: usize) -> Result<Ciphertext<S>, HeError> {
+        let slots = self.params().slots();
+        self.automorphism(x, slots + left % slots)
+    }
+
+    fn automorphism(&self, x: &Ciphertext<S>, step: usize) -> Result<Ciphertext<S>, HeError> {
+        x.check(&self.scheme)?;
+        if step == 0 {
+            return Ok(x.clone());
+        }
+        let key = self.keys.rotation(step, x.level())?;
+        let out = self.with_scratch(|s| {
+            s.inner_product(self.params(), &x.c1, &key.key, &self.counters.ntt);
+            self.finish_rotation(s, &x.c0, &key.permutation)
+        });
+        count(&self.counters.rotations, 1);
+        Ok(self.ciphertext(out.0, out.1, x.scale))
+    }
+
+    /// Divides the accumulator by P, adds c0 to the first half, and applies the automorphism last.
+    fn finish_rotation(
+        &self,
+        s: &mut Scratch,
+        c0: &Poly<Ntt>,
+        permutation: &oblivia_ring::Permutation,
+    ) -> (Pooled, Pooled) {
+        let (mut out0, mut out1) = (self.blank(c0.limbs()), self.blank(c0.limbs()));
+        s.mod_down(&self.scheme, 0, &self.counters.ntt, |i, row| {
+            kernel::add_assign(c0.basis().modulus(i), row, c0.row(i));
+            kernel::gather_into(permutation, row, out0.row_mut(i));
+        });
+        s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, row| {
+            kernel::gather_into(permutation, row, out1.row_mut(i));
+        });
+        (out0, out1)
+    }
+
+    fn digits(&self, x: &Ciphertext<S>) -> Digits {
+        self.with_scratch(|s| Digits::new(self.params(), &x.c1, s, &self.counters.ntt))
+    }
+
+    /// Decomposes a ciphertext once for any number of rotations. d(ℓ+k) transforms.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn hoist(&self, x: &Ciphertext<S>) -> Result<Hoisted<S>, HeError> {
+        x.check(&self.scheme)?;
+        Ok(Hoisted { digits: self.digits(x), c0: x.c0.clone(), c1: x.c1.clone(), scale: x.scale, id: x.id })
+    }
+
+    /// A rotation of a hoisted ciphertext. 2(ℓ+k) transforms.
+    ///
+    /// # Errors
+    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
+    pub fn rotate_from(&self, x: &Hoisted<S>, left: usize) -> Result<Ciphertext<S>, HeError> {
+        check_id(&self.id, &x.id, "hoisted ciphertext")?;
+        self.rotate_digits(&x.digits, &x.c0, &x.c1, x.scale, left)
+    }
+
+    fn rotate_digits(
+        &self,
+        digits: &Digits,
+        c0: &Pooled,
+        c1: &Pooled,
+        scale: S::Scale,
+        left: usize,
+    ) -> Result<Ciphertext<S>, HeError> {
+        let step = left % self.params().slots();
+        if step == 0 {
+            return Ok(self.ciphertext(c0.clone(), c1.clone(), scale));
+        }
+        let key = self.keys.rotation(step, c0.limbs())?;
+        let out = self.with_scratch(|s| {
+            s.inner_product_hoisted(self.params(), digits, &key.key);
+            self.finish_rotation(s, c0, &key.permutation)
+        });
+        count(&self.counters.hoisted, 1);
+        Ok(self.ciphertext(out.0, out.1, scale))
+    }
+
+    /// The rotations of x by all `lefts`, in order, from one decomposition: d(ℓ+k) transforms, 2(ℓ+k) more per
+    /// rotation. Rotations by 0 are free; with no other, so is the decomposition.
+    ///
+    /// # Errors
+    /// As [`Evaluator::rotate`].
+    pub fn rotate_hoisted(&self, x: &Ciphertext<S>, lefts: &[usize]) -> Result<Vec<Ciphertext<S>>, HeError> {
+        x.check(&self.scheme)?;
+        let slots = self.params().slots();
+        for step in lefts.iter().map(|l| l % slots).filter(|s| *s != 0) {
+            self.keys.rotation(step, x.level())?;
+        }
+        if lefts.iter().all(|l| l % slots == 0) {
+            return Ok(lefts.iter().map(|_| x.clone()).collect());
+        }
+        let digits = self.digits(x);
+        lefts.iter().map(|&l| self.rotate_digits(&digits, &x.c0, &x.c1, x.scale, l)).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! Matrix products by diagonals on ciphertexts of any scheme: double hoisting, on the threads of the current pool.
+
+use crate::schedule::{Group, Schedule};
+use crate::slots::CircuitError;
+use oblivia_he::generic::{Ciphertext, Evaluator, ExtendedCiphertext, Plaintext};
+use oblivia_he::{HeError, Scheme};
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// A plaintext that is there, or will be when it is needed.
+pub(crate) trait Diagonal<S: Scheme>: Sync {
+    /// How to encode it.
+    type Encoder: Sync;
+    /// What can go wrong.
+    type Error: From<CircuitError> + From<HeError> + Send;
+
+    /// The encoded vector.
+    fn vector(&self, encoder: &Self::Encoder) -> Result<Cow<'_, Plaintext<S>>, Self::Error>;
+    /// Whether it is encoded at every use.
+    fn is_deferred(&self) -> bool;
+}
+
+/// The products of a schedule, divided by P and the last prime.
+pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
+    evaluator: &Evaluator<S>,
+    encoder: &D::Encoder,
+    xs: &[&Ciphertext<S>],
+    schedule: &Schedule,
+    plains: &[&D],
+) -> Result<Vec<Ciphertext<S>>, D::Error> {
+    schedule.check(xs.len(), plains.len())?;
+    let of_one = |(x, steps): (&&Ciphertext<S>, &Vec<usize>)| {
+        if steps.iter().all(|&b| b == 0) {
+            let own = steps.iter().map(|_| evaluator.extend(x));
+            return own.collect::<Result<Vec<_>, HeError>>();
+        }
+        let hoisted = evaluator.hoist(x)?;
+        let turned = steps.par_iter().map(|&b| evaluator.rotate_extended(&hoisted, b));
+        turned.collect::<Result<Vec<_>, HeError>>()
+    };
+    let babies = xs.iter().zip(&schedule.babies).map(of_one).collect::<Result<Vec<_>, HeError>>()?;
+    let mut plains = plains;
+    let mut ys = Vec::with_capacity(schedule.outputs.len());
+    for groups in &schedule.outputs {
+        let count = groups.iter().map(|g| g.terms.len()).sum();
+        let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
+        plains = rest;
+        let mut sum = sum_of_groups(evaluator, encoder, &babies, groups, schedule.chained, own)?;
+        for &step in &schedule.folds {
+            let moved = evaluator.rotate_giant(&sum, step)?;
+            evaluator.add_extended_assign(&mut sum, &moved)?;
+        }
+        ys.push(evaluator.reduce_rescale(&sum)?);
+    }
+    Ok(ys)
+}
+
+/// One sum of a matrix product: its groups side by side.
+fn sum_of_groups<S: Scheme, D: Diagonal<S>>(
+    evaluator: &Evaluator<S>,
+    encoder: &D::Encoder,
+    babies: &[Vec<ExtendedCiphertext<S>>],
+    groups: &[Group],
+    chained: bool,
+    plains: &[&D],
+) -> Result<ExtendedCiphertext<S>, D::Error> {
+    let mut rest = plains;
+    let mut jobs = Vec::with_capacity(groups.len());
+    for g in groups {
+        let (own, more) = rest.split_at_checked(g.terms.len()).unwrap_or((rest, &[]));
+        rest = more;
+        jobs.push((g, own));
+    }
+    // As many groups at once as keep what is encoded on the fly small.
+    let deferred = plains.iter().any(|p| p.is_deferred());
+    let at_once = if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, 16) };
+    let several = |jobs: &[(&Group, &[&D])]| {
+        let vectors = jobs
+            .iter()
+            .map(|(_, ps)| ps.par_iter().map(|p| p.vector(encoder)).collect::<Result<Vec<_>, _>>())
+            .collect::<Result<Vec<_>, D::Error>>()?;
+        let ps: Vec<Vec<&Plaintext<S>>> =
+            vectors.iter().map(|v| v.iter().map(Cow::as_ref).collect()).collect();
+        let baby = |&(u, i): &(usize, usize)| babies.get(u).and_then(|b| b.get(i));
+        let xs: Vec<Vec<&ExtendedCiphertext<S>>> =
+            jobs.iter().map(|(g, _)| g.terms.iter().filter_map(baby).collect()).collect();
+        let sums: Vec<_> = xs.iter().zip(&ps).map(|(x, p)| (x.as_slice(), p.as_slice())).collect();
+        Ok::<_, D::Error>(evaluator.dots_plain_extended(&sums)?)
+    };
+    let turned = |mut y: ExtendedCiphertext<S>, turns: &[usize]| {
+        for &step in turns {
+            y = evaluator.rotate_giant(&y, step)?;
+        }
+        Ok::<_, HeError>(y)
+    };
+    let add = |x: Option<ExtendedCiphertext<S>>, y: Option<ExtendedCiphertext<S>>| match (x, y) {
+        (Some(mut x), Some(y)) => {
+            evaluator.add_extended_assign(&mut x, &y)?;
+            Ok(Some(x))
+        }
+        (x, y) => Ok::<_, D::Error>(x.or(y)),
+    };
+    let mut sum = None;
+    // Rounds of as many jobs as there are threads, so that what is between two turns stays small.
+    for round in jobs.chunks(at_once * rayon::current_num_threads()) {
+        let inner: Vec<_> = round.par_chunks(at_once).map(several).collect::<Result<_, _>>()?;
+        let inner: Vec<_> = round.iter().map(|(g, _)| *g).zip(inner.into_iter().flatten()).collect();
+        if chained {
+            for (g, y) in inner {
+                let so_far = add(sum.take(), Some(y))?;
+                sum = so_far.map(|y| turned(y, &g.turns)).transpose()?;
+            }
+        } else {
+            let turn =
+                |(g, y): (&Group, ExtendedCiphertext<S>)| Ok::<_, D::Error>(Some(turned(y, &g.turns)?));
+            let own = inner.into_par_iter().map(turn).try_reduce(|| None, add)?;
+            sum = add(sum.take(), own)?;
+        }
+    }
+    Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
+}
