@@ -101,6 +101,7 @@ impl Machine<'_> {
                 let y = *wires.get(*other).ok_or_else(missing)?;
                 Ok(Wire { variance: x.variance + y.variance, level: x.level.min(y.level), scale: x.scale })
             }
+            (Step::Shift, _) => Ok(Wire { variance: x.variance + self.rounding(x.scale), ..x }),
             (Step::Square, _) => {
                 let (q, product) = (self.last_prime(x.level, layer)?, x.scale * x.scale);
                 self.fits(peak * peak, x.level, product)?;

@@ -23,6 +23,8 @@ pub(super) enum Step {
     Square,
     /// The sum with another value.
     Add(usize),
+    /// The sum with constants.
+    Shift,
 }
 
 /// A value's place.
@@ -119,6 +121,7 @@ impl Program {
                 }
                 (_, None) => return Err(unplaced(&layer.name)),
                 (Kind::Square, Some(place)) => (Step::Square, place),
+                (Kind::Shift(_), Some(place)) => (Step::Shift, place),
                 (Kind::Add(other), Some(place)) => match places.get(*other) {
                     Some(Some(o)) if o.layout == place.layout => {
                         (Step::Add(*other), Place { clean: place.clean && o.clean, ..place })
@@ -232,6 +235,7 @@ impl Program {
         let of = |(step, layer): (&Step, &super::network::Layer)| match step {
             Step::Taps(_) => layer.shape[0] * (self.input_vectors() + 1),
             Step::Linear { circuit, .. } => circuit.plain_count(),
+            Step::Shift => self.vectors(layer.from),
             Step::Square | Step::Add(_) => 0,
         };
         self.steps.iter().zip(&self.network.layers).map(of).sum()
@@ -240,7 +244,10 @@ impl Program {
     /// Every plaintext in order of use, normalised.
     pub(super) fn plains(&self, weights: &Weights) -> Vec<Plain> {
         let mut plains = Vec::with_capacity(self.plain_count());
-        for (step, layer) in self.steps.iter().zip(&self.network.layers) {
+        for (k, (step, layer)) in self.steps.iter().zip(&self.network.layers).enumerate() {
+            if let (Kind::Shift(id), Some(Some(place))) = (&layer.kind, self.places.get(k + 1)) {
+                plains.extend(shifts(&place.layout, weights.get(*id).data(), layer.norm));
+            }
             let Kind::Linear(l) = &layer.kind else { continue };
             let factor = self.network.norm(layer.from) / layer.norm;
             let data = |id| weights.get(id).data();
@@ -263,7 +270,7 @@ impl Program {
                         |t: Tap| at(w, ((t.out * channels + t.channel) * kh + t.at[0]) * kw + t.at[1], 1.0);
                     plains.extend(circuit.plains(weight, factor, |[m, ..]| bias(m)));
                 }
-                Step::Square | Step::Add(_) => {}
+                Step::Square | Step::Add(_) | Step::Shift => {}
             }
         }
         plains
@@ -297,6 +304,11 @@ impl Program {
                     circuit.run(s, &copies, &mut p, target)?
                 }
                 Step::Square => x.iter().map(|x| s.square_rescale(x)).collect::<Result<_, _>>()?,
+                Step::Shift => {
+                    let mut y = x.to_vec();
+                    y.iter_mut().try_for_each(|y| s.add_plain_assign(y, p.take()?))?;
+                    y
+                }
                 Step::Add(other) => {
                     let other = values.get(*other).map(Vec::as_slice).unwrap_or_default();
                     x.iter().zip(other).map(|(a, b)| s.add_lowered(a, b)).collect::<Result<_, _>>()?
@@ -336,9 +348,22 @@ impl Program {
             }
             Step::Square => format!("{}: square", layer.name),
             Step::Add(_) => format!("{}: sum", layer.name),
+            Step::Shift => format!("{}: sum with constants", layer.name),
         };
         self.steps.iter().zip(&self.network.layers).map(one).collect()
     }
+}
+
+/// Constants where a layout has its elements: one, one per channel, or one per element.
+fn shifts(layout: &Layout, values: &[f32], norm: f64) -> Vec<Plain> {
+    let [c, h, w] = layout.shape();
+    let at = |element: usize| match values.len() {
+        1 => 0,
+        n if n == c => element / (h * w),
+        _ => element,
+    };
+    let value = |i: usize| f64::from(values.get(at(i)).copied().unwrap_or(0.0)) / norm;
+    layout.spread((0..c * h * w).map(value)).into_iter().map(Plain::Slots).collect()
 }
 
 fn unplaced(name: &str) -> Error {
@@ -375,6 +400,7 @@ pub(super) fn depths(network: &Network) -> Vec<usize> {
         let own = depths.get(layer.from).copied().unwrap_or(0);
         depths.push(match layer.kind {
             Kind::Add(other) => own.max(depths.get(other).copied().unwrap_or(0)),
+            Kind::Shift(_) => own,
             _ => own + 1,
         });
     }

@@ -117,7 +117,7 @@ fn random(seed: u64) -> (Model, Vec<Tensor>) {
         b.conv(1 + dice.roll(4), kernel, stride, [pad, dice.roll(kernel), pad, pad], 1);
         b.push(Op::Square);
         squares += 1;
-        match dice.roll(4) {
+        match dice.roll(5) {
             0 if b.shape()[1].is_multiple_of(2) && b.shape()[2].is_multiple_of(2) => {
                 b.push(Op::AveragePool(Pool {
                     kernel: [2; 2],
@@ -133,6 +133,10 @@ fn random(seed: u64) -> (Model, Vec<Tensor>) {
                 b.conv(channels, 1, 1, [0; 4], 1);
                 let sum = b.graph.push("sum", Op::Add, &[b.at, skip]).unwrap();
                 b.at = sum;
+            }
+            3 => {
+                let value = b.weight(&[1]);
+                b.push(Op::AddConst { value });
             }
             _ => {}
         }

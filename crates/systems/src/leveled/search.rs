@@ -307,6 +307,11 @@ fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> 
                     s.places.push(Some((layout, clean)));
                     next.push(s);
                 }
+                (Kind::Shift(_), Some(place)) => {
+                    let mut s = state.clone();
+                    s.places.push(Some(place));
+                    next.push(s);
+                }
                 (Kind::Add(other), Some((layout, clean))) => {
                     let Some(Some((o, c))) = state.places.get(*other) else { continue };
                     if *o == layout {

@@ -173,6 +173,7 @@ pub(super) fn predicted_us(costs: UnitCosts, params: &Params, program: &Program,
         let units = at(level);
         levels.push(match step {
             Step::Add(other) => level.min(levels.get(*other).copied().unwrap_or(1)),
+            Step::Shift => level,
             _ => level.saturating_sub(1),
         });
         ns += match (step, &layer.kind) {
