@@ -30,6 +30,7 @@ fn cryptonets([period, slots]: [usize; 2], reply: LolaReply) -> (Vec<(LolaLayer,
     let mut s = Counter::new(Chain { slots, primes, special: 1, digit: 1 });
     let xs = vec![s.input(lola.levels(), SCALE); lola.input_vectors()];
     let plains = vec![(); s_plains(&lola)];
+    assert_eq!(plains.len(), lola.plain_count());
     let (mut table, mut before) = (Vec::new(), [0; 5]);
     let out = lola
         .run_observed(&mut s, &xs, &plains, &SCALES, |layer, s| {

@@ -366,6 +366,18 @@ impl Lola {
         if self.gather.is_some() { 1 } else { self.outputs }
     }
 
+    /// The first dense layer.
+    pub fn dense1(&self) -> &StackedDense {
+        &self.dense1
+    }
+
+    /// Number of plaintexts.
+    pub fn plain_count(&self) -> usize {
+        let gathered = if self.gather.is_some() { self.outputs } else { 0 };
+        let maps = self.conv.maps();
+        maps * (self.layout.taps() + 1) + 3 * self.dense1.vectors() + 2 * self.outputs + gathered
+    }
+
     /// Copies of the first dense layer's input.
     pub fn copies(&self) -> usize {
         self.dense1.copies()

@@ -80,6 +80,11 @@ impl TapConv {
         Self { taps: input.taps(), maps, positions: input.positions() }
     }
 
+    /// Its outputs per position.
+    pub fn maps(&self) -> usize {
+        self.maps
+    }
+
     /// Slots in use afterwards, from slot 0 on.
     pub fn outputs(&self) -> usize {
         self.maps * self.positions
