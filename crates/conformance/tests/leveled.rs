@@ -23,6 +23,15 @@ fn answers_are_within_the_declared_error_and_cost_what_was_declared() {
     assert!(pair.server.ops.ntt > 0);
 }
 
+#[test]
+fn lola_answers_in_several_ciphertexts_within_its_error_and_costs_what_was_declared() {
+    let case = small("leveled", Wish { plan: Some("lola".into()), ..Wish::default() }, 3);
+    let pair = over_memory(&case, 1).expect("the session succeeds");
+    assert_eq!(pair.client.receipt.plan.choices.plan, "lola");
+    answers::check(&case, &pair);
+    costs::check(&pair);
+}
+
 /// Parameters of the plan `diagonal`.
 fn params() -> Params {
     Params::new(&ParamsLiteral {

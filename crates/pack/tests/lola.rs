@@ -40,6 +40,7 @@ fn cryptonets([period, slots]: [usize; 2], reply: LolaReply) -> (Vec<(LolaLayer,
         })
         .unwrap();
     assert_eq!(out.len(), lola.output_vectors());
+    assert_eq!((s.counts().rotations + s.counts().hoisted) as usize, lola.rotations());
     assert!(out.iter().all(|y| y.level == 1), "all levels are used");
     (table, s)
 }

@@ -378,6 +378,18 @@ impl Lola {
         maps * (self.layout.taps() + 1) + 3 * self.dense1.vectors() + 2 * self.outputs + gathered
     }
 
+    /// Number of rotations.
+    pub fn rotations(&self) -> usize {
+        let dense = &self.dense1;
+        let folds =
+            dense.vectors() * dense.block.ilog2() as usize + self.outputs * self.period.ilog2() as usize;
+        folds
+            + [self.conv.maps(), dense.copies(), dense.vectors()]
+                .map(|n| n.saturating_sub(1))
+                .iter()
+                .sum::<usize>()
+    }
+
     /// Copies of the first dense layer's input.
     pub fn copies(&self) -> usize {
         self.dense1.copies()

@@ -2,7 +2,7 @@
 
 use super::choices::{InputForm, LayerChoice, LeveledChoices, LolaChoice};
 use super::layouts;
-use super::lola;
+use super::lola::{self, LolaProgram};
 use super::network::{Kind, LinearLayer, Network};
 use super::parameters::{ChainBits, chain_bits, chain_of};
 use super::plan::{Derived, derive_from};
@@ -90,27 +90,30 @@ pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoice
     named(network, log_n, diagonal, &Wish::default())
 }
 
-/// LoLa's plan at dimension 16384, whose security bound takes its six levels: on 8192 slots as published if it fits
-/// there, else on all.
+/// LoLa's plan at dimension 16384, whose security bound takes its six levels: on as many of the 8192 slots of the
+/// published one as take the fewest rotations, or on all 16384 if it does not fit there.
 fn by_lola(model: &PublicModel, network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
     const LOG_N: u32 = 14;
     lola::layers(network).map_err(|why| unfit(model, "lola", why))?;
-    let with = |log_period: u32| {
-        precise(network, wish, |extra| {
-            let bits = chain_of(&lola::SQUARES, LOG_N, extra)?;
-            let inner = bits.inner_log_scale;
-            let log_scales = [inner, inner, inner, bits.outer_log_scale];
-            Some(LeveledChoices {
-                params: bits.literal,
-                input_log_scale: bits.outer_log_scale,
-                input: InputForm::Lola(LolaChoice { log_period, log_scales }),
-                units: UnitCosts::of(LOG_N, &wish.units),
-                deferred: false,
-                layers: Vec::new(),
-            })
-        })
+    let rotations = |log_period: u32| {
+        let choice = LolaChoice { log_period, log_scales: [0; 4] };
+        let program = LolaProgram::new(network.clone(), &choice, 0, 1 << LOG_N).ok()?;
+        Some((program.lola().rotations(), log_period))
     };
-    with(LOG_N - 1).or_else(|_| with(LOG_N))
+    let log_period = (0..LOG_N).filter_map(rotations).min().map_or(LOG_N, |(_, log_period)| log_period);
+    precise(network, wish, |extra| {
+        let bits = chain_of(&lola::SQUARES, LOG_N, extra)?;
+        let inner = bits.inner_log_scale;
+        let log_scales = [inner, inner, inner, bits.outer_log_scale];
+        Some(LeveledChoices {
+            params: bits.literal,
+            input_log_scale: bits.outer_log_scale,
+            input: InputForm::Lola(LolaChoice { log_period, log_scales }),
+            units: UnitCosts::of(LOG_N, &wish.units),
+            deferred: false,
+            layers: Vec::new(),
+        })
+    })
 }
 
 fn choices(
