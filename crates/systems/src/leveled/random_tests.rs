@@ -247,3 +247,20 @@ fn on_ten_generated_networks_the_planner_loses_to_no_named_plan() {
         }
     }
 }
+
+#[test]
+fn lola_refuses_an_average_merged_into_a_dense_layer() {
+    let mut b = Build::new(7, [1, 8, 8]);
+    b.conv(2, 3, 1, [1; 4], 1);
+    b.push(Op::Square);
+    let pool = Pool { kernel: [2; 2], stride: [2; 2], pads: [0; 4], count_include_pad: false };
+    b.push(Op::AveragePool(pool));
+    b.dense(5);
+    b.push(Op::Square);
+    b.dense(3);
+    let (model, _) = b.finish();
+    assert!(search(&model.public, &Wish::default()).is_ok());
+    let wish = Wish { plan: Some("lola".into()), ..Wish::default() };
+    let error = search(&model.public, &wish).unwrap_err().to_string();
+    assert!(error.contains("nothing averaged"), "{error}");
+}
