@@ -125,7 +125,7 @@ class Network(nn.Module):
                 self.linear.append(nn.Linear(channels * side * side, a[0], bias=last))
                 side = 1
                 # The inputs of the last layer are normalised instead of its outputs.
-                norm = nn.BatchNorm1d(channels_before(self), affine=False) if last else nn.BatchNorm1d(a[0])
+                norm = nn.BatchNorm1d(self.linear[-1].in_features, affine=False) if last else nn.BatchNorm1d(a[0])
             channels = a[0]
             if not last:
                 nn.init.constant_(norm.bias, 1.25)
@@ -148,11 +148,6 @@ class Network(nn.Module):
             if probe is not None:
                 probe.append((linear, norm, y[:self.PROBED], z[:self.PROBED]))
             x = z * z
-
-
-def channels_before(net):
-    """Inputs of the dense layer just appended."""
-    return net.linear[-1].in_features
 
 
 def penalties(probe):
@@ -267,8 +262,10 @@ def settle(net, prepare, images):
 README = """\
 # {name}
 
-{description}. {parameters:,} parameters. `model.onnx` (opset 13, f32) and its manifest `model.toml` are both written, with this
-file, by `scripts/train_quadratic.py`.
+{description}.
+
+{parameters:,} parameters. `model.onnx` (opset 13, f32: Conv, Mul(x, x), AveragePool, Flatten, Gemm), its manifest `model.toml` and this file
+are written by `scripts/train_quadratic.py`.
 
 ## Accuracy (version {version})
 
@@ -278,7 +275,7 @@ file, by `scripts/train_quadratic.py`.
 
     python3 scripts/train_quadratic.py {command}
 
-Seed {seed}, one thread, {minutes:.0f} minutes (on a machine shared with other work). {epochs} epochs of {batch}, orthogonalised momentum (Muon)
+Seed {seed}, one thread, {minutes:.0f} minutes of wall time at low priority on a machine busy with other work. {epochs} epochs of {batch}, orthogonalised momentum (Muon)
 at a peak of {lr} of each weight's norm for all layers but the last, AdamW at 3e-3 for the rest, a tenth of linear warm-up, linear
 decay to nothing; label smoothing 0.1; images shifted by up to {shift} pixels{flip}. {held_out} training images were
 held out for validation. Batch normalisation is folded; the constants of each squared channel are moved between layers so that its largest
@@ -352,7 +349,7 @@ def main():
         net, seconds = fit(spec, args, images[:cut], labels[:cut], val)
     net = settle(net, prepare, images[:cut])
     suffix = " (JPEG)" if spec["data"] == "cifar" else ""
-    figures = {f"{args.held_out} validation images{suffix}": accuracy(net, prepare, *val)}
+    figures = {f"{args.held_out:,} held out for validation{suffix}": accuracy(net, prepare, *val)}
     print(json.dumps(dict(figures, seconds=round(seconds)), indent=1), flush=True)
     if args.trial:
         return
