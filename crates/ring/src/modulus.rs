@@ -238,6 +238,11 @@ impl Modulus {
         (x as i64).wrapping_sub((self.q & above) as i64)
     }
 
+    /// Whether products of residues are below 2^52, so that the high words of a deferred sum stay zero.
+    pub(crate) fn one_word_products(&self) -> bool {
+        hi52(self.q, self.q) == 0
+    }
+
     /// How many products of canonical residues the two words of a deferred sum hold (see
     /// [`crate::kernel::mac`]): T = min(4096, ⌊2^52/(⌊q²/2^52⌋ + 1)⌋), at least 16.
     ///

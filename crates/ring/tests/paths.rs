@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as such")]
 
 use oblivia_base::Prg;
-use oblivia_ring::kernel::{self, CentredTerm, Path};
+use oblivia_ring::kernel::{self, CentredTerm, ConstantMatrix, Path};
 use oblivia_ring::{Modulus, NttTable, RingKind, RingShape, prime_below, sample};
 use rand_core::Rng;
 use std::sync::Mutex;
@@ -91,6 +91,7 @@ fn row_operations_agree_on_every_length_and_range() {
                     keep(&|o| kernel::mul_into(&m, a, b, o));
                     keep(&|o| kernel::mul_add_assign(&m, o, a, b));
                     for c in [c, d] {
+                        keep(&|o| kernel::add_constant_assign(&m, o, c.value()));
                         keep(&|o| kernel::scale_assign(&m, o, c));
                         keep(&|o| kernel::scale_into(&m, b, c, o));
                         keep(&|o| kernel::scale_add_assign(&m, o, b, c));
@@ -134,6 +135,47 @@ fn sums_agree_up_to_the_last_term_they_hold() {
                 }
                 results
             });
+        }
+    }
+}
+
+#[test]
+fn constant_matrices_agree_and_equal_sums_of_scaled_rows() {
+    // 26 bits are the most whose products fit one word of a sum, 27 the fewest whose do not.
+    for m in [3, 26, 27, 34, 45, 48, 50].map(|bits| modulus(bits, 2)) {
+        let q = m.value();
+        for (n, columns, results) in [
+            (8, 0, 1),
+            (1, 3, 2),
+            (13, 1, 3),
+            (40, 15, 4),
+            (72, 16, 5),
+            (33, 31, 6),
+            (48, 46, 13),
+            (8, 5000, 2),
+        ] {
+            let rows = rows(&m, n);
+            let xs: Vec<&[u64]> = (0..columns).map(|t| &rows[[0, 1, 2, 2, 4][t % 5]][..]).collect();
+            let factor = |i: usize| [q - 1, q / 3, 1, q - 1, 0, q / 2][i % 6];
+            let entry = |r: usize, t: usize| factor(r * columns + t);
+            // Entries are reduced.
+            let matrix = ConstantMatrix::new(&m, results, columns, |r, t| {
+                entry(r, t) + if t % 2 == 0 { q } else { 0 }
+            });
+            let run = || {
+                let mut outs = vec![vec![9; n]; results];
+                let mut refs: Vec<&mut [u64]> = outs.iter_mut().map(Vec::as_mut_slice).collect();
+                kernel::dot_constants_into(&m, &xs, &matrix, &mut refs);
+                outs
+            };
+            let what = format!("q {q} length {n}, {columns} rows to {results}");
+            same_on_all_paths(&what, run);
+            for (r, out) in run().iter().enumerate() {
+                for (k, &o) in out.iter().enumerate() {
+                    let sum = (0..columns).fold(0, |s, t| m.add(s, m.mul(xs[t][k], entry(r, t))));
+                    assert_eq!(o, sum, "{what}, row {r}, entry {k}");
+                }
+            }
         }
     }
 }

@@ -6,11 +6,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod constants;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod path;
 pub(crate) mod portable;
 
+pub use constants::ConstantMatrix;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::tables::Tables;
 pub use path::Path;
@@ -103,6 +105,14 @@ pub fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     avx2!(sub_into(m, a, b, out));
     let done = vector!(a.len(), rows::sub_into(m, a, b, out));
     portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.sub(a, b));
+}
+
+/// a ← a + c for a constant c.
+pub fn add_constant_assign(m: &Modulus, a: &mut [u64], c: u64) {
+    let done = vector!(a.len(), rows::add_constant_assign(m, a, c));
+    for x in &mut a[done..] {
+        *x = m.add(*x, c);
+    }
 }
 
 /// a ← −a.
@@ -308,6 +318,21 @@ pub fn dot2_into(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u
         portable::dot(m, &pairs, done, &mut out[done..]);
         let pairs: Vec<_> = triples.iter().map(|&(_, b, c)| (b, c)).collect();
         portable::dot(m, &pairs, done, &mut other[done..]);
+    }
+}
+
+/// outs\[r\] ← Σ_t matrix\[r, t\]·xs\[t\], entry by entry: a matrix of constants times a vector of rows, over any number
+/// of terms. Every x is read once for several results, so cut long rows so that a piece of all of them fits the
+/// second-level cache. The matrix belongs to the modulus.
+pub fn dot_constants_into(m: &Modulus, xs: &[&[u64]], matrix: &ConstantMatrix, outs: &mut [&mut [u64]]) {
+    assert_eq!([matrix.columns(), matrix.rows()], [xs.len(), outs.len()], "a matrix of another size");
+    let Some(len) = outs.first().map(|out| out.len()) else { return };
+    assert!(outs.iter().all(|out| out.len() == len), "rows of different length");
+    assert!(xs.iter().all(|x| x.len() == len), "rows of different length");
+    avx2!(dot_constants(m, xs, matrix, 0, outs));
+    let done = vector!(len, scalars::dot_constants(m, xs, matrix, outs));
+    if done < len {
+        portable::dot_constants(m, xs, matrix, done, outs);
     }
 }
 

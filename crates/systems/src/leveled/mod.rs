@@ -1,9 +1,11 @@
 #![doc = include_str!("README.md")]
 
 mod choices;
+mod circuit;
 mod client;
 pub mod fuzz;
 mod layouts;
+mod lola;
 mod messages;
 mod network;
 mod noise;

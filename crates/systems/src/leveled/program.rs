@@ -66,7 +66,7 @@ impl Program {
         }
         let mut taps = None;
         let mut places = vec![match &choices.input {
-            InputForm::Taps => None,
+            InputForm::Taps | InputForm::Lola(_) => None,
             InputForm::Packed(layout) | InputForm::Columns(layout) => {
                 let columns = network.linear().next().and_then(|l| column_window(&network, l));
                 let shape = match (&choices.input, columns) {
@@ -218,11 +218,6 @@ impl Program {
         let Some(Some(place)) = self.places.last() else { return Vec::new() };
         let at = |(_, slot): (usize, usize)| slots.get(slot).map_or(0.0, |v| v * norm);
         place.layout.positions().into_iter().map(at).collect()
-    }
-
-    /// Published bound on |output|.
-    pub(super) fn output_bound(&self) -> f64 {
-        self.network.layers.last().map_or(1.0, |l| l.norm * l.peak)
     }
 
     /// Vectors of the reply.

@@ -166,7 +166,7 @@ fn fifty_random_networks_cost_what_their_plans_say_and_compute_what_they_should(
             vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
             let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
             let expected = eval::run(&model, x).unwrap();
-            for (a, b) in d.circuit.decode(&y[0]).iter().zip(expected.data()) {
+            for (a, b) in d.circuit.decode(&y).iter().zip(expected.data()) {
                 let close = (a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs());
                 assert!(close, "{seed}: {a} {b} by {:#?}", d.circuit.describe());
             }
@@ -187,7 +187,7 @@ fn fifty_random_networks_cost_what_their_plans_say_and_compute_what_they_should(
         let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
         assert_eq!(evaluator.take_counts(), plan.cost.ops, "{seed}: {:#?}", d.circuit.describe());
         let decrypted = oblivia_he::ckks::Decryptor::new(&sk).decrypt(&y[0]).unwrap();
-        let out = d.circuit.decode(&encoder.decode(&decrypted).unwrap());
+        let out = d.circuit.decode(&[encoder.decode(&decrypted).unwrap()]);
         let expected = eval::run(&model, &inputs[0]).unwrap();
         for (a, b) in out.iter().zip(expected.data()) {
             assert!((a - f64::from(*b)).abs() <= d.error, "{seed}: {a} {b}, error at most {}", d.error);

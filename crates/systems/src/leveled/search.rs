@@ -1,9 +1,10 @@
 //! Finds plans: the named ones for networks of the CryptoNets shape, and for any network the cheapest it comes across.
 
-use super::choices::{InputForm, LayerChoice, LeveledChoices};
+use super::choices::{InputForm, LayerChoice, LeveledChoices, LolaChoice};
 use super::layouts;
+use super::lola;
 use super::network::{Kind, LinearLayer, Network};
-use super::parameters::{ChainBits, chain_bits};
+use super::parameters::{ChainBits, chain_bits, chain_of};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
@@ -15,7 +16,7 @@ use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
-pub(super) const PLANS: [&str; 4] = ["planned", "fewest-rotations", "packed", "diagonal"];
+pub(super) const PLANS: [&str; 5] = ["planned", "fewest-rotations", "packed", "diagonal", "lola"];
 
 /// What a search minimises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,7 @@ pub(super) fn choose(
         Some("diagonal") => {
             Ok(("diagonal", named(network, 13, diagonal, wish).map_err(|why| unfit(model, "diagonal", why))?))
         }
+        Some("lola") => Ok(("lola", by_lola(model, network, wish)?)),
         Some(other) => {
             let have = PLANS.join(", ");
             Err(Error::Input(format!("system `leveled` has no plan `{other}`; it has: {have}")))
@@ -86,6 +88,29 @@ fn named(
 #[cfg(test)]
 pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoices, String> {
     named(network, log_n, diagonal, &Wish::default())
+}
+
+/// LoLa's plan at dimension 16384, whose security bound takes its six levels: on 8192 slots as published if it fits
+/// there, else on all.
+fn by_lola(model: &PublicModel, network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
+    const LOG_N: u32 = 14;
+    lola::layers(network).map_err(|why| unfit(model, "lola", why))?;
+    let with = |log_period: u32| {
+        precise(network, wish, |extra| {
+            let bits = chain_of(&lola::SQUARES, LOG_N, extra)?;
+            let inner = bits.inner_log_scale;
+            let log_scales = [inner, inner, inner, bits.outer_log_scale];
+            Some(LeveledChoices {
+                params: bits.literal,
+                input_log_scale: bits.outer_log_scale,
+                input: InputForm::Lola(LolaChoice { log_period, log_scales }),
+                units: UnitCosts::of(LOG_N, &wish.units),
+                deferred: false,
+                layers: Vec::new(),
+            })
+        })
+    };
+    with(LOG_N - 1).or_else(|_| with(LOG_N))
 }
 
 fn choices(
@@ -260,15 +285,27 @@ fn settle(
     state: &State,
     wish: &Wish,
 ) -> Result<LeveledChoices, Error> {
+    precise(network, wish, |extra| {
+        let bits = chain_bits(network, log_n, extra)?;
+        Some(choices(&bits, units, state.input.clone(), state.layers.clone()))
+    })
+}
+
+/// What `make` chooses with as many extra bits of precision as the error wanted takes and the security table allows.
+fn precise(
+    network: &Network,
+    wish: &Wish,
+    make: impl Fn(u32) -> Option<LeveledChoices>,
+) -> Result<LeveledChoices, Error> {
     let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
     let mut last: Result<(f64, LeveledChoices), Error> =
         Err(Error::Refused { why: "no parameters fit the security table".into() });
     for extra in 0..16 {
-        let Some(bits) = chain_bits(network, log_n, extra) else { break };
-        let mut c = choices(&bits, units, state.input.clone(), state.layers.clone());
+        let Some(mut c) = make(extra) else { break };
         let derived = derive_from(network.clone(), &c);
         if let Ok(d) = &derived {
-            c.deferred = plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+            let may = !matches!(c.input, InputForm::Lola(_));
+            c.deferred = may && plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
         }
         match derived {
             Ok(Derived { error, .. }) if error <= most * WANTED => return Ok(c),

@@ -12,6 +12,7 @@
 pub(crate) mod bits;
 pub(crate) mod ntt;
 pub(crate) mod rows;
+pub(crate) mod scalars;
 pub(crate) mod tables;
 
 use crate::{Modulus, Shoup};

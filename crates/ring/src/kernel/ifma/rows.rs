@@ -56,15 +56,15 @@ impl Q {
 }
 
 /// A modulus with 2^52 mod q, for two-word numbers.
-struct Wide {
-    q: Q,
+pub(super) struct Wide {
+    pub(super) q: Q,
     radix: W,
 }
 
 impl Wide {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(m: &Modulus) -> Self {
+    pub(super) fn new(m: &Modulus) -> Self {
         Self { q: Q::new(m), radix: W::splat(m.radix()) }
     }
 
@@ -96,7 +96,7 @@ impl Wide {
     /// [`Modulus::mac_terms`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn sum(&self, lo: V, hi: V) -> V {
+    pub(super) fn sum(&self, lo: V, hi: V) -> V {
         self.q
             .canonical4(self.reduce(add(hi, _mm512_srli_epi64::<52>(lo)), _mm512_and_si512(lo, self.q.mask)))
     }
@@ -124,6 +124,12 @@ pub(crate) fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
 pub(crate) fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     let q = Q::new(m);
     zip_into(a, b, out, |a, b| q.sub(a, b));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn add_constant_assign(m: &Modulus, a: &mut [u64], c: u64) {
+    let (q, c) = (Q::new(m), splat(c));
+    map(a, |a| q.add(a, c));
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
