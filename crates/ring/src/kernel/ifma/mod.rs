@@ -89,13 +89,6 @@ impl W {
     fn splat(w: Shoup) -> Self {
         Self { value: splat(w.value), quotient: splat(w.quotient) }
     }
-
-    /// From a pair in memory.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn pair(words: &[u64], k: usize) -> Self {
-        Self { value: splat(words[2 * k]), quotient: splat(words[2 * k + 1]) }
-    }
 }
 
 /// A modulus in every lane.
@@ -107,6 +100,8 @@ struct Q {
     minus_q: V,
     mask: V,
     zero: V,
+    one: V,
+    two: V,
     /// ⌊2^52/q⌋.
     inverse: V,
 }
@@ -122,6 +117,8 @@ impl Q {
             minus_q: splat(MASK + 1 - q),
             mask: splat(MASK),
             zero: splat(0),
+            one: splat(1),
+            two: splat(2),
             inverse: splat(m.one().quotient),
         }
     }
