@@ -2,14 +2,6 @@
 //! in the conjugate-invariant ring a first, respectively last, pass of one level that folds as well. Passes go depth
 //! first, so that a row larger than the first-level cache is read from beyond it once or twice and not once per pass.
 //!
-//! # Products
-//!
-//! A constant w is given as the 104 bits of W = ⌈w·2^104/q⌉, see [`Fraction`]. For y below 2^52 the number
-//! r = ⌊y·W_low/2^52⌋ + y·W_high mod 2^52 is the fraction (y·w mod q)·2^52/q up to an error in (−1, 1): the floor
-//! takes less than 1 away, rounding W up adds less than y/2^52. So for a sum of one or two such r, plus 1 each, the
-//! error is in (0, 4), which is below 2^52/q: ⌊r·q/2^52⌋ is the *canonical* residue. The same holds for the
-//! difference of two such r, plus 2. Fractions wrap where residues do; adding them needs no reduction.
-//!
 //! # Ranges
 //!
 //! Every product t = w·y is in [0, q).
@@ -33,45 +25,9 @@ mod inverse;
 pub(crate) use forward::forward;
 pub(crate) use inverse::inverse;
 
-use super::tables::{BLOCK_WORDS, Fraction};
-use super::{Q, V, load, mhi, mlo, splat};
+use super::tables::BLOCK_WORDS;
+use super::{F, load};
 use std::arch::x86_64::*;
-
-/// A constant of products in every lane.
-#[derive(Clone, Copy)]
-struct F {
-    high: V,
-    low: V,
-}
-
-impl F {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn splat(w: Fraction) -> Self {
-        Self { high: splat(w.high), low: splat(w.low) }
-    }
-
-    /// From the `k`-th pair in memory.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn pair(words: &[u64], k: usize) -> Self {
-        Self { high: splat(words[2 * k]), low: splat(words[2 * k + 1]) }
-    }
-
-    /// `start` plus the fraction of x·w.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn fraction(&self, start: V, x: V) -> V {
-        mlo(mhi(start, x, self.low), x, self.high)
-    }
-
-    /// `onto` + (x·w mod q).
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn product(&self, c: &Q, onto: V, x: V) -> V {
-        mhi(onto, self.fraction(c.one, x), c.q)
-    }
-}
 
 /// Calls `$body` for every vector position j of `$parts` equal parts of `$a`, with the vectors read from them as `$v`,
 /// and writes the array it evaluates to.

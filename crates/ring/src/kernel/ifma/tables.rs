@@ -7,7 +7,7 @@ pub(crate) const BLOCK_LOG: u32 = 6;
 /// Words per block of 64 in [`Twiddles::block`].
 pub(crate) const BLOCK_WORDS: usize = 128;
 
-/// A constant w in [0, q) as the high and the low 52 bits of W = ⌈w·2^104/q⌉: see [`super::ntt`].
+/// A constant w in [0, q) as the high and the low 52 bits of W = ⌈w·2^104/q⌉: see [`super`].
 #[derive(Clone, Copy)]
 pub(crate) struct Fraction {
     pub(crate) high: u64,
@@ -20,6 +20,16 @@ impl Fraction {
     fn new(m: &Modulus, w: Shoup) -> Self {
         let rest = m.shoup(m.mul_shoup(m.radix().value(), w));
         Self { high: w.quotient, low: rest.quotient + 1 }
+    }
+
+    /// The constant 1.
+    pub(crate) fn one(m: &Modulus) -> Self {
+        Self { high: m.one().quotient, low: m.radix().quotient + 1 }
+    }
+
+    /// The constant 2^52.
+    pub(crate) fn radix(m: &Modulus) -> Self {
+        Self { high: m.radix().quotient, low: m.radix2().quotient + 1 }
     }
 
     fn of(m: &Modulus, w: u64) -> Self {
@@ -57,8 +67,6 @@ pub(crate) struct Conjugate {
 pub(crate) struct Tables {
     pub(crate) forward: Twiddles,
     pub(crate) inverse: Twiddles,
-    /// The constant 1.
-    pub(crate) one: Fraction,
     /// What the two outputs of the last inverse level are multiplied by: n⁻¹ and n⁻¹·w⁻¹.
     pub(crate) last_sum: Fraction,
     pub(crate) last_difference: Fraction,
@@ -166,7 +174,6 @@ impl Tables {
         Some(Self {
             forward: Twiddles::new(m, log_n, start, forward),
             inverse: Twiddles::new(m, log_n, start, inverse),
-            one: Fraction::new(m, m.one()),
             last_sum: Fraction::of(m, n_inv),
             last_difference: Fraction::of(m, m.mul(n_inv, inverse.0[1])),
             conjugate,

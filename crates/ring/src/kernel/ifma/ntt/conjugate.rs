@@ -6,8 +6,7 @@
 //! halves belongs together with column h − i.
 
 use super::super::tables::Conjugate;
-use super::super::{Q, V, add, load, mhi, store, sub};
-use super::F;
+use super::super::{F, Q, V, add, load, mhi, store, sub};
 use std::arch::x86_64::*;
 
 /// The lanes of the column h − i for those of the column i, where `at` holds the vector mirroring all lanes but lane 0

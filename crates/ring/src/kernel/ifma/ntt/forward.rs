@@ -1,7 +1,7 @@
-use super::super::tables::{BLOCK_WORDS, Tables, Twiddles, radices};
-use super::super::{Q, V, add, load, mhi, splat, store, sub, sub_once};
+use super::super::tables::{BLOCK_WORDS, Fraction, Tables, Twiddles, radices};
+use super::super::{F, Q, V, add, load, mhi, splat, store, sub, sub_once};
 use super::conjugate::fold_first;
-use super::{F, exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
+use super::{exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
 use crate::Modulus;
 use std::arch::x86_64::*;
 
@@ -14,7 +14,7 @@ pub(crate) fn forward(m: &Modulus, tables: &Tables, a: &mut [u64]) {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn forward_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
     let levels = a.len().ilog2();
-    let c = Forward { q: Q::new(m), one: F::splat(tables.one) };
+    let c = Forward { q: Q::new(m), one: F::splat(Fraction::one(m)) };
     let bias = splat(if LAZY { u64::from(levels) * m.value() } else { 0 });
     let w = &tables.forward;
     match &tables.conjugate {

@@ -17,10 +17,10 @@
 //! In blocks three levels among lanes come before, from canonical numbers; all their butterflies add a bound (q, 2q,
 //! 4q), so that numbers end below 8q, and the all-sums of the next three levels end below 64q.
 
-use super::super::tables::{BLOCK_WORDS, Tables, Twiddles, radices};
-use super::super::{Q, V, add, load, splat, store, sub, sub_once};
+use super::super::tables::{BLOCK_WORDS, Fraction, Tables, Twiddles, radices};
+use super::super::{F, Q, V, add, load, splat, store, sub, sub_once};
 use super::conjugate::last_unfold;
-use super::{F, exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
+use super::{exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
 use crate::Modulus;
 use std::arch::x86_64::*;
 
@@ -42,7 +42,7 @@ fn inverse_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
     let c = Inverse {
         q: Q::new(m),
         times: std::array::from_fn(|k| splat(q << k)),
-        one: F::splat(tables.one),
+        one: F::splat(Fraction::one(m)),
         sum: F::splat(tables.last_sum),
         difference: F::splat(tables.last_difference),
         raise: [splat(raise(0)), splat(raise(1))],
