@@ -182,17 +182,39 @@ impl Q {
         _mm512_and_si512(self.mul_onto(self.zero, x, w), self.mask)
     }
 
-    /// Canonical form of x ≡ v, v in [0, 2q).
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn canonical2(&self, x: V) -> V {
-        sub_once(_mm512_and_si512(x, self.mask), self.q)
-    }
-
     /// Canonical form of x ≡ v, v in [0, 4q).
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn canonical4(&self, x: V) -> V {
         sub_once(sub_once(_mm512_and_si512(x, self.mask), self.two_q), self.q)
+    }
+}
+
+/// Changes the modulus of centred residues.
+struct Lift {
+    one: F,
+    /// (p − 1)/2 for the modulus p they come from.
+    half: V,
+    /// −p mod q.
+    less: V,
+}
+
+impl Lift {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(from: &Modulus, to: &Modulus) -> Self {
+        Self {
+            one: F::splat(Fraction::one(to)),
+            half: splat(from.value() >> 1),
+            less: splat(to.neg(to.reduce_u64(from.value()))),
+        }
+    }
+
+    /// A number below 2q with the residue of the centred x.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at(&self, c: &Q, x: V) -> V {
+        let above = _mm512_cmpgt_epu64_mask(x, self.half);
+        self.one.product(c, _mm512_maskz_mov_epi64(above, self.less), x)
     }
 }

@@ -12,42 +12,52 @@
 //! *Lazy* ([`super::tables::Tables::lazy`]): only the low 52 bits of a lane mean anything, and those numbers grow.
 //!
 //! - Forward, L = log n levels. The butterfly is x' = x + t, y' = 2x − x' = x − t. At the start L·q is added to every x,
-//!   and folding adds a product. So after k levels numbers are at least (L − k)q ≥ 0 and below (L + 2 + k)q.
+//!   operands are below 2q, and folding adds a product. So after k levels numbers are at least (L − k)q ≥ 0 and below
+//!   (L + 3 + k)q.
 //! - Inverse: [`inverse`].
 //!
-//! Tables are lazy only if both (2L + 2)q and 64q are at most 2^52: every number stays below 2^52, so the low 52 bits
+//! Tables are lazy only if both (2L + 3)q and 64q are at most 2^52: every number stays below 2^52, so the low 52 bits
 //! are the number.
 
 mod conjugate;
 mod forward;
 mod inverse;
 
-pub(crate) use forward::forward;
-pub(crate) use inverse::inverse;
+pub(crate) use forward::{forward, forward_centred};
+pub(crate) use inverse::{inverse, inverse_into};
 
 use super::tables::BLOCK_WORDS;
 use super::{F, load};
 use std::arch::x86_64::*;
 
-/// Calls `$body` for every vector position j of `$parts` equal parts of `$a`, with the vectors read from them as `$v`,
-/// and writes the array it evaluates to.
+/// Calls `$body` for every vector position j of `$parts` equal parts of `$a`, with the vectors read from them (or from
+/// those of `$source`, which is as long) as `$v`, and writes the array it evaluates to.
 macro_rules! strided {
     ($a:expr, $parts:literal, |$v:ident| $body:expr) => {{
+        let source = $a.as_mut_ptr().cast_const();
+        strided!(@from source, $a, $parts, |$v| $body)
+    }};
+    ($a:expr, $source:expr, $parts:literal, |$v:ident| $body:expr) => {{
+        assert_eq!($a.len(), $source.len());
+        let source = $source.as_ptr();
+        strided!(@from source, $a, $parts, |$v| $body)
+    }};
+    (@from $from:ident, $a:expr, $parts:literal, |$v:ident| $body:expr) => {{
         let stride = $a.len() / $parts;
         assert!(stride.is_multiple_of(8));
-        let start = $a.as_mut_ptr();
+        let to = $a.as_mut_ptr();
         let mut j = 0;
         while j < stride {
             let read = |k: usize| {
                 // SAFETY: j + 8 ≤ stride, so part k < $parts has words k·stride + j to k·stride + j + 7 inside
-                // `$a`, which is borrowed mutably and not touched otherwise meanwhile.
-                unsafe { _mm512_loadu_si512(start.add(k * stride + j).cast()) }
+                // `$a`, which is borrowed mutably and not touched otherwise meanwhile, and inside `$source`.
+                unsafe { _mm512_loadu_si512($from.add(k * stride + j).cast()) }
             };
             let $v: [V; $parts] = std::array::from_fn(read);
             let results: [V; $parts] = $body;
             for (k, &r) in results.iter().enumerate() {
                 // SAFETY: as above.
-                unsafe { _mm512_storeu_si512(start.add(k * stride + j).cast(), r) };
+                unsafe { _mm512_storeu_si512(to.add(k * stride + j).cast(), r) };
             }
             j += 8;
         }

@@ -3,7 +3,7 @@
 
 use super::super::CentredTerm;
 use super::tables::Fraction;
-use super::{F, Q, V, W, add, load, mhi, mlo, splat, store, sub, sub_once};
+use super::{F, Lift, Q, V, W, add, load, mhi, mlo, splat, store, sub, sub_once};
 use crate::{Modulus, Shoup};
 use std::arch::x86_64::*;
 
@@ -169,26 +169,81 @@ pub(crate) fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup
     zip(acc, a, |s, a| q.canonical4(q.mul_onto(s, a, c)));
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
-    let (q, c) = (Q::new(m), W::splat(c));
-    // a + q − t lies in (0, 2q).
-    zip(a, t, |a, t| q.canonical2(q.mul_onto(q.zero, sub(add(a, q.q), t), c)));
+/// (a − t)·c, plus an addend.
+struct SubScale {
+    q: Q,
+    c: F,
 }
 
-/// `less` in the lanes where x is above `half`, else 0.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn above(x: V, half: V, less: V) -> V {
-    _mm512_maskz_mov_epi64(_mm512_cmpgt_epu64_mask(x, half), less)
+impl SubScale {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(m: &Modulus, c: Shoup) -> Self {
+        Self { q: Q::new(m), c: F::splat(Fraction::new(m, c)) }
+    }
+
+    /// `onto` + ((a − t)·c mod q): a + q − t lies in (0, 2q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at(&self, onto: V, a: V, t: V) -> V {
+        self.c.product(&self.q, onto, sub(add(a, self.q.q), t))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn sub_scale(
+    m: &Modulus,
+    a: &[u64],
+    t: &[u64],
+    c: Shoup,
+    addend: Option<&[u64]>,
+    out: &mut [u64],
+) {
+    let f = SubScale::new(m, c);
+    match addend {
+        None => zip_into(a, t, out, |a, t| f.at(f.q.zero, a, t)),
+        Some(addend) => {
+            let rows = a.as_chunks().0.iter().zip(t.as_chunks().0).zip(addend.as_chunks().0);
+            for (o, ((a, t), b)) in out.as_chunks_mut().0.iter_mut().zip(rows) {
+                store(o, sub_once(f.at(load(b), load(a), load(t)), f.q.q));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn gather_sub_scale(
+    m: &Modulus,
+    positions: &[u32],
+    a: &[u64],
+    t: &[u64],
+    c: Shoup,
+    addend: Option<&[u64]>,
+    out: &mut [u64],
+) {
+    let (f, a, t) = (SubScale::new(m, c), a.as_chunks().0, t.as_chunks().0);
+    let out = out.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0);
+    match addend.map(|b| b.as_chunks().0) {
+        None => {
+            for (o, p) in out {
+                let k = p[0] as usize / 8;
+                store(o, permuted(f.at(f.q.zero, load(&a[k]), load(&t[k])), p));
+            }
+        }
+        Some(b) => {
+            for (o, p) in out {
+                let k = p[0] as usize / 8;
+                let sum = sub_once(f.at(load(&b[k]), load(&a[k]), load(&t[k])), f.q.q);
+                store(o, permuted(sum, p));
+            }
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out: &mut [u64]) {
-    let (q, one) = (Q::new(to), F::splat(Fraction::one(to)));
-    let half = splat(from.value() >> 1);
-    let less = splat(to.neg(to.reduce_u64(from.value())));
-    map_into(src, out, |x| sub_once(one.product(&q, above(x, half, less), x), q.q));
+    let (q, lift) = (Q::new(to), Lift::new(from, to));
+    map_into(src, out, |x| sub_once(lift.at(&q, x), q.q));
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -244,24 +299,24 @@ pub(crate) fn reduce_i64_into(m: &Modulus, src: &[i64], out: &mut [u64]) {
     }
 }
 
-/// Eight entries of π, as the vector they come from and a permutation within it.
+/// Eight entries of π from the vector they come from, the one that holds the first of them.
 ///
 /// Aligned eights of positions differ in the three bits that are the top of brv(i), so their exponents differ by
 /// multiples of order/8; multiplication by the odd g permutes those multiples: aligned eights map onto aligned eights.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn permuted(src: &[[u64; 8]], positions: &[u32; 8]) -> V {
+fn permuted(x: V, positions: &[u32; 8]) -> V {
     // SAFETY: eight half words are readable; the load asks for no alignment.
     let lanes = unsafe { _mm256_loadu_si256(positions.as_ptr().cast()) };
     // The instruction reads the low three bits of each index.
-    _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(lanes), load(&src[positions[0] as usize / 8]))
+    _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(lanes), x)
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn gather_into(positions: &[u32], src: &[u64], out: &mut [u64]) {
     let src = src.as_chunks().0;
     for (o, p) in out.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
-        store(o, permuted(src, p));
+        store(o, permuted(load(&src[p[0] as usize / 8]), p));
     }
 }
 
@@ -269,7 +324,7 @@ pub(crate) fn gather_into(positions: &[u32], src: &[u64], out: &mut [u64]) {
 pub(crate) fn gather_add_assign(m: &Modulus, positions: &[u32], acc: &mut [u64], src: &[u64]) {
     let (q, src) = (Q::new(m), src.as_chunks().0);
     for (o, p) in acc.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
-        store(o, q.add(load(o), permuted(src, p)));
+        store(o, q.add(load(o), permuted(load(&src[p[0] as usize / 8]), p)));
     }
 }
 

@@ -16,8 +16,8 @@ pub(crate) struct Fraction {
 
 impl Fraction {
     /// W = 2^52·⌊w·2^52/q⌋ + ⌈r·2^52/q⌉ with r the remainder of the first division. For w > 0 that is not zero, as q
-    /// is odd, so that the second division leaves one too.
-    fn new(m: &Modulus, w: Shoup) -> Self {
+    /// is odd, so that the second division leaves one too; for w = 0, W = 1, which is within the error too.
+    pub(crate) fn new(m: &Modulus, w: Shoup) -> Self {
         let rest = m.shoup(m.mul_shoup(m.radix().value(), w));
         Self { high: w.quotient, low: rest.quotient + 1 }
     }
@@ -169,8 +169,8 @@ impl Tables {
                 high_image: Fraction::of(m, m.mul(high, psi_n)),
             }
         });
-        // The bounds are derived in `ntt`: (2 log n + 2)·q for the forward transform, 64q for the inverse.
-        let growth = (2 * u64::from(log_n) + 2).max(64);
+        // The bounds are derived in `ntt`: (2 log n + 3)·q for the forward transform, 64q for the inverse.
+        let growth = (2 * u64::from(log_n) + 3).max(64);
         Some(Self {
             forward: Twiddles::new(m, log_n, start, forward),
             inverse: Twiddles::new(m, log_n, start, inverse),

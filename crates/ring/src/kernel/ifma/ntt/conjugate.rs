@@ -24,10 +24,17 @@ fn halves(a: &mut [u64]) -> (&mut [[u64; 8]], &mut [[u64; 8]]) {
     vectors.split_at_mut(count)
 }
 
-/// B_i + t and B_i − t with t = w·B_{h+i}, w the outermost twiddle, in place of a_i and a_{h+i}, from canonical
-/// numbers. Lazy: `bias` is added to B_i. Strict: below 3q.
+/// B_i + t and B_i − t with t = w·B_{h+i}, w the outermost twiddle, in place of a_i and a_{h+i}, from numbers below 2q.
+/// Lazy: `bias` is added to B_i. Strict: below 4q. `read` gives vector j of half k, that half of `a` at hand.
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn fold_first<const LAZY: bool>(c: &Q, bias: V, w: &Conjugate, a: &mut [u64]) {
+pub(super) fn fold_first<const LAZY: bool>(
+    c: &Q,
+    bias: V,
+    w: &Conjugate,
+    a: &mut [u64],
+    read: impl Fn(&[[u64; 8]], usize, usize) -> V,
+) {
     let (fold, own, mirrored) = (F::splat(w.fold), F::splat(w.own), F::splat(w.mirrored));
     let column = |x: V, y: V, x_image: V, y_image: V| {
         let t = mirrored.fraction(own.fraction(c.two, y), x_image);
@@ -39,10 +46,11 @@ pub(super) fn fold_first<const LAZY: bool>(c: &Q, bias: V, w: &Conjugate, a: &mu
     };
     let (xs, ys) = halves(a);
     let last = xs.len() - 1;
-    let (mut x_zeroth, mut y_zeroth) = (load(&ys[0]), c.zero);
+    let (mut x, mut y) = (read(xs, 0, 0), read(ys, 1, 0));
+    let (mut x_zeroth, mut y_zeroth) = (y, c.zero);
     for j in 0..xs.len() / 2 {
-        let (x, y, x_next, y_next) = (load(&xs[j]), load(&ys[j]), load(&xs[j + 1]), load(&ys[j + 1]));
-        let (x_far, y_far) = (load(&xs[last - j]), load(&ys[last - j]));
+        let (x_next, y_next) = (read(xs, 0, j + 1), read(ys, 1, j + 1));
+        let (x_far, y_far) = (read(xs, 0, last - j), read(ys, 1, last - j));
         let near = column(x, y, image(x_far, x_zeroth), image(y_far, y_zeroth));
         let far = column(x_far, y_far, image(x, x_next), image(y, y_next));
         store(&mut xs[j], near.0);
@@ -50,6 +58,7 @@ pub(super) fn fold_first<const LAZY: bool>(c: &Q, bias: V, w: &Conjugate, a: &mu
         store(&mut xs[last - j], far.0);
         store(&mut ys[last - j], far.1);
         (x_zeroth, y_zeroth) = (x_far, y_far);
+        (x, y) = (x_next, y_next);
     }
 }
 

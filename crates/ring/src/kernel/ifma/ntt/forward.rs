@@ -1,46 +1,89 @@
+use super::super::rows::reduce_centred_into;
 use super::super::tables::{BLOCK_WORDS, Fraction, Tables, Twiddles, radices};
-use super::super::{F, Q, V, add, load, mhi, splat, store, sub, sub_once};
+use super::super::{F, Lift, Q, V, add, load, mhi, splat, store, sub, sub_once};
 use super::conjugate::fold_first;
 use super::{exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
 use crate::Modulus;
 use std::arch::x86_64::*;
 
-/// Values at the roots of unity from coefficients, for every n that has [`Tables`].
+/// Values at the roots of unity from coefficients, for every n that has [`Tables`]. The rows `ahead` are fetched into the
+/// second-level cache meanwhile.
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn forward(m: &Modulus, tables: &Tables, a: &mut [u64]) {
-    if tables.lazy { forward_as::<true>(m, tables, a) } else { forward_as::<false>(m, tables, a) }
+pub(crate) fn forward(m: &Modulus, tables: &Tables, a: &mut [u64], ahead: &[&[u64]]) {
+    if tables.lazy {
+        forward_as::<true>(m, tables, None, a, ahead);
+    } else {
+        forward_as::<false>(m, tables, None, a, ahead);
+    }
 }
 
+/// [`forward`] of the centred residues `src` modulo `from`, into `out`.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
+pub(crate) fn forward_centred(
+    from: &Modulus,
+    m: &Modulus,
+    tables: &Tables,
+    src: &[u64],
+    out: &mut [u64],
+    ahead: &[&[u64]],
+) {
+    let source = (&Lift::new(from, m), src);
+    if tables.forward.passes.is_empty() && tables.conjugate.is_none() {
+        reduce_centred_into(from, m, src, out);
+        forward(m, tables, out, ahead);
+    } else if tables.lazy {
+        forward_as::<true>(m, tables, Some(source), out, ahead);
+    } else {
+        forward_as::<false>(m, tables, Some(source), out, ahead);
+    }
+}
+
+/// What the first pass reads, if not the row it writes.
+type Source<'a> = Option<(&'a Lift, &'a [u64])>;
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_as<const LAZY: bool>(
+    m: &Modulus,
+    tables: &Tables,
+    source: Source<'_>,
+    a: &mut [u64],
+    ahead: &[&[u64]],
+) {
     let levels = a.len().ilog2();
-    let c = Forward { q: Q::new(m), one: F::splat(Fraction::one(m)) };
+    let q = Q::new(m);
     let bias = splat(if LAZY { u64::from(levels) * m.value() } else { 0 });
+    let c = Forward { q, one: F::splat(Fraction::one(m)), bias, source, ahead };
     let w = &tables.forward;
-    match &tables.conjugate {
-        Some(conjugate) => {
-            fold_first::<LAZY>(&c.q, bias, conjugate, a);
-            let half = a.len() / 2;
-            for (k, part) in a.chunks_exact_mut(half).enumerate() {
-                forward_from::<LAZY, false>(&c, bias, radices(levels - 1), &w.passes, w, k, part);
-            }
+    match (&tables.conjugate, source) {
+        (None, _) => return forward_from::<LAZY, true>(&c, radices(levels), &w.passes, w, 0, a),
+        (Some(conjugate), None) => fold_first::<LAZY>(&q, bias, conjugate, a, |half, _, j| load(&half[j])),
+        (Some(conjugate), Some((lift, src))) => {
+            let src = src.as_chunks().0;
+            let halves = [&src[..src.len() / 2], &src[src.len() / 2..]];
+            fold_first::<LAZY>(&q, bias, conjugate, a, |_, k, j| lift.at(&q, load(&halves[k][j])));
         }
-        None => forward_from::<LAZY, true>(&c, bias, radices(levels), &w.passes, w, 0, a),
+    }
+    let half = a.len() / 2;
+    for (k, part) in a.chunks_exact_mut(half).enumerate() {
+        forward_from::<LAZY, false>(&c, radices(levels - 1), &w.passes, w, k, part);
     }
 }
 
 /// Constants of a forward transform.
-struct Forward {
+struct Forward<'a> {
     q: Q,
     /// The constant 1.
     one: F,
+    /// What the first pass adds to the x of its first level.
+    bias: V,
+    source: Source<'a>,
+    ahead: &'a [&'a [u64]],
 }
 
 /// The passes of `radices` over the subtree of the `node`-th node of their first level.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn forward_from<const LAZY: bool, const FIRST: bool>(
-    c: &Forward,
-    bias: V,
+    c: &Forward<'_>,
     radices: &[u32],
     passes: &[crate::rows::Rows],
     w: &Twiddles,
@@ -53,27 +96,40 @@ fn forward_from<const LAZY: bool, const FIRST: bool>(
         // Strict butterflies are longer and need more registers.
         let two = if LAZY { blocks.len() / 2 * 2 } else { 0 };
         let ((twos, ones), (words, words_1)) = (blocks.split_at_mut(two), words.split_at(two));
-        for (blocks, words) in twos.as_chunks_mut().0.iter_mut().zip(words.as_chunks().0) {
-            forward_blocks::<LAZY, FIRST, 2>(c, bias, words, blocks);
+        for (k, (blocks, words)) in twos.as_chunks_mut().0.iter_mut().zip(words.as_chunks().0).enumerate() {
+            fetch(c.ahead, 64 * (node + 2 * k), 128);
+            forward_blocks::<LAZY, FIRST, 2>(c, words, blocks);
         }
-        for (block, words) in ones.as_chunks_mut().0.iter_mut().zip(words_1.as_chunks().0) {
-            forward_blocks::<LAZY, FIRST, 1>(c, bias, words, block);
+        for (k, (block, words)) in ones.as_chunks_mut().0.iter_mut().zip(words_1.as_chunks().0).enumerate() {
+            fetch(c.ahead, 64 * (node + two + k), 64);
+            forward_blocks::<LAZY, FIRST, 1>(c, words, block);
         }
         return;
     };
     let words = 2 * ((1usize << log) - 1);
     let words = &pass.row(0)[node * words..][..words];
     match log {
-        1 => forward_2::<LAZY, FIRST>(&c.q, bias, words, a),
-        2 => forward_4::<LAZY, FIRST>(&c.q, bias, words, a),
-        _ => forward_8::<LAZY, FIRST>(&c.q, bias, words, a),
+        1 => forward_2::<LAZY, FIRST>(c, words, a),
+        2 => forward_4::<LAZY, FIRST>(c, words, a),
+        _ => forward_8::<LAZY, FIRST>(c, words, a),
     }
     let len = a.len() >> log;
     if radices.is_empty() {
-        forward_from::<LAZY, false>(c, bias, radices, passes, w, node << log, a);
+        forward_from::<LAZY, false>(c, radices, passes, w, node << log, a);
     } else {
         for (k, part) in a.chunks_exact_mut(len).enumerate() {
-            forward_from::<LAZY, false>(c, bias, radices, passes, w, (node << log) + k, part);
+            forward_from::<LAZY, false>(c, radices, passes, w, (node << log) + k, part);
+        }
+    }
+}
+
+/// Fetches `words` words from `start` of each row: while a part of a row is transformed, the same part of others comes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch(rows: &[&[u64]], start: usize, words: usize) {
+    for row in rows {
+        for line in row[start..start + words].as_chunks::<8>().0 {
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
         }
     }
 }
@@ -95,14 +151,14 @@ fn butterfly<const LAZY: bool>(c: &Q, x: V, y: V, w: F) -> (V, V) {
 /// The butterfly of the last level, canonical. Sum and difference are taken of fractions.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn last_butterfly(c: &Forward, x: V, y: V, w: F) -> (V, V) {
+fn last_butterfly(c: &Forward<'_>, x: V, y: V, w: F) -> (V, V) {
     let x = c.one.fraction(c.q.two, x);
     let sum = w.fraction(x, y);
     let difference = sub(add(x, x), sum);
     (mhi(c.q.zero, sum, c.q.q), mhi(c.q.zero, difference, c.q.q))
 }
 
-/// The first half of the vectors with what the first pass adds to the x of its first level.
+/// The first half of the vectors with the bias if they are those of the first pass.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn biased<const FIRST: bool, const N: usize>(mut v: [V; N], bias: V) -> [V; N] {
@@ -114,35 +170,52 @@ fn biased<const FIRST: bool, const N: usize>(mut v: [V; N], bias: V) -> [V; N] {
     v
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_2<const LAZY: bool, const FIRST: bool>(c: &Q, bias: V, words: &[u64], a: &mut [u64]) {
-    let (c, w) = (*c, F::pair(words, 0));
-    strided!(a, 2, |v| {
-        let [x, y] = biased::<FIRST, 2>(v, bias);
-        let (x, y) = butterfly::<LAZY>(&c, x, y, w);
-        [x, y]
-    });
+/// [`strided`] for a forward pass, which the first one may read from elsewhere.
+macro_rules! forward_pass {
+    ($c:ident, $a:ident, $parts:literal, |$v:ident| $body:expr) => {{
+        let (q, bias) = ($c.q, $c.bias);
+        let first = |v: [V; $parts]| {
+            let $v = biased::<FIRST, $parts>(v, bias);
+            $body
+        };
+        match $c.source {
+            Some((lift, source)) if FIRST => strided!($a, source, $parts, |v| {
+                let mut v = v;
+                for x in &mut v {
+                    *x = lift.at(&q, *x);
+                }
+                first(v)
+            }),
+            _ => strided!($a, $parts, |v| first(v)),
+        }
+    }};
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_4<const LAZY: bool, const FIRST: bool>(c: &Q, bias: V, words: &[u64], a: &mut [u64]) {
-    let c = *c;
+fn forward_2<const LAZY: bool, const FIRST: bool>(c: &Forward<'_>, words: &[u64], a: &mut [u64]) {
+    let w = F::pair(words, 0);
+    let q = c.q;
+    forward_pass!(c, a, 2, |v| butterfly::<LAZY>(&q, v[0], v[1], w).into());
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_4<const LAZY: bool, const FIRST: bool>(c: &Forward<'_>, words: &[u64], a: &mut [u64]) {
     let w: [F; 3] = std::array::from_fn(|k| F::pair(words, k));
-    strided!(a, 4, |v| {
-        let [x0, x1, x2, x3] = biased::<FIRST, 4>(v, bias);
-        let (x0, x2) = butterfly::<LAZY>(&c, x0, x2, w[0]);
-        let (x1, x3) = butterfly::<LAZY>(&c, x1, x3, w[0]);
-        let (x0, x1) = butterfly::<LAZY>(&c, x0, x1, w[1]);
-        let (x2, x3) = butterfly::<LAZY>(&c, x2, x3, w[2]);
+    let q = c.q;
+    forward_pass!(c, a, 4, |v| {
+        let (x0, x2) = butterfly::<LAZY>(&q, v[0], v[2], w[0]);
+        let (x1, x3) = butterfly::<LAZY>(&q, v[1], v[3], w[0]);
+        let (x0, x1) = butterfly::<LAZY>(&q, x0, x1, w[1]);
+        let (x2, x3) = butterfly::<LAZY>(&q, x2, x3, w[2]);
         [x0, x1, x2, x3]
     });
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_8<const LAZY: bool, const FIRST: bool>(c: &Q, bias: V, words: &[u64], a: &mut [u64]) {
-    let c = *c;
+fn forward_8<const LAZY: bool, const FIRST: bool>(c: &Forward<'_>, words: &[u64], a: &mut [u64]) {
     let w: [F; 7] = std::array::from_fn(|k| F::pair(words, k));
-    strided!(a, 8, |v| three_levels::<LAZY>(&c, biased::<FIRST, 8>(v, bias), &w));
+    let q = c.q;
+    forward_pass!(c, a, 8, |v| three_levels::<LAZY>(&q, v, &w));
 }
 
 /// Three forward levels among eight vectors: strides 4, 2, 1 with the twiddles breadth first.
@@ -190,15 +263,14 @@ fn level_1<const LAZY: bool>(c: &Q, v: [V; 8], w: &[F; 7]) -> [V; 8] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn forward_blocks<const LAZY: bool, const FIRST: bool, const N: usize>(
-    c: &Forward,
-    bias: V,
+    c: &Forward<'_>,
     words: &[[u64; BLOCK_WORDS]; N],
     a: &mut [[u64; 64]; N],
 ) {
     let mut v = [[c.q.zero; 8]; N];
     for b in 0..N {
         let rows = a[b].as_chunks::<8>().0;
-        v[b] = biased::<FIRST, 8>(std::array::from_fn(|k| load(&rows[k])), bias);
+        v[b] = biased::<FIRST, 8>(std::array::from_fn(|k| load(&rows[k])), c.bias);
         v[b] = level_4::<LAZY>(&c.q, v[b], &whole_twiddles(&words[b]));
     }
     for b in 0..N {

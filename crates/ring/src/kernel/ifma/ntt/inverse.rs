@@ -32,11 +32,21 @@ const LAST: bool = true;
 /// Coefficients from values, for every n that has [`Tables`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn inverse(m: &Modulus, tables: &Tables, a: &mut [u64]) {
-    if tables.lazy { inverse_as::<true>(m, tables, a) } else { inverse_as::<false>(m, tables, a) }
+    if tables.lazy { inverse_as::<true>(m, tables, None, a) } else { inverse_as::<false>(m, tables, None, a) }
+}
+
+/// [`inverse`] of `src`, into `out`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn inverse_into(m: &Modulus, tables: &Tables, src: &[u64], out: &mut [u64]) {
+    if tables.lazy {
+        inverse_as::<true>(m, tables, Some(src), out);
+    } else {
+        inverse_as::<false>(m, tables, Some(src), out);
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverse_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
+fn inverse_as<const LAZY: bool>(m: &Modulus, tables: &Tables, source: Option<&[u64]>, a: &mut [u64]) {
     let q = m.value();
     let raise = |node: u64| if LAZY && node == 0 { 4 * q } else { 0 };
     let c = Inverse {
@@ -46,6 +56,7 @@ fn inverse_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
         sum: F::splat(tables.last_sum),
         difference: F::splat(tables.last_difference),
         raise: [splat(raise(0)), splat(raise(1))],
+        source,
     };
     let (levels, w) = (a.len().ilog2(), &tables.inverse);
     match &tables.conjugate {
@@ -61,7 +72,7 @@ fn inverse_as<const LAZY: bool>(m: &Modulus, tables: &Tables, a: &mut [u64]) {
 }
 
 /// Constants of an inverse transform.
-struct Inverse {
+struct Inverse<'a> {
     q: Q,
     /// 2^k·q.
     times: [V; 6],
@@ -71,6 +82,8 @@ struct Inverse {
     difference: F,
     /// What the results of even and of odd nodes are raised by.
     raise: [V; 2],
+    /// What the blocks are read from, if not from the row that is written.
+    source: Option<&'a [u64]>,
 }
 
 /// Offsets of the products of a pass; zero if strict.
@@ -88,7 +101,7 @@ struct Offsets {
 impl Offsets {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new<const LAZY: bool>(c: &Inverse, node: usize) -> Self {
+    fn new<const LAZY: bool>(c: &Inverse<'_>, node: usize) -> Self {
         let (zero, raise) = (c.q.zero, c.raise[node % 2]);
         if LAZY {
             let minus_q = sub(zero, c.q.q);
@@ -102,7 +115,7 @@ impl Offsets {
 /// The passes of `radices`, last first, over the subtree of the `node`-th node of their first level.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn inverse_to<const LAZY: bool, const END: bool>(
-    c: &Inverse,
+    c: &Inverse<'_>,
     radices: &[u32],
     passes: &[crate::rows::Rows],
     w: &Twiddles,
@@ -110,6 +123,10 @@ fn inverse_to<const LAZY: bool, const END: bool>(
     a: &mut [u64],
 ) {
     let (Some((&log, radices)), Some((pass, passes))) = (radices.split_first(), passes.split_first()) else {
+        if let Some(source) = c.source {
+            // As much as is transformed at once: reading ahead of it goes on meanwhile.
+            a.copy_from_slice(&source[64 * node..][..a.len()]);
+        }
         let blocks = a.as_chunks_mut().0;
         let words = &w.block.row(0).as_chunks().0[node..][..blocks.len()];
         let ((twos, ones), (words, words_1)) = (blocks.as_chunks_mut(), words.as_chunks());
@@ -165,7 +182,7 @@ fn bounded<const LAZY: bool>(c: &Q, x: V, y: V, w: F, bound: V, offset: V) -> (V
 /// A butterfly of the last level of a pass, where x exceeds y if lazy.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn closing<const LAZY: bool, const END: bool>(c: &Inverse, x: V, y: V, w: F, raise: V) -> (V, V) {
+fn closing<const LAZY: bool, const END: bool>(c: &Inverse<'_>, x: V, y: V, w: F, raise: V) -> (V, V) {
     if END == LAST {
         let difference = if LAZY { sub(x, y) } else { sub(add(x, c.q.two_q), y) };
         (c.sum.product(&c.q, c.q.zero, add(x, y)), c.difference.product(&c.q, c.q.zero, difference))
@@ -178,7 +195,7 @@ fn closing<const LAZY: bool, const END: bool>(c: &Inverse, x: V, y: V, w: F, rai
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn closing_sums<const LAZY: bool, const END: bool>(
-    c: &Inverse,
+    c: &Inverse<'_>,
     x: V,
     y: V,
     w: F,
@@ -197,7 +214,7 @@ fn closing_sums<const LAZY: bool, const END: bool>(
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverse_2<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words: &[u64], a: &mut [u64]) {
+fn inverse_2<const LAZY: bool, const END: bool>(c: &Inverse<'_>, o: &Offsets, words: &[u64], a: &mut [u64]) {
     let w = F::pair(words, 0);
     strided!(a, 2, |v| {
         let (x, y) = closing_sums::<LAZY, END>(c, v[0], v[1], w, c.q.zero, o.raise);
@@ -206,7 +223,7 @@ fn inverse_2<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words:
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverse_4<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words: &[u64], a: &mut [u64]) {
+fn inverse_4<const LAZY: bool, const END: bool>(c: &Inverse<'_>, o: &Offsets, words: &[u64], a: &mut [u64]) {
     let w: [F; 3] = std::array::from_fn(|k| F::pair(words, k));
     strided!(a, 4, |v| {
         let (x0, x1) = ordered::<LAZY>(&c.q, v[0], v[1], w[1], o.raise_q);
@@ -218,7 +235,7 @@ fn inverse_4<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words:
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverse_8<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words: &[u64], a: &mut [u64]) {
+fn inverse_8<const LAZY: bool, const END: bool>(c: &Inverse<'_>, o: &Offsets, words: &[u64], a: &mut [u64]) {
     let w: [F; 7] = std::array::from_fn(|k| F::pair(words, k));
     strided!(a, 8, |v| {
         let (a0, a1) = ordered::<LAZY>(&c.q, v[0], v[1], w[3], o.raise_q);
@@ -233,7 +250,7 @@ fn inverse_8<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, words:
 /// The level of stride 2 of a pass of radix 8 or the end of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn second_level<const LAZY: bool>(c: &Inverse, o: &Offsets, a: [V; 8], w: &[F; 7]) -> [V; 8] {
+fn second_level<const LAZY: bool>(c: &Inverse<'_>, o: &Offsets, a: [V; 8], w: &[F; 7]) -> [V; 8] {
     let (b0, b2) = bounded::<LAZY>(&c.q, a[0], a[2], w[1], c.times[4], o.raise_q);
     let (b1, b3) = ordered::<LAZY>(&c.q, a[1], a[3], w[1], o.raise_q);
     let (b4, b6) = bounded::<LAZY>(&c.q, a[4], a[6], w[2], c.times[4], o.zero);
@@ -244,7 +261,7 @@ fn second_level<const LAZY: bool>(c: &Inverse, o: &Offsets, a: [V; 8], w: &[F; 7
 /// The level of stride 4.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn third_level<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, b: [V; 8], w: F) -> [V; 8] {
+fn third_level<const LAZY: bool, const END: bool>(c: &Inverse<'_>, o: &Offsets, b: [V; 8], w: F) -> [V; 8] {
     let (c0, c4) = closing_sums::<LAZY, END>(c, b[0], b[4], w, c.times[5], o.raise);
     let (c1, c5) = closing::<LAZY, END>(c, b[1], b[5], w, o.raise);
     let (c2, c6) = closing::<LAZY, END>(c, b[2], b[6], w, o.raise);
@@ -257,7 +274,7 @@ fn third_level<const LAZY: bool, const END: bool>(c: &Inverse, o: &Offsets, b: [
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn inverse_blocks<const LAZY: bool, const END: bool, const N: usize>(
-    c: &Inverse,
+    c: &Inverse<'_>,
     offsets: &[Offsets; N],
     words: &[[u64; BLOCK_WORDS]; N],
     a: &mut [[u64; 64]; N],
