@@ -50,12 +50,12 @@ NETWORKS = {
     "cifar-quadratic": dict(
         CIFAR, layers=[("conv", 32, 3, 1, 1), ("conv", 64, 3, 2, 1), ("conv", 64, 3, 1, 1), ("conv", 128, 3, 2, 1),
                        ("conv", 128, 3, 1, 1), ("conv", 256, 3, 2, 1), ("pool", 4), ("dense", 10)],
-        epochs=14, lr=0.035, tame=2.0, gain=0.003, margin=1.25,
+        epochs=14, lr=0.035, tame=2.0, gain=0.003, margin=1.5,
         description="CIFAR-10, six 3x3 convolutions (32, 64, 64, 128, 128, 256 maps) with squares, average, dense 10; "
                     "trained on JPEG copies of the images"),
     "cifar-lola": dict(
         CIFAR, layers=[("conv", 83, 8, 2, 1), ("conv", 112, 10, 2, 4), ("dense", 10)],
-        epochs=8, lr=0.012, tame=2.0, gain=0.003, margin=1.25,
+        epochs=8, lr=0.012, tame=2.0, gain=0.003, margin=1.5,
         description="LoLa's network on CIFAR-10: conv 8x8 stride 2 (83 maps), square, conv 10x10 stride 2 (112 maps), "
                     "square, dense 10; trained on JPEG copies of the images"),
     "tenseal-mnist": dict(
