@@ -13,7 +13,7 @@ weights. The test images are read once, after training has ended; nothing is cho
 
 Convolutions are followed by batch normalisation, folded away at the end, and by x*x. Normalised
 values start around 1.25, not 0: (1.25 + n)^2 is, up to scale and shift, n + 0.4 n^2, which has the slope a
-rectifier has on average. Two penalties, measured on a few images of each batch, keep encrypted
+rectifier has on average. Two penalties, measured on a few images of every fourth batch, keep encrypted
 precision: on values beyond three times a channel's root mean square, and on the noise gain, the
 norm of an output's weights relative to the standard deviation of that output.
 """
@@ -50,12 +50,12 @@ NETWORKS = {
     "cifar-quadratic": dict(
         CIFAR, layers=[("conv", 32, 3, 1, 1), ("conv", 64, 3, 2, 1), ("conv", 64, 3, 1, 1), ("conv", 128, 3, 2, 1),
                        ("conv", 128, 3, 1, 1), ("conv", 256, 3, 2, 1), ("pool", 4), ("dense", 10)],
-        epochs=16, lr=0.06, tame=2.0, gain=0.003, margin=1.25,
+        epochs=14, lr=0.035, tame=2.0, gain=0.003, margin=1.5,
         description="CIFAR-10, six 3x3 convolutions (32, 64, 64, 128, 128, 256 maps) with squares, average, dense 10; "
                     "trained on JPEG copies of the images"),
     "cifar-lola": dict(
         CIFAR, layers=[("conv", 83, 8, 2, 1), ("conv", 112, 10, 2, 4), ("dense", 10)],
-        epochs=8, lr=0.04, tame=2.0, gain=0.003, margin=1.25,
+        epochs=8, lr=0.012, tame=2.0, gain=0.003, margin=1.5,
         description="LoLa's network on CIFAR-10: conv 8x8 stride 2 (83 maps), square, conv 10x10 stride 2 (112 maps), "
                     "square, dense 10; trained on JPEG copies of the images"),
     "tenseal-mnist": dict(
@@ -223,19 +223,24 @@ def fit(spec, args, images, labels, val):
             # Linear warm-up over a tenth of the steps, then linear decay to nothing.
             rate = min((step + 1) / (0.1 * total), (total - step) / (0.9 * total))
             ortho.param_groups[0]["lr"], adam.param_groups[0]["lr"] = spec["lr"] * rate, 3e-3 * rate
-            which, probe = order[i * batch:(i + 1) * batch], []
+            which = order[i * batch:(i + 1) * batch]
+            # The penalties cost as much as the rest: one step in four has them, four times as strong.
+            probe = [] if step % 4 == 0 else None
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net(prepare(shown[which]), probe).float()
-            tails, gain = penalties(probe)
             entropy = F.cross_entropy(logits, labels[which], label_smoothing=0.1)
-            loss = entropy + spec["tame"] * tails + spec["gain"] * gain
+            loss = entropy
+            if probe:
+                tails, gain = penalties(probe)
+                loss = entropy + 4 * (spec["tame"] * tails + spec["gain"] * gain)
+                sums += [0, 4 * tails.item(), 4 * gain.item()]
             net.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(rest, 2.0)
             ortho.step()
             adam.step()
             step += 1
-            sums += [entropy.item(), tails.item(), gain.item()]
+            sums[0] += entropy.item()
             if args.probe_steps and step == args.probe_steps:
                 print(f"{(time.time() - started) / step * 1e3:.0f} ms a step, {sums / step}")
                 sys.exit()
@@ -279,7 +284,8 @@ Seed {seed}, one thread, {minutes:.0f} minutes of wall time at low priority on a
 at a peak of {lr} of each weight's norm for all layers but the last, AdamW at 3e-3 for the rest, a tenth of linear warm-up, linear
 decay to nothing; label smoothing 0.1; images shifted by up to {shift} pixels{flip}. {held_out} training images were
 held out for validation. Batch normalisation is folded; the constants of each squared channel are moved between layers so that its largest
-value over all {count} training images is 1/{margin}, so its published bound is 1.
+value over all {count} training images, five images of each channel left out, is 1/{margin}, so its published bound is 1.
+{outside_train} training images and {outside_test} of the 10,000 test images leave a bound somewhere; for such an image nothing is promised.
 
 ## Range and gain of each wire
 
@@ -297,13 +303,14 @@ A gain is the norm of the weights that make one output, in units of the bounds: 
 
 
 def readme(spec, args, figures, table, noise, growth, seconds, count):
-    rows = ["| images | accuracy |", "|---|---|"] + [f"| {k} | {v:.4f} |" for k, v in figures.items() if k != "parameters"]
+    rows = ["| images | accuracy |", "|---|---|"] + [f"| {k} | {v:.4f} |" for k, v in figures.items() if isinstance(v, float)]
     cifar = spec["data"] == "cifar"
     return README.format(
         name=spec["name"], description=spec["description"], parameters=figures["parameters"], version=spec["version"],
         accuracy="\n".join(rows), command=spec["name"], seed=args.seed, minutes=max(seconds / 60, 1), epochs=spec["epochs"],
         batch=args.batch, lr=spec["lr"], shift=spec["shift"], flip=" and mirrored" if spec["flip"] else "",
-        held_out=args.held_out, count=f"{count:,}", margin=spec["margin"],
+        held_out=args.held_out, count=f"{count:,}", outside_train=figures["training images outside a bound"],
+        outside_test=figures["test images outside a bound"], margin=spec["margin"],
         jpeg="\nTrained and tested on lossy JPEG copies of the CIFAR-10 images (mean error 5.8 grey levels): not comparable digit by "
              "digit with published figures.\n" if cifar else "", table=table, noise=noise, growth=growth,
         pool="The average is counted with the dense layer it merges with. " if any(l[0] == "pool" for l in spec["layers"]) else "")
