@@ -136,6 +136,12 @@ impl Modulus {
         self.radix
     }
 
+    /// 2^104 mod q, prepared.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
+    pub(crate) fn radix2(&self) -> Shoup {
+        self.radix2
+    }
+
     /// 2^64 mod q.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
     pub(crate) fn wrap64(&self) -> u64 {

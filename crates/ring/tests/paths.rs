@@ -61,6 +61,42 @@ fn transforms_agree_in_every_size_ring_and_range() {
                     let what = format!("{kind:?} log n {log_n}, {bits} bits, row {k}");
                     same_on_all_paths(&format!("forward {what}"), transformed(kernel::forward));
                     same_on_all_paths(&format!("inverse {what}"), transformed(kernel::inverse));
+                    same_on_all_paths(&format!("inverse out of place, {what}"), || {
+                        let (mut place, mut out) = (row.clone(), vec![7; row.len()]);
+                        kernel::inverse(&t, &mut place);
+                        kernel::inverse_into(&t, &row, &mut out);
+                        assert_eq!(out, place);
+                        out
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn transforms_of_centred_rows_agree_between_all_sizes() {
+    for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
+        for log_n in 3..=15 {
+            let shape = RingShape::new(kind, log_n).unwrap();
+            let moduli = [26, 46, 47, 50].map(|bits| modulus(bits, shape.order()));
+            for to in moduli {
+                let t = NttTable::new(shape, to).unwrap();
+                for from in moduli {
+                    for (k, row) in rows(&from, t.n()).into_iter().enumerate() {
+                        let (from_q, to_q) = (from.value(), to.value());
+                        same_on_all_paths(
+                            &format!("{kind:?} log n {log_n}, {from_q} to {to_q}, {k}"),
+                            || {
+                                let (mut once, mut twice) = (vec![7; t.n()], vec![7; t.n()]);
+                                kernel::forward_centred_into(&from, &t, &row, &mut once, &[&row, &row]);
+                                kernel::reduce_centred_into(&from, &to, &row, &mut twice);
+                                kernel::forward(&t, &mut twice);
+                                assert_eq!(once, twice);
+                                once
+                            },
+                        );
+                    }
                 }
             }
         }
@@ -95,7 +131,8 @@ fn row_operations_agree_on_every_length_and_range() {
                         keep(&|o| kernel::scale_assign(&m, o, c));
                         keep(&|o| kernel::scale_into(&m, b, c, o));
                         keep(&|o| kernel::scale_add_assign(&m, o, b, c));
-                        keep(&|o| kernel::sub_scale_assign(&m, o, b, c));
+                        keep(&|o| kernel::sub_scale_into(&m, a, b, c, None, o));
+                        keep(&|o| kernel::sub_scale_into(&m, a, b, c, Some(a), o));
                     }
                     results
                 });
@@ -225,7 +262,14 @@ fn automorphisms_agree_in_both_rings() {
                     let (mut out, mut sum) = (rows[1].clone(), rows[1].clone());
                     kernel::gather_into(&perm, &rows[0], &mut out);
                     kernel::gather_add_assign(&m, &perm, &mut sum, &rows[0]);
-                    (out, sum)
+                    let c = m.shoup(m.value() / 3);
+                    let (mut permuted, mut first) = (out.clone(), out.clone());
+                    for addend in [None, Some(&rows[1][..])] {
+                        kernel::gather_sub_scale_into(&m, &perm, &rows[0], &sum, c, addend, &mut permuted);
+                        kernel::sub_scale_into(&m, &rows[0], &sum, c, addend, &mut first);
+                        assert!(permuted.iter().zip(perm.source()).all(|(&x, &p)| x == first[p as usize]));
+                    }
+                    (out, sum, permuted)
                 });
             }
         }

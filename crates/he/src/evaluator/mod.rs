@@ -328,14 +328,13 @@ impl<S: Scheme> Evaluator<S> {
     pub fn relinearise(&self, x: &Tensor<S>) -> Result<Ciphertext<S>, HeError> {
         let level = x.level();
         let key = self.keys.relin(level)?;
-        let q = &self.params().level_data(level).q;
         check_id(&self.id, &x.id, "product")?;
         let mut out = [self.blank(level), self.blank(level)];
         self.with_scratch(|s| {
             s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
-                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, row| {
-                    kernel::add_into(q.modulus(i), row, x.d[half].row(i), out.row_mut(i));
+                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                    quotient.write(Some(x.d[half].row(i)), out.row_mut(i));
                 });
             }
         });

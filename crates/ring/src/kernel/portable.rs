@@ -157,6 +157,12 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| reduce_sum(m, l, h));
 }
 
+/// (a − t)·c + addend; a + q − t lies in (0, 2q), a valid lazy operand.
+#[inline(always)]
+pub(crate) fn sub_scale(m: &Modulus, a: u64, t: u64, c: Shoup, addend: u64) -> u64 {
+    m.add(m.mul_shoup(a + m.value() - t, c), addend)
+}
+
 const BLOCK: usize = 64;
 
 /// Entry k of `out` belongs to entry `skip` + k of the pairs.

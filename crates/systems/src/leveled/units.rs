@@ -73,7 +73,7 @@ pub(super) struct Units {
 const SAMPLES_PER_KEY: f64 = 100.0;
 
 /// Keys that a client thinks twice about.
-const MANY_KEY_BYTES: f64 = (32u32 << 20) as f64;
+const MANY_KEY_BYTES: f64 = (40u32 << 20) as f64;
 
 /// Nanoseconds per byte of a gigabit link.
 const LINK: f64 = 8.0;
@@ -116,8 +116,8 @@ impl Units {
 
     /// What another key costs where there are `bytes` of them: its share of sending it, more the more there are.
     pub(super) fn key(&self, bytes: f64) -> f64 {
-        let crowd = 1.0 + bytes / MANY_KEY_BYTES;
-        self.key_bytes() * LINK / SAMPLES_PER_KEY * crowd * crowd
+        let many = bytes / MANY_KEY_BYTES;
+        self.key_bytes() * LINK / SAMPLES_PER_KEY * (1.0 + many * many * many)
     }
 
     /// Bytes of `rows` seeded elements over all data limbs, 30 bits a residue.
