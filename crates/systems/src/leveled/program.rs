@@ -5,7 +5,8 @@
 
 use super::choices::{InputForm, LeveledChoices};
 use super::network::{Kind, LinearLayer, Network};
-use oblivia_nn::{Tensor, Weights};
+use oblivia_he::{ParamsLiteral, RingKind};
+use oblivia_nn::{Tensor, WeightId, Weights};
 use oblivia_pack::circuit::{Linear, Tap, TapConv, TapInput, replicate};
 use oblivia_pack::{Axis, CircuitError, Layout, Plain, Plains, Scale, Slots};
 use oblivia_protocol::Error;
@@ -56,7 +57,7 @@ fn misfit(name: &str, e: CircuitError) -> Error {
 impl Program {
     /// The circuits of `network` as chosen.
     pub(super) fn new(network: Network, choices: &LeveledChoices) -> Result<Self, Error> {
-        let slots = 1usize << choices.params.log_n;
+        let slots = slots(&choices.params);
         let found = network.linear().count();
         if choices.layers.len() != found {
             let why = format!("{} linear layers are planned, the network has {found}", choices.layers.len());
@@ -217,6 +218,12 @@ impl Program {
         place.layout.positions().into_iter().map(at).collect()
     }
 
+    /// Slots of the outputs in the last vector.
+    pub(super) fn output_slots(&self) -> Vec<usize> {
+        let Some(Some(place)) = self.places.last() else { return Vec::new() };
+        place.layout.positions().into_iter().map(|(_, slot)| slot).collect()
+    }
+
     /// Published bound on |output|.
     pub(super) fn output_bound(&self) -> f64 {
         self.network.layers.last().map_or(1.0, |l| l.norm * l.peak)
@@ -239,16 +246,28 @@ impl Program {
 
     /// Every plaintext in order of use, normalised.
     pub(super) fn plains(&self, weights: &Weights) -> Vec<Plain> {
+        let data = |id| weights.get(id).data();
+        let bias = |id, m: usize| f64::from(data(id).get(m).copied().unwrap_or(0.0));
+        self.plains_from(data, bias, false)
+    }
+
+    /// As [`Program::plains`], weights and biases given by id; averages are sums if so said.
+    pub(super) fn plains_from<'w>(
+        &self,
+        data: impl Fn(WeightId) -> &'w [f32],
+        bias_of: impl Fn(WeightId, usize) -> f64,
+        sums: bool,
+    ) -> Vec<Plain> {
         let mut plains = Vec::with_capacity(self.plain_count());
         for (step, layer) in self.steps.iter().zip(&self.network.layers) {
             let Kind::Linear(l) = &layer.kind else { continue };
-            let factor = self.network.norm(layer.from) / layer.norm;
-            let data = |id| weights.get(id).data();
-            let (w, b) = (l.weight.map(data), l.bias.map(data));
+            let cells = if sums { l.window.cells() as f64 } else { 1.0 };
+            let factor = self.network.norm(layer.from) / layer.norm * cells;
+            let w = l.weight.map(&data);
             let at = |of: Option<&[f32]>, i: usize, none: f32| {
                 of.map_or(none, |d| d.get(i).copied().unwrap_or(0.0))
             };
-            let bias = |m: usize| f64::from(at(b, m, 0.0)) / layer.norm;
+            let bias = |m: usize| l.bias.map_or(0.0, |b| bias_of(b, m)) / layer.norm;
             match step {
                 Step::Taps(conv) => {
                     let taps = self.input_vectors();
@@ -338,6 +357,14 @@ impl Program {
             Step::Add(_) => format!("{}: sum", layer.name),
         };
         self.steps.iter().zip(&self.network.layers).map(one).collect()
+    }
+}
+
+/// Slots of a vector: all coefficients' worth, or one of two rows that are kept equal.
+pub(super) fn slots(params: &ParamsLiteral) -> usize {
+    match params.kind {
+        RingKind::ConjugateInvariant => 1 << params.log_n,
+        RingKind::Standard => (1 << params.log_n) >> 1,
     }
 }
 
