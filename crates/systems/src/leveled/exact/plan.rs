@@ -94,6 +94,13 @@ pub(super) fn derive_from(model: &PublicModel, network: Network, c: &ExactChoice
         input: power(c.input_log_scale),
         weights: c.weight_log_scales.iter().map(|&log| power(log)).collect(),
     };
+    let weighted =
+        model.graph.nodes().iter().filter(|n| matches!(n.op, Op::Conv(_) | Op::Dense { .. })).count();
+    if weighted != scales.weights.len() {
+        let why =
+            format!("{} layers have scales, the network has {weighted} with weights", scales.weights.len());
+        return Err(Error::InvalidMessage { message: "Offer", why });
+    }
     let whole =
         |e: oblivia_nn::NnError| Error::Refused { why: format!("`{}` in whole numbers: {e}", model.name) };
     let wires = scales.wires(&model.graph).map_err(whole)?;

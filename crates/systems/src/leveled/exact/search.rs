@@ -78,14 +78,15 @@ fn scales(model: &PublicModel, network: &Network) -> Result<(u32, Vec<u32>, Vec<
                     }
                     None => 1.0,
                 };
-                norm * scale * inputs * x
+                // Inputs of one sign meet weights of both: about half of the sum of absolute values.
+                let signed = layer.from == 0 && model.input_range[0] < 0.0;
+                norm * scale * inputs * x * if signed { 1.0 } else { 0.5 }
             }
         };
         most.push(y);
     }
     let worst = most.last().copied().unwrap_or(1.0);
-    // Inputs and squares are of one sign, weights of both: about half of the sum of absolute values, in every layer.
-    let primes = ((worst.log2() + 1.0 - network.linear().count() as f64) / f64::from(T_BITS - 1)).ceil();
+    let primes = ((worst.log2() + 1.0) / f64::from(T_BITS)).ceil();
     let primes = (primes as usize).clamp(1, MAX_T);
     let scales = Scales { input: 1.0, weights: weights.iter().map(|&w| f64::from(1u32 << w)).collect() };
     scales
@@ -113,8 +114,11 @@ impl Start<'_> {
         for log_n in 13..=15u32 {
             let limit = f64::from(security::max_log_qp(1 << log_n).unwrap_or(0));
             // The same slots as a real-valued plan of half the dimension.
-            let bits =
-                ChainBits { literal: literal(log_n - 1, levels, 40), outer_log_scale: 0, inner_log_scale: 0 };
+            let bits = ChainBits {
+                literal: literal(log_n - 1, levels, 44, limit),
+                outer_log_scale: 0,
+                inner_log_scale: 0,
+            };
             if self.fits(log_n, levels, FEWEST_BITS, limit).is_none() {
                 continue;
             }
@@ -164,7 +168,7 @@ impl Start<'_> {
 
     /// Primes of `q` bits, if the security table has room.
     fn fits(&self, log_n: u32, levels: usize, q: u32, limit: f64) -> Option<ParamsLiteral> {
-        let one = literal(log_n, levels, q);
+        let one = literal(log_n, levels, q, limit);
         let (Moduli::Bits(a), Moduli::Bits(b)) = (&one.q, &one.p) else { return None };
         let total: u32 = a.iter().chain(b).sum();
         (f64::from(total) <= limit).then_some(one)
@@ -217,13 +221,22 @@ fn plaintext_bytes(d: &Derived) -> Result<u64, Error> {
     Ok(one * d.contexts.len() as u64)
 }
 
-/// A chain of `levels` primes of `bits` bits.
-fn literal(log_n: u32, levels: usize, bits: u32) -> ParamsLiteral {
+/// A chain of `levels` primes of `bits` bits: with digits of as many primes as make switching cheapest, among those the
+/// security table has room for.
+fn literal(log_n: u32, levels: usize, bits: u32, limit: f64) -> ParamsLiteral {
+    let special = |alpha: usize| (alpha as u32 * bits + SPECIAL_MARGIN_BITS).div_ceil(alpha as u32);
+    let fits = |alpha: &usize| {
+        let total = levels as u32 * bits + *alpha as u32 * special(*alpha);
+        f64::from(total) <= limit && special(*alpha) <= MAX_BITS
+    };
+    let work =
+        |alpha: usize| -> usize { (2..=levels).map(|l| (2 * l.div_ceil(alpha) + 2) * (l + alpha)).sum() };
+    let alpha = (1..=levels).filter(fits).min_by_key(|&alpha| work(alpha)).unwrap_or(1);
     ParamsLiteral {
         kind: RingKind::Standard,
         log_n,
         q: Moduli::Bits(vec![bits; levels]),
-        p: Moduli::Bits(vec![bits + SPECIAL_MARGIN_BITS]),
-        alpha: 1,
+        p: Moduli::Bits(vec![special(alpha); alpha]),
+        alpha,
     }
 }
