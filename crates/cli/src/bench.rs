@@ -125,7 +125,15 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         .iter()
         .map(|x| Ok(eval::run(&model, &oblivia::tensor(&model.public, x)?)?))
         .collect::<Result<_>>()?;
-    let measured = Measured { prediction: &prediction, set: &set, expected: &expected, peak };
+    let folded = oblivia::served(&model)?;
+    let integers = a.id.system.integers(&prediction.receipt.plan, &folded)?;
+    let fixed: Option<Vec<Tensor>> = integers
+        .map(|m| {
+            inputs.iter().map(|x| Ok(m.eval(&oblivia::tensor(&model.public, x)?)?)).collect::<Result<_>>()
+        })
+        .transpose()?;
+    let fixed = fixed.as_deref();
+    let measured = Measured { prediction: &prediction, set: &set, expected: &expected, fixed, peak };
     let row = row(a, measured, &root);
     if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
@@ -201,11 +209,13 @@ struct Measured<'a> {
     set: &'a [Labelled],
     /// Outputs of the clear network.
     expected: &'a [Tensor],
+    /// Outputs of the network in whole numbers, where that is what the plan computes.
+    fixed: Option<&'a [Tensor]>,
     peak: PeakMemory,
 }
 
 fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
-    let Measured { prediction: p, set, expected, peak } = measured;
+    let Measured { prediction: p, set, expected, fixed, peak } = measured;
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
     let private: Vec<Option<usize>> =
@@ -215,7 +225,10 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         let hits = labels.iter().zip(set).filter(|(l, s)| **l == Some(s.label)).count();
         hits as f64 / set.len().max(1) as f64
     };
-    let equal = private.iter().zip(&float).filter(|(a, b)| a == b).count();
+    let fixed_labels = fixed.map(|f| f.iter().map(Tensor::argmax).collect::<Vec<_>>());
+    // What the plan claims to compute.
+    let (reference, claimed) = (fixed_labels.as_ref().unwrap_or(&float), fixed.unwrap_or(expected));
+    let equal = private.iter().zip(reference).filter(|(a, b)| a == b).count();
     let error = |(a, b): (&Answer, &Tensor)| match a {
         Ok(a) => a.data().iter().zip(b.data()).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max),
         Err(_) => f64::MAX,
@@ -246,9 +259,13 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         ops_per_image: r.plan.cost.ops,
         key_bytes: r.plan.key_bytes,
         peak_memory_bytes: peak,
-        accuracy: Accuracy { float: right(&float), fixed: None, private: right(&private) },
+        accuracy: Accuracy {
+            float: right(&float),
+            fixed: fixed_labels.as_deref().map(right),
+            private: right(&private),
+        },
         labels_equal: equal as u64,
-        max_output_error: p.outputs.iter().zip(expected).map(error).fold(0.0, f64::max),
+        max_output_error: p.outputs.iter().zip(claimed).map(error).fold(0.0, f64::max),
         declared_output_error: r.plan.error.value(),
         as_declared: r.as_declared(),
         learned: Learned { client: learned(Role::Client), server: learned(Role::Server) },
@@ -332,7 +349,11 @@ mod tests {
             log: None,
         };
         let peak = PeakMemory { client: Some(5), server: None };
-        row(&a, Measured { prediction: &prediction, set: &set, expected: &expected, peak }, &root)
+        row(
+            &a,
+            Measured { prediction: &prediction, set: &set, expected: &expected, fixed: None, peak },
+            &root,
+        )
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(crate) fn facts(p: &Plan) -> String {
         bits => format!("{bits} bits; {}", p.parameters),
     };
     let error = match p.error.units_2_32 {
+        0 if p.error.assumption != "exact" => p.error.assumption.clone(),
         0 => "none: outputs are the network's own".to_owned(),
         _ => format!("every output within {:.4} of the network's, {}", p.error.value(), p.error.assumption),
     };

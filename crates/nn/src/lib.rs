@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod model;
 pub mod op;
 pub mod pass;
+pub mod quant;
 mod shape;
 mod tensor;
 #[cfg(any(test, feature = "testing"))]

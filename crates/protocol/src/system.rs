@@ -8,6 +8,7 @@ use crate::permit::Permits;
 use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
 use oblivia_base::{Digest, SessionRng};
+use oblivia_nn::quant::IntegerModel;
 use oblivia_nn::{Graph, Model, Node, PublicModel, Tensor};
 use rayon::ThreadPool;
 use std::any::Any;
@@ -165,6 +166,10 @@ pub trait System: Send + Sync {
     fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error>;
     /// Prepares a model for serving under a plan of `plan` or `check`.
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error>;
+    /// The network in whole numbers that `plan` computes exactly, where it is not the float network.
+    fn integers(&self, _: &Plan, _: &Model) -> Result<Option<IntegerModel>, Error> {
+        Ok(None)
+    }
     /// Plays the role of `seat` to the end.
     fn run<'a>(
         &'a self,

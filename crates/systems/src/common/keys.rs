@@ -19,12 +19,55 @@
 #![deny(clippy::indexing_slicing)]
 
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Secret};
 use oblivia_he::{EvaluationKeys, HeError, KeyRequest, Params, SecretKey};
 use oblivia_protocol::{
     Context, Error, Event, Expect, HEADER_BYTES, KeyScope, KeyUse, Kind, Plan, Role, SecretStore, Traffic,
 };
+use std::any::Any;
 use std::sync::Arc;
+
+/// What is made from a secret key for the server, and read there.
+pub(crate) trait KeyMaker: Sync {
+    /// As the server holds it.
+    type Keys: Any + Send + Sync;
+    /// Of the secret key.
+    fn params(&self) -> &Params;
+    /// Ids of parameters and request: what else keys are for.
+    fn ids(&self) -> [Digest; 2];
+    /// Fresh keys, encoded.
+    fn make(&self, sk: &SecretKey, label: &[u8], rng: &mut dyn EntropySource) -> Result<Vec<u8>, HeError>;
+    /// Validates.
+    fn read(&self, label: &[u8], bytes: &[u8]) -> Result<Self::Keys, HeError>;
+}
+
+/// Evaluation keys of CKKS.
+#[derive(Clone, Copy)]
+pub(crate) struct CkksKeys<'a> {
+    pub(crate) params: &'a Params,
+    pub(crate) request: &'a KeyRequest,
+}
+
+impl KeyMaker for CkksKeys<'_> {
+    type Keys = EvaluationKeys;
+
+    fn params(&self) -> &Params {
+        self.params
+    }
+
+    fn ids(&self) -> [Digest; 2] {
+        [self.params.id(), self.request.id()]
+    }
+
+    fn make(&self, sk: &SecretKey, label: &[u8], rng: &mut dyn EntropySource) -> Result<Vec<u8>, HeError> {
+        Ok(EvaluationKeys::generate(sk, self.request, label, rng)?.to_bytes())
+    }
+
+    fn read(&self, label: &[u8], bytes: &[u8]) -> Result<EvaluationKeys, HeError> {
+        EvaluationKeys::from_bytes(self.params, self.request, label, bytes)
+    }
+}
 
 /// The kinds of the three messages in a system.
 #[derive(Clone, Copy)]
@@ -36,12 +79,11 @@ pub(crate) struct KeyKinds {
 
 /// What keys are for, and how they travel.
 #[derive(Clone, Copy)]
-pub(crate) struct KeyTerms<'a> {
+pub(crate) struct KeyTerms<'a, M> {
     pub(crate) system: &'static str,
     pub(crate) kinds: KeyKinds,
     pub(crate) plan: &'a Plan,
-    pub(crate) params: &'a Params,
-    pub(crate) request: &'a KeyRequest,
+    pub(crate) maker: M,
 }
 
 /// The first message.
@@ -101,7 +143,7 @@ pub(crate) fn reused() -> Traffic {
 }
 
 /// The scope of a session's keys, and whether both ends are authenticated: if not, nothing is kept.
-fn scope(terms: &KeyTerms<'_>, cx: &Context<'_>, own: Role) -> (KeyScope, bool) {
+fn scope<M: KeyMaker>(terms: &KeyTerms<'_, M>, cx: &Context<'_>, own: Role) -> (KeyScope, bool) {
     let peer = if own == Role::Client { Role::Server } else { Role::Client };
     let ends = cx.channel.identities(peer);
     let nobody = Digest([0; 32]);
@@ -110,7 +152,7 @@ fn scope(terms: &KeyTerms<'_>, cx: &Context<'_>, own: Role) -> (KeyScope, bool) 
         (Some(ends), Role::Client) => (ends.own, ends.peer),
         (Some(ends), _) => (ends.peer, ends.own),
     };
-    let (params, request) = (terms.params.id(), terms.request.id());
+    let [params, request] = terms.maker.ids();
     (KeyScope { system: terms.system, client, server, params, request }, ends.is_some())
 }
 
@@ -149,12 +191,15 @@ fn refused(e: HeError) -> Error {
 }
 
 /// The client's side: a secret key whose evaluation keys the server has afterwards.
-pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Result<SecretKey, Error> {
+pub(crate) async fn as_client<M: KeyMaker>(
+    terms: KeyTerms<'_, M>,
+    cx: &mut Context<'_>,
+) -> Result<SecretKey, Error> {
     cx.channel.enter_setup();
     let (scope, authenticated) = scope(&terms, cx, Role::Client);
     let store = cx.memory.secrets.clone().filter(|_| authenticated);
     let store = store.as_deref();
-    let kept = store.and_then(|store| Kept::load(store, &scope, terms.params));
+    let kept = store.and_then(|store| Kept::load(store, &scope, terms.maker.params()));
     let offer = match (&store, &kept) {
         (None, _) => Offer::Once,
         (Some(_), None) => Offer::New,
@@ -169,8 +214,8 @@ pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Resu
         // To this there is one answer; making the keys hides the wait for it.
         None => {
             cx.observer.on(Event::Setup("making keys"));
-            let sk = pool.install(|| SecretKey::generate(terms.params, &mut cx.rng));
-            let keys = pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
+            let sk = pool.install(|| SecretKey::generate(terms.maker.params(), &mut cx.rng));
+            let keys = pool.install(|| terms.maker.make(&sk, &label.0, &mut cx.rng));
             (sk, Some(keys.map_err(refused)?))
         }
     };
@@ -187,17 +232,15 @@ pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Resu
             return Err(Error::InvalidMessage { message: "KeysAnswer", why });
         }
     }
-    let keys = match made.take() {
-        Some(keys) => keys,
+    let bytes = match made.take() {
+        Some(bytes) => bytes,
         // Lost by the server: new ones of the same secret, with seeds and errors of their own.
         None => {
             cx.observer.on(Event::Setup("making keys"));
-            let keys = pool.install(|| EvaluationKeys::generate(&sk, terms.request, &label.0, &mut cx.rng));
+            let keys = pool.install(|| terms.maker.make(&sk, &label.0, &mut cx.rng));
             keys.map_err(refused)?
         }
     };
-    let bytes = keys.to_bytes();
-    drop(keys);
     let fingerprint = store.map(|_| pool.install(|| scope.fingerprint(&label, &bytes)));
     cx.observer.on(Event::Setup("sending keys"));
     cx.channel.send(Role::Server, terms.kinds.keys, bytes).await?;
@@ -209,10 +252,10 @@ pub(crate) async fn as_client(terms: KeyTerms<'_>, cx: &mut Context<'_>) -> Resu
 }
 
 /// The server's side: the client's evaluation keys, validated when they came.
-pub(crate) async fn as_server(
-    terms: KeyTerms<'_>,
+pub(crate) async fn as_server<M: KeyMaker>(
+    terms: KeyTerms<'_, M>,
     cx: &mut Context<'_>,
-) -> Result<Arc<EvaluationKeys>, Error> {
+) -> Result<Arc<M::Keys>, Error> {
     cx.observer.on(Event::Setup("receiving keys"));
     cx.channel.enter_setup();
     let (scope, authenticated) = scope(&terms, cx, Role::Server);
@@ -222,7 +265,7 @@ pub(crate) async fn as_server(
     if let (Offer::Known(fingerprint), Some(shelf)) = (offer, &shelf) {
         let found = shelf.find(&scope, &fingerprint);
         // Nothing of another type is ever kept under this scope.
-        if let Some(keys) = found.and_then(|keys| keys.downcast::<EvaluationKeys>().ok()) {
+        if let Some(keys) = found.and_then(|keys| keys.downcast::<M::Keys>().ok()) {
             cx.channel.send(Role::Client, terms.kinds.answer, vec![HAVE]).await?;
             cx.keys = KeyUse::Reused;
             return Ok(keys);
@@ -235,7 +278,7 @@ pub(crate) async fn as_server(
     let pool = cx.pool.clone();
     let keys = {
         let _turn = cx.permits.acquire();
-        let read = || EvaluationKeys::from_bytes(terms.params, terms.request, &label.0, &body);
+        let read = || terms.maker.read(&label.0, &body);
         let keys =
             pool.install(read).map_err(|e| Error::InvalidMessage { message: "Keys", why: e.to_string() })?;
         let keys = Arc::new(keys);

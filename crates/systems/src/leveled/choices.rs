@@ -99,7 +99,8 @@ impl Decode for LeveledChoices {
         let params = ParamsLiteral::decode(r)?;
         let log = |r: &mut Reader<'_>| {
             let v = r.u32("log scale")?;
-            r.require((20..=60).contains(&v), "log scale")?;
+            // 0 in whole numbers.
+            r.require(v == 0 || (20..=60).contains(&v), "log scale")?;
             Ok(v)
         };
         let steps = |r: &mut Reader<'_>, least: usize| {

@@ -11,7 +11,7 @@
 //! Every size follows from the plan.
 
 use super::plan::{Derived, SYSTEM};
-use crate::common::keys::{KeyKinds, KeyTerms};
+use crate::common::keys::{CkksKeys, KeyKinds, KeyTerms};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_he::{Ciphertext, HeError, Params, SeededCiphertext};
 use oblivia_protocol::{Error, Kind, Plan};
@@ -22,10 +22,15 @@ pub(super) const OUTPUT: Kind = Kind::System(2);
 const KEYS_OFFER: Kind = Kind::System(3);
 const KEYS_ANSWER: Kind = Kind::System(4);
 
+/// The messages that bring keys to the server.
+pub(super) fn key_kinds() -> KeyKinds {
+    KeyKinds { offer: KEYS_OFFER, answer: KEYS_ANSWER, keys: KEYS }
+}
+
 /// What both sides need to bring the client's keys to the server.
-pub(super) fn key_terms<'a>(d: &'a Derived, plan: &'a Plan) -> KeyTerms<'a> {
-    let kinds = KeyKinds { offer: KEYS_OFFER, answer: KEYS_ANSWER, keys: KEYS };
-    KeyTerms { system: SYSTEM, kinds, plan, params: &d.params, request: &d.keys }
+pub(super) fn key_terms<'a>(d: &'a Derived, plan: &'a Plan) -> KeyTerms<'a, CkksKeys<'a>> {
+    let maker = CkksKeys { params: &d.params, request: &d.keys };
+    KeyTerms { system: SYSTEM, kinds: key_kinds(), plan, maker }
 }
 
 /// Bytes of the body of an input message.

@@ -3,6 +3,7 @@
 mod choices;
 mod circuit;
 mod client;
+mod exact;
 pub mod fuzz;
 mod layouts;
 mod lola;
@@ -22,6 +23,7 @@ mod units;
 mod workloads;
 
 use crate::common::{TwoSeats, two_seats};
+use oblivia_nn::quant::IntegerModel;
 use oblivia_nn::{Graph, Model, Node, PublicModel};
 use oblivia_protocol::{
     BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish, Workload,
@@ -43,7 +45,7 @@ impl System for Leveled {
     }
 
     fn modes(&self) -> &'static [&'static str] {
-        &[plan::MODE]
+        &plan::MODES
     }
 
     fn plans(&self) -> &'static [&'static str] {
@@ -67,7 +69,17 @@ impl System for Leveled {
     }
 
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
-        Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+        match exact::is_mode(&plan.choices.mode) {
+            true => Ok(Arc::new(exact::server::Prepared::new(plan, model, pool)?)),
+            false => Ok(Arc::new(server::Prepared::new(plan, model, pool)?)),
+        }
+    }
+
+    fn integers(&self, plan: &Plan, model: &Model) -> Result<Option<IntegerModel>, Error> {
+        match exact::is_mode(&plan.choices.mode) {
+            true => exact::server::integers(plan, model).map(Some),
+            false => Ok(None),
+        }
     }
 
     fn run<'a>(
@@ -77,6 +89,12 @@ impl System for Leveled {
         cx: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(async move {
+            if exact::is_mode(&plan.choices.mode) {
+                return match two_seats::<exact::server::Prepared>(seat, self.id())? {
+                    TwoSeats::Client(model, inputs) => exact::client::run(&model, inputs, plan, cx).await,
+                    TwoSeats::Server(prepared, n) => exact::server::run(&prepared, plan, n, cx).await,
+                };
+            }
             match two_seats::<server::Prepared>(seat, self.id())? {
                 TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
                 TwoSeats::Server(prepared, samples) => server::run(&prepared, plan, samples, cx).await,

@@ -104,6 +104,13 @@ impl Network {
         Ok(network)
     }
 
+    /// In whole numbers nothing is divided.
+    pub(super) fn undivided(mut self) -> Self {
+        self.input_norm = 1.0;
+        self.layers.iter_mut().for_each(|l| (l.norm, l.peak) = (1.0, 1.0));
+        self
+    }
+
     /// What a value is divided by.
     pub(super) fn norm(&self, value: usize) -> f64 {
         value.checked_sub(1).and_then(|k| self.layers.get(k)).map_or(self.input_norm, |l| l.norm)

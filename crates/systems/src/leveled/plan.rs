@@ -2,6 +2,7 @@
 
 use super::choices::LeveledChoices;
 use super::circuit::Circuit;
+use super::exact;
 use super::messages;
 use super::network::Network;
 use super::noise;
@@ -20,6 +21,7 @@ use oblivia_protocol::{
 
 pub(super) const SYSTEM: &str = "leveled";
 pub(super) const MODE: &str = "approximate";
+pub(super) const MODES: [&str; 3] = [MODE, exact::EXACT, exact::PRIVATE];
 
 /// Everything both roles need at run time, derived from choices.
 pub(super) struct Derived {
@@ -40,7 +42,11 @@ pub(super) struct Derived {
 /// The best plan for `wish`, or the one it names.
 pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
     if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
-        return Err(Error::Input(format!("system `{SYSTEM}` has no mode `{mode}`; it has: {MODE}")));
+        if exact::is_mode(mode) {
+            return exact::search(model, wish, mode);
+        }
+        let have = MODES.join(", ");
+        return Err(Error::Input(format!("system `{SYSTEM}` has no mode `{mode}`; it has: {have}")));
     }
     let network = Network::find(model)?;
     let (name, choices) = search::choose(model, &network, wish)?;
@@ -53,6 +59,9 @@ pub(super) fn wrap(plan: &str, choices: &LeveledChoices) -> Choices {
 
 /// What follows from `choices`: the same on both sides, by integer and correctly rounded arithmetic alone.
 pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
+    if exact::is_mode(&choices.mode) {
+        return exact::check(model, choices);
+    }
     let d = derive(model, choices)?;
     let up = HEADER_BYTES + d.input_bytes as u64;
     let down = HEADER_BYTES + d.output_bytes as u64;
@@ -218,7 +227,7 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
 }
 
 /// How many primes a literal asks for.
-fn primes(moduli: &Moduli) -> usize {
+pub(super) fn primes(moduli: &Moduli) -> usize {
     match moduli {
         Moduli::Bits(bits) => bits.len(),
         Moduli::Primes(primes) => primes.len(),
@@ -226,7 +235,7 @@ fn primes(moduli: &Moduli) -> usize {
 }
 
 /// Refuses a message no link carries.
-fn carried(message: &str, bytes: usize) -> Result<(), Error> {
+pub(super) fn carried(message: &str, bytes: usize) -> Result<(), Error> {
     if bytes <= MAX_BODY_BYTES {
         return Ok(());
     }
@@ -242,7 +251,7 @@ fn session_memory_bytes(d: &Derived) -> u64 {
     d.keys.rotations.values().chain(&d.keys.relin).map(key).sum()
 }
 
-fn chain(params: &Params) -> Result<Chain, Error> {
+pub(super) fn chain(params: &Params) -> Result<Chain, Error> {
     let basis = params.basis(params.max_level()).map_err(refused)?;
     Ok(Chain {
         slots: params.slots(),

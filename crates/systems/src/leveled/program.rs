@@ -5,7 +5,8 @@
 
 use super::choices::{InputForm, LeveledChoices};
 use super::network::{Kind, LinearLayer, Network};
-use oblivia_nn::{Tensor, Weights};
+use oblivia_he::{ParamsLiteral, RingKind};
+use oblivia_nn::{Tensor, WeightId, Weights};
 use oblivia_pack::circuit::{Linear, Tap, TapConv, TapInput, replicate};
 use oblivia_pack::{Axis, CircuitError, Layout, Plain, Plains, Scale, Slots};
 use oblivia_protocol::Error;
@@ -58,7 +59,7 @@ fn misfit(name: &str, e: CircuitError) -> Error {
 impl Program {
     /// The circuits of `network` as chosen.
     pub(super) fn new(network: Network, choices: &LeveledChoices) -> Result<Self, Error> {
-        let slots = 1usize << choices.params.log_n;
+        let slots = slots(&choices.params);
         let found = network.linear().count();
         if choices.layers.len() != found {
             let why = format!("{} linear layers are planned, the network has {found}", choices.layers.len());
@@ -220,6 +221,12 @@ impl Program {
         place.layout.positions().into_iter().map(at).collect()
     }
 
+    /// Slots of the outputs in the last vector.
+    pub(super) fn output_slots(&self) -> Vec<usize> {
+        let Some(Some(place)) = self.places.last() else { return Vec::new() };
+        place.layout.positions().into_iter().map(|(_, slot)| slot).collect()
+    }
+
     /// Vectors of the reply.
     pub(super) fn output_vectors(&self) -> usize {
         self.places.last().and_then(|p| p.as_ref()).map_or(0, |p| p.layout.vectors())
@@ -238,19 +245,32 @@ impl Program {
 
     /// Every plaintext in order of use, normalised.
     pub(super) fn plains(&self, weights: &Weights) -> Vec<Plain> {
+        let data = |id| weights.get(id).data();
+        let bias = |id, m: usize| f64::from(data(id).get(m).copied().unwrap_or(0.0));
+        self.plains_from(data, bias, false)
+    }
+
+    /// As [`Program::plains`], weights and biases given by id; averages are sums if so said.
+    pub(super) fn plains_from<'w>(
+        &self,
+        data: impl Fn(WeightId) -> &'w [f32],
+        bias_of: impl Fn(WeightId, usize) -> f64,
+        sums: bool,
+    ) -> Vec<Plain> {
         let mut plains = Vec::with_capacity(self.plain_count());
         for (k, (step, layer)) in self.steps.iter().zip(&self.network.layers).enumerate() {
             if let (Kind::Shift(id), Some(Some(place))) = (&layer.kind, self.places.get(k + 1)) {
-                plains.extend(shifts(&place.layout, weights.get(*id).data(), layer.norm));
+                let value = |i: usize| bias_of(*id, i) / layer.norm;
+                plains.extend(shifts(&place.layout, data(*id).len(), value));
             }
             let Kind::Linear(l) = &layer.kind else { continue };
-            let factor = self.network.norm(layer.from) / layer.norm;
-            let data = |id| weights.get(id).data();
-            let (w, b) = (l.weight.map(data), l.bias.map(data));
+            let cells = if sums { l.window.cells() as f64 } else { 1.0 };
+            let factor = self.network.norm(layer.from) / layer.norm * cells;
+            let w = l.weight.map(&data);
             let at = |of: Option<&[f32]>, i: usize, none: f32| {
                 of.map_or(none, |d| d.get(i).copied().unwrap_or(0.0))
             };
-            let bias = |m: usize| f64::from(at(b, m, 0.0)) / layer.norm;
+            let bias = |m: usize| l.bias.map_or(0.0, |b| bias_of(b, m)) / layer.norm;
             match step {
                 Step::Taps(conv) => {
                     let taps = self.input_vectors();
@@ -350,15 +370,22 @@ impl Program {
 }
 
 /// Constants where a layout has its elements: one, one per channel, or one per element.
-fn shifts(layout: &Layout, values: &[f32], norm: f64) -> Vec<Plain> {
+fn shifts(layout: &Layout, count: usize, value_of: impl Fn(usize) -> f64) -> Vec<Plain> {
     let [c, h, w] = layout.shape();
-    let at = |element: usize| match values.len() {
+    let at = |element: usize| match count {
         1 => 0,
         n if n == c => element / (h * w),
         _ => element,
     };
-    let value = |i: usize| f64::from(values.get(at(i)).copied().unwrap_or(0.0)) / norm;
-    layout.spread((0..c * h * w).map(value)).into_iter().map(Plain::Slots).collect()
+    layout.spread((0..c * h * w).map(|i| value_of(at(i)))).into_iter().map(Plain::Slots).collect()
+}
+
+/// Slots of a vector: all coefficients' worth, or one of two rows that are kept equal.
+pub(super) fn slots(params: &ParamsLiteral) -> usize {
+    match params.kind {
+        RingKind::ConjugateInvariant => 1 << params.log_n,
+        RingKind::Standard => (1 << params.log_n) >> 1,
+    }
 }
 
 fn unplaced(name: &str) -> Error {

@@ -57,12 +57,33 @@ pub(super) fn choose(
     }
 }
 
+/// Ways to lay out `network` in the slots of `bits`, those of the plan wished for, cheapest first; with that plan's name.
+pub(super) fn ways(
+    network: &Network,
+    bits: &ChainBits,
+    costs: UnitCosts,
+    wish: &Wish,
+) -> Result<(&'static str, Vec<Chosen>), String> {
+    let slots = 1 << bits.literal.log_n;
+    let found = |goal| finish(network, bits, costs, goal).into_iter().map(|s| (s.input, s.layers)).collect();
+    let fixed = |make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>| {
+        Ok::<_, String>(vec![make(three(network)?, slots).map_err(|e| e.to_string())?])
+    };
+    match wish.plan.as_deref() {
+        None | Some("planned") => Ok(("planned", found(Goal::Time))),
+        Some("fewest-rotations") => Ok(("fewest-rotations", found(Goal::Rotations))),
+        Some("packed") => Ok(("packed", fixed(packed)?)),
+        Some("diagonal") => Ok(("diagonal", fixed(diagonal)?)),
+        Some(other) => Err(format!("this mode has no plan `{other}`")),
+    }
+}
+
 fn unfit(model: &PublicModel, name: &str, why: String) -> Error {
     Error::Refused { why: format!("`{}` has no plan `{name}`: {why}", model.name) }
 }
 
 /// Where everything goes: the input, and per linear layer the distance of copies made first, the results and options.
-type Chosen = (InputForm, Vec<(Option<usize>, Layout, Options)>);
+pub(super) type Chosen = (InputForm, Vec<(Option<usize>, Layout, Options)>);
 
 /// A plan for convolution – square – dense – square – dense, or why there is none.
 fn named(
@@ -71,6 +92,14 @@ fn named(
     make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>,
     wish: &Wish,
 ) -> Result<LeveledChoices, String> {
+    let layers = three(network)?;
+    let bits = chain_bits(network, log_n, 0).ok_or("no parameters fit the security table")?;
+    let (input, layers) = make(layers, 1 << log_n).map_err(|e| e.to_string())?;
+    Ok(choices(&bits, UnitCosts::of(log_n, &wish.units), input, layers))
+}
+
+/// The linear layers of convolution – square – dense – square – dense.
+fn three(network: &Network) -> Result<[&LinearLayer; 3], String> {
     let shape = || "it is for convolution – square – dense – square – dense".to_owned();
     let kinds: Vec<&Kind> = network.layers.iter().map(|l| &l.kind).collect();
     let [Kind::Linear(a), Kind::Square, Kind::Linear(b), Kind::Square, Kind::Linear(c)] = kinds[..] else {
@@ -79,9 +108,7 @@ fn named(
     if a.conv.is_none() || network.layers.iter().enumerate().any(|(k, l)| l.from != k) {
         return Err(shape());
     }
-    let bits = chain_bits(network, log_n, 0).ok_or("no parameters fit the security table")?;
-    let (input, layers) = make([a, b, c], 1 << log_n).map_err(|e| e.to_string())?;
-    Ok(choices(&bits, UnitCosts::of(log_n, &wish.units), input, layers))
+    Ok([a, b, c])
 }
 
 /// The plan `diagonal` at dimension 2^`log_n`.
@@ -254,7 +281,7 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
 }
 
 /// Memory for encoded plaintexts where the user names no limit.
-const MAX_PLAINTEXT_BYTES: u64 = 2 << 30;
+pub(super) const MAX_PLAINTEXT_BYTES: u64 = 2 << 30;
 
 /// Memory that the encoded plaintexts of a plan take.
 fn plaintext_bytes(d: &Derived) -> u64 {

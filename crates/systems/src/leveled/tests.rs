@@ -20,7 +20,7 @@ fn values(label: &str, n: usize, scale: f32) -> Vec<f32> {
 }
 
 /// A network of the CryptoNets shape with random weights, bounds measured on `inputs`.
-fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, Vec<Tensor>) {
+pub(super) fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -> (Model, Vec<Tensor>) {
     let shape = Shape::new([1, size, size]).unwrap();
     let mut g = Graph::new("image", shape.clone());
     let mut tensors = Vec::new();

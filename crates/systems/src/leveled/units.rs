@@ -182,6 +182,16 @@ pub(super) fn predicted_us(costs: UnitCosts, params: &Params, circuit: &Circuit,
     ((ends + between) / 1000.0).min(1e15) as u64
 }
 
+/// As [`predicted_us`], of a program.
+pub(super) fn program_us(costs: UnitCosts, params: &Params, program: &Program, deferred: bool) -> u64 {
+    let log_n = params.n().ilog2();
+    let at = |level| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
+    let top = params.max_level();
+    let ends =
+        program.input_vectors() as f64 * at(top).input() + program.output_vectors() as f64 * at(1).input();
+    ((ends + program_ns(at, top, program, deferred)) / 1000.0).min(1e15) as u64
+}
+
 /// Evaluation of LoLa's circuits, layer by layer.
 fn lola_ns(at: impl Fn(usize) -> Units, top: usize, program: &LolaProgram) -> f64 {
     let (lola, dense) = (program.lola(), program.lola().dense1());

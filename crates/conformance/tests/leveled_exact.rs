@@ -1,0 +1,39 @@
+//! Modes `exact` and `circuit-private` of system `leveled` against the suite, on a network whose weights are whole numbers:
+//! there the integer network is the float network, and the declared error is none at all.
+
+use oblivia_conformance::{Case, answers, costs, hostile, leaks, over_memory, small};
+use oblivia_protocol::{Kind, LoggedMessage, Wish};
+
+fn case(mode: &str, inputs: usize) -> Case {
+    small("leveled", Wish { mode: Some(mode.into()), ..Wish::default() }, inputs)
+}
+
+fn suite(mode: &str) {
+    let two = case(mode, 2);
+    let pair = over_memory(&two, 1).expect("the session succeeds");
+    assert_eq!(pair.client.receipt.plan.choices.mode, mode);
+    assert_eq!(pair.client.receipt.plan.error.value(), 0.0);
+    answers::check(&two, &pair);
+    costs::check(&pair);
+    let (mut a, mut b) = (case(mode, 2), case(mode, 2));
+    a.inputs.truncate(1);
+    b.inputs.remove(0);
+    leaks::check(&a, &b);
+    let one = case(mode, 1);
+    hostile::wrong_plan(&one);
+    let pair = over_memory(&one, 6).expect("the session succeeds");
+    let log = pair.client.log.expect("the machine keeps a log");
+    let honest: Vec<LoggedMessage> = log.into_iter().filter(|m| matches!(m.kind, Kind::System(_))).collect();
+    assert_eq!(honest.len(), 5, "offer, answer, keys, one input and its output");
+    hostile::tricks(&one, &honest);
+}
+
+#[test]
+fn exact_answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_refused() {
+    suite("exact");
+}
+
+#[test]
+fn circuit_private_answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_refused() {
+    suite("circuit-private");
+}
