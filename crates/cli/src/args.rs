@@ -172,7 +172,7 @@ const BENCH_JSON: &str = "\
   learned                   what client and server learn
   plan_id, cpu, commit      the commit of the sources, + if they were changed
 
-The MNIST test set is taken from $OBLIVIA_DATA/mnist or ../shared/data/mnist.";
+The test sets are taken from $OBLIVIA_DATA or ../shared/data: mnist; cifar10, whose images are JPEG (lossy).";
 
 #[derive(Args)]
 pub(crate) struct Machine {
@@ -383,7 +383,7 @@ pub(crate) struct BenchArgs {
     /// What to measure: SYSTEM/NETWORK or SYSTEM/NETWORK/MODE, e.g. leveled/mnist-cryptonets.
     #[arg(value_parser = bench_id)]
     pub(crate) id: BenchId,
-    /// Number of MNIST test images, up to 10,000.
+    /// Number of test images, up to 10,000.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) images: u32,
     /// A plan by name.
@@ -404,7 +404,7 @@ pub(crate) struct BenchArgs {
 }
 
 /// The networks a benchmark can run.
-const NETWORKS: [&str; 1] = ["mnist-cryptonets"];
+const NETWORKS: [&str; 4] = ["mnist-cryptonets", "tenseal-mnist", "cifar-lola", "cifar-quadratic"];
 
 /// What to measure.
 #[derive(Clone)]

@@ -8,9 +8,9 @@ use crate::progress::Watch;
 use crate::receipt::render;
 use anyhow::{Context, Result};
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
-use oblivia_data::{Labelled, Split, data_dir, mnist};
+use oblivia_data::{Labelled, Split, cifar10_jpeg_test, data_dir, mnist};
 use oblivia_net::{ConnectOptions, parse_fingerprint};
-use oblivia_nn::{Tensor, eval};
+use oblivia_nn::{Shape, Tensor, eval};
 use oblivia_protocol::{Answer, Error, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
 use std::path::Path;
@@ -82,7 +82,7 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let root = repository()?;
     let folder = root.join("models").join(a.id.network);
     let model = load_model(&folder)?;
-    let set = images(a.images as usize)?;
+    let set = images(model.public.graph.input_shape(), a.images as usize)?;
     let inputs: Vec<Input> = set.iter().map(|s| Input::Image(s.pixels.clone())).collect();
 
     let state = Scratch::new()?;
@@ -103,6 +103,8 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
                 mode: a.id.mode.map(str::to_owned),
                 plan: a.plan.clone(),
                 accepted_leaks,
+                // Whatever it takes is what is measured.
+                max_bytes: Some(u64::MAX),
                 ..Wish::default()
             },
             max_time: None,
@@ -136,10 +138,21 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
 
-/// The first MNIST test images.
-fn images(n: usize) -> Result<Vec<Labelled>> {
-    let dir = data_dir().context("a benchmark needs the data sets")?.join("mnist");
-    let mut set = mnist(&dir, Split::Test)?;
+/// The first test images of the set a network is for: CIFAR-10 (JPEG) if they have colours, else MNIST.
+fn images(shape: &Shape, n: usize) -> Result<Vec<Labelled>> {
+    let sets = data_dir().context("a benchmark needs the data sets")?;
+    let (dir, mut set) = match shape.chw() {
+        Some((3, ..)) => {
+            let dir = sets.join("cifar10");
+            let set = cifar10_jpeg_test(&dir)?;
+            (dir, set)
+        }
+        _ => {
+            let dir = sets.join("mnist");
+            let set = mnist(&dir, Split::Test)?;
+            (dir, set)
+        }
+    };
     if n > set.len() {
         let why = format!("--images {n}: {} has {} test images", dir.display(), set.len());
         return Err(Error::Input(why).into());
@@ -290,7 +303,6 @@ mod tests {
     use clap::Parser;
     use oblivia::SampleRecord;
     use oblivia_data::Pixels;
-    use oblivia_nn::Shape;
     use oblivia_protocol::{KeyReceipt, KeyUse, PhaseTraffic, Receipt};
     use serde_json::Value;
     use std::sync::Arc;

@@ -63,6 +63,8 @@ impl ServerProcess {
             .arg("--state-dir")
             .arg(state_dir)
             .args(["--threads", &threads.to_string()])
+            // Deep networks have large keys.
+            .args(["--max-message", "1024", "--max-memory", "4096"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

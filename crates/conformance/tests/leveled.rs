@@ -23,6 +23,15 @@ fn answers_are_within_the_declared_error_and_cost_what_was_declared() {
     assert!(pair.server.ops.ntt > 0);
 }
 
+#[test]
+fn lola_answers_in_several_ciphertexts_within_its_error_and_costs_what_was_declared() {
+    let case = small("leveled", Wish { plan: Some("lola".into()), ..Wish::default() }, 3);
+    let pair = over_memory(&case, 1).expect("the session succeeds");
+    assert_eq!(pair.client.receipt.plan.choices.plan, "lola");
+    answers::check(&case, &pair);
+    costs::check(&pair);
+}
+
 /// Parameters of the plan `diagonal`.
 fn params() -> Params {
     Params::new(&ParamsLiteral {
@@ -48,7 +57,8 @@ fn small_share(c0: Poly<Ntt>) -> f64 {
 fn masked_halves(params: &Params, body: &[u8]) -> Vec<Poly<Ntt>> {
     let basis: &Basis = params.basis(params.max_level()).unwrap();
     let one = packing::poly_bytes(basis);
-    let bytes = body.len() / 25;
+    let bytes = 41 + 32 + one;
+    assert_eq!(body.len() % bytes, 0, "whole ciphertexts");
     body.chunks(bytes)
         .map(|ct| packing::read_poly(basis, &mut Reader::new(&ct[bytes - one..])).unwrap())
         .collect()
@@ -74,7 +84,7 @@ fn messages_have_the_same_outline_for_every_input_and_masked_halves_look_uniform
             seen += 1;
         }
     }
-    assert_eq!(seen, 50);
+    assert!(seen >= 2, "one ciphertext for each of two images at least");
     let [x, y] = logs.map(|log| inputs(&log).next().unwrap().body.clone());
     assert_ne!(x, y);
 }
@@ -100,7 +110,7 @@ fn two_uploads_of_one_image_share_nothing() {
     let bodies: Vec<&LoggedMessage> = inputs(&log).collect();
     let params = params();
     let halves = bodies.iter().flat_map(|m| masked_halves(&params, &m.body)).collect::<Vec<_>>();
-    assert_eq!(halves.len(), 50);
+    assert!(halves.len() >= 2, "one ciphertext for each of two images at least");
     for (i, x) in halves.iter().enumerate() {
         for y in &halves[i + 1..] {
             let same = x.row(0).iter().zip(y.row(0)).filter(|(a, b)| a == b).count();

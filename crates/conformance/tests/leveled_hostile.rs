@@ -22,8 +22,9 @@ const ANSWER: Kind = Kind::System(4);
 /// Bytes of a ciphertext in front of its seed or residues: parameter id, level, scale.
 const HEAD: usize = 41;
 
+/// Under the plan that sends several ciphertexts per sample.
 fn case(inputs: usize) -> Case {
-    small("leveled", Wish::default(), inputs)
+    small("leveled", Wish { plan: Some("diagonal".into()), ..Wish::default() }, inputs)
 }
 
 fn params() -> Params {

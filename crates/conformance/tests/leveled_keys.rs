@@ -16,8 +16,9 @@ const ALICE: Digest = Digest([0xa1; 32]);
 const BOB: Digest = Digest([0xb0; 32]);
 const PLENTY: u64 = 1 << 30;
 
+/// Under the plan that sends several ciphertexts per sample.
 fn case(inputs: usize) -> Case {
-    small("leveled", Wish::default(), inputs)
+    small("leveled", Wish { plan: Some("diagonal".into()), ..Wish::default() }, inputs)
 }
 
 fn store() -> Arc<Secrets> {

@@ -1,6 +1,8 @@
-//! Labelled images: the MNIST files, and folders with a `labels.csv`.
+//! Labelled images: the MNIST and CIFAR-10 files, and folders with a `labels.csv`.
 
-use crate::{DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, Pixels, decode_image, read};
+use crate::{
+    DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, NpyData, Pixels, decode_image, read,
+};
 use std::path::Path;
 
 /// The largest `labels.csv` read, in bytes.
@@ -45,6 +47,33 @@ pub fn mnist(folder: impl AsRef<Path>, split: Split) -> Result<Vec<Labelled>, Da
     let pairs = images.data().chunks(rows * columns).zip(labels.data()).enumerate();
     let labelled = pairs.map(|(i, (image, &label))| {
         let pixels = Pixels::new(columns, rows, 1, image.to_vec())?;
+        Ok(Labelled { name: i.to_string(), pixels, label: usize::from(label) })
+    });
+    labelled.collect()
+}
+
+/// Reads the CIFAR-10 test images of `folder` as they came out of JPEG: `test_jpeg_x.npy`, bytes of shape
+/// `[n, height, width, 3]`, and `test_jpeg_y.npy`, bytes of shape `[n]`.
+pub fn cifar10_jpeg_test(folder: impl AsRef<Path>) -> Result<Vec<Labelled>, DataError> {
+    let npy = |name: &str| {
+        let path = folder.as_ref().join(name);
+        Npy::parse(&read(&path, MAX_NPY_BYTES)?)
+            .map_err(|e| DataError::BadSet { what: path.display().to_string(), why: e.to_string() })
+    };
+    let (images, labels) = (npy("test_jpeg_x.npy")?, npy("test_jpeg_y.npy")?);
+    let bad = |why: String| DataError::BadSet { what: "test_jpeg images and labels".into(), why };
+    let (NpyData::U8(x), NpyData::U8(y)) = (images.data(), labels.data()) else {
+        return Err(bad("are not bytes".into()));
+    };
+    let (&[n, height, width, 3], &[m]) = (images.shape(), labels.shape()) else {
+        return Err(bad(format!("have shapes {:?} and {:?}", images.shape(), labels.shape())));
+    };
+    if n != m || height == 0 || width == 0 {
+        return Err(bad(format!("{n} images of {width}×{height} pixels and {m} labels do not match")));
+    }
+    let pairs = x.chunks(height * width * 3).zip(y).enumerate();
+    let labelled = pairs.map(|(i, (image, &label))| {
+        let pixels = Pixels::new(width, height, 3, image.to_vec())?;
         Ok(Labelled { name: i.to_string(), pixels, label: usize::from(label) })
     });
     labelled.collect()

@@ -120,10 +120,14 @@ impl<S: Scheme> SeededCiphertext<S> {
         self.scale
     }
 
+    /// Where the uniform half of `seed` and `label` comes from.
+    pub(crate) fn uniform_source<'a>(scheme: &S, seed: &'a PublicSeed, label: &'a [u8]) -> UniformSource<'a> {
+        UniformSource { id: scheme.id(), seed, domain: DOMAIN, label }
+    }
+
     /// The uniform half of `seed` and `label` at `level`, which must exist.
     pub(crate) fn uniform_half(scheme: &S, level: usize, seed: &PublicSeed, label: &[u8]) -> Poly<Ntt> {
-        let source = UniformSource { id: scheme.id(), seed, domain: DOMAIN, label };
-        source.draw(&scheme.params().level_data(level).q, &[])
+        Self::uniform_source(scheme, seed, label).draw(&scheme.params().level_data(level).q, &[])
     }
 
     /// The whole ciphertext; `label` is the one it was encrypted under.
@@ -137,6 +141,17 @@ impl<S: Scheme> SeededCiphertext<S> {
         let mut c0 = pool.take(self.c0.basis());
         c0.copy_from(&self.c0);
         Ok(Ciphertext { c0, c1: pool.adopt(c1), scale: self.scale, id: self.id })
+    }
+
+    /// As [`SeededCiphertext::expand`], without a copy of c0.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`].
+    pub fn into_expanded(self, scheme: &S, label: &[u8]) -> Result<Ciphertext<S>, HeError> {
+        check_id(&scheme.id(), &self.id, "ciphertext")?;
+        let c1 = Self::uniform_half(scheme, self.level(), &self.seed, label);
+        let pool = scheme.params().pool();
+        Ok(Ciphertext { c0: pool.adopt(self.c0), c1: pool.adopt(c1), scale: self.scale, id: self.id })
     }
 
     /// Bytes of an encoding at `level`.

@@ -1,6 +1,6 @@
 use crate::HeError;
 use oblivia_ring::kernel::{self, CentredTerm};
-use oblivia_ring::{Basis, Modulus, Shoup};
+use oblivia_ring::{Basis, Modulus, NttTable, Shoup};
 
 /// Fast base conversion from primes with product D to other primes, centred:
 /// Σ y_i·(D/q_i) with y_i = \[x·(D/q_i)⁻¹\]_{q_i} centred, which is x + u·D with |u| ≤ (number of primes)/2.
@@ -35,6 +35,24 @@ impl Conversion {
     pub(crate) fn prepare(&self, i: usize, row: &mut [u64]) {
         if self.from.len() > 1 {
             kernel::scale_assign(&self.from[i], row, self.inverse[i]);
+        }
+    }
+
+    /// out ← the transform of what [`Conversion::apply`] gives, for the target with this table. The rows `ahead` are
+    /// fetched meanwhile.
+    pub(crate) fn apply_forward<'a>(
+        &self,
+        target: usize,
+        table: &NttTable,
+        rows: impl ExactSizeIterator<Item = &'a [u64]>,
+        out: &mut [u64],
+        ahead: &[&[u64]],
+    ) {
+        if let ([from], 1) = (self.from.as_slice(), rows.len()) {
+            rows.for_each(|row| kernel::forward_centred_into(from, table, row, out, ahead));
+        } else {
+            self.apply(target, table.modulus(), rows, out);
+            kernel::forward_fetching(table, out, ahead);
         }
     }
 

@@ -126,7 +126,8 @@ pub(crate) fn zero<S: Scheme>(pk: &PublicKey<S>, l: usize, rng: &mut dyn Entropy
             kernel::mul_into(m, v.expose().row(i), key.row(if i < l { i } else { i + skip }), row);
             kernel::add_assign(m, row, error.expose().row(i));
         }
-        scratch.mod_down(scheme, half, &AtomicU64::new(0), |i, row| out.row_mut(i).copy_from_slice(row));
+        scratch
+            .mod_down(scheme, half, &AtomicU64::new(0), |i, quotient| quotient.write(None, out.row_mut(i)));
     }
     scratch.acc.iter_mut().for_each(wipe);
     halves

@@ -45,7 +45,7 @@ pub mod generic {
     pub use crate::ciphertext::{Ciphertext, SeededCiphertext};
     pub use crate::encryptor::Encryptor;
     pub use crate::evaluation_keys::EvaluationKeys;
-    pub use crate::evaluator::{Evaluator, ExtendedCiphertext, Hoisted, Products, Tensor};
+    pub use crate::evaluator::{Evaluator, ExtendedCiphertext, Hoisted, Products, ScalarMatrix, Tensor};
     pub use crate::plaintext::{Plaintext, ScalarPlaintext};
     pub use crate::public_key::PublicKey;
 }

@@ -6,7 +6,7 @@ use crate::params::Params;
 use crate::scheme::Scheme;
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, PublicSeed, Secret};
-use oblivia_ring::{Basis, Ntt, Poly, kernel, sample};
+use oblivia_ring::{Basis, Modulus, Ntt, Poly, kernel, sample};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -108,6 +108,12 @@ impl UniformSource<'_> {
     pub(crate) fn draw(&self, basis: &Basis, index: &[u64]) -> Poly<Ntt> {
         let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
         sample::uniform_seeded(basis, self.seed, self.domain, &[&self.id.0, self.label, &index])
+    }
+
+    /// The row modulo one prime of what [`UniformSource::draw`] gives for no index.
+    pub(crate) fn draw_row(&self, m: &Modulus, row: &mut [u64]) {
+        let parts: [&[u8]; 3] = [&self.id.0, self.label, &[]];
+        sample::uniform_row_seeded(m, self.seed, self.domain, &parts, row);
     }
 }
 

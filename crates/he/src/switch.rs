@@ -7,7 +7,7 @@ use crate::params::{Level, Params};
 use crate::pool::Pooled;
 use crate::scheme::{Correction, Scheme};
 use oblivia_ring::kernel::{self, CentredTerm};
-use oblivia_ring::{Basis, Coeff, Ntt, Poly, Shoup};
+use oblivia_ring::{Basis, Coeff, Modulus, Ntt, Permutation, Poly, Shoup};
 use std::sync::atomic::AtomicU64;
 
 /// Buffers of one key switch.
@@ -42,8 +42,7 @@ impl Scratch {
         for digit in &level.digits {
             for (i, limb) in digit.limbs.clone().enumerate() {
                 let row = self.coeff.row_mut(limb);
-                row.copy_from_slice(c.row(limb));
-                kernel::inverse(level.q.table(limb), row);
+                kernel::inverse_into(level.q.table(limb), c.row(limb), row);
                 digit.lift.prepare(i, row);
             }
         }
@@ -65,18 +64,21 @@ impl Scratch {
         self.prepare_digits(level, c, ntt);
         self.digits.reset(&level.q);
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
-        let d = level.digits.len();
         for (t, table) in level.qp.tables().enumerate() {
+            // Rows of keys come from memory while digits are transformed.
+            let mut ahead = Vec::with_capacity(4);
+            let mut triples = Vec::with_capacity(level.digits.len());
             for (j, digit) in level.digits.iter().enumerate() {
+                let (b, a) = key.rows(j, l, t);
+                ahead.extend([b, a]);
                 if !digit.limbs.contains(&t) {
                     let out = self.digits.row_mut(j);
                     let rows = digit.limbs.clone().map(|i| self.coeff.row(i));
-                    digit.lift.apply(t, table.modulus(), rows, out);
-                    kernel::forward(table, out);
+                    digit.lift.apply_forward(t, table, rows, out, &ahead);
+                    ahead.clear();
                     count(ntt, 1);
                 }
             }
-            let mut triples = Vec::with_capacity(d);
             for (j, digit) in level.digits.iter().enumerate() {
                 let x = if digit.limbs.contains(&t) { c.row(t) } else { self.digits.row(j) };
                 let (b, a) = key.rows(j, l, t);
@@ -104,13 +106,13 @@ impl Scratch {
         }
     }
 
-    /// Divides half `half` of acc by P and rounds; hands each row i < ℓ to `finish`. ℓ + k transforms.
+    /// Divides half `half` of acc by P and rounds; leaves each row i < ℓ to `finish`. ℓ + k transforms.
     pub(crate) fn mod_down<S: Scheme>(
         &mut self,
         scheme: &S,
         half: usize,
         ntt: &AtomicU64,
-        finish: impl FnMut(usize, &mut [u64]),
+        finish: impl FnMut(usize, Quotient<'_>),
     ) {
         let params = scheme.params();
         let l = self.acc[half].limbs() - params.special().limbs();
@@ -123,14 +125,14 @@ impl Scratch {
         self.divide(half, l, &level.qp, &division, ntt, finish);
     }
 
-    /// Divides half `half` of acc by P·q_{ℓ−1} and rounds; hands each row i < ℓ−1 to `finish`. ℓ + k
+    /// Divides half `half` of acc by P·q_{ℓ−1} and rounds; leaves each row i < ℓ−1 to `finish`. ℓ + k
     /// transforms: the rescale costs none of its own.
     pub(crate) fn mod_down_rescale<S: Scheme>(
         &mut self,
         scheme: &S,
         half: usize,
         ntt: &AtomicU64,
-        finish: impl FnMut(usize, &mut [u64]),
+        finish: impl FnMut(usize, Quotient<'_>),
     ) {
         let params = scheme.params();
         let l = self.acc[half].limbs() - params.special().limbs();
@@ -152,7 +154,7 @@ impl Scratch {
         basis: &Basis,
         division: &Division<'_>,
         ntt: &AtomicU64,
-        mut finish: impl FnMut(usize, &mut [u64]),
+        mut finish: impl FnMut(usize, Quotient<'_>),
     ) {
         let acc = &mut self.acc[half];
         let all = acc.limbs();
@@ -168,14 +170,15 @@ impl Scratch {
         for (i, table) in basis.tables().take(kept).enumerate() {
             let t = self.row.row_mut(0);
             let rows = (kept..all).map(|j| acc.row(j));
+            let (modulus, row, factor) = (table.modulus(), acc.row(i), division.inverses[i]);
             match division.correction {
-                None => division.conversion.apply(i, table.modulus(), rows, t),
-                Some(c) => division.conversion.apply_with(i, table.modulus(), rows, c.term(i, u), t),
+                None => division.conversion.apply_forward(i, table, rows, t, &[row]),
+                Some(c) => {
+                    division.conversion.apply_with(i, modulus, rows, c.term(i, u), t);
+                    kernel::forward_fetching(table, t, &[row]);
+                }
             }
-            kernel::forward(table, t);
-            let row = acc.row_mut(i);
-            kernel::sub_scale_assign(table.modulus(), row, t, division.inverses[i]);
-            finish(i, row);
+            finish(i, Quotient { modulus, row, rest: t, factor });
         }
         count(ntt, all as u64);
     }
@@ -191,9 +194,7 @@ impl Scratch {
         let last = c.limbs() - 1;
         let level = scheme.params().level_data(last + 1);
         let from = level.q.modulus(last);
-        let tail = self.coeff.row_mut(0);
-        tail.copy_from_slice(c.row(last));
-        kernel::inverse(level.q.table(last), tail);
+        kernel::inverse_into(level.q.table(last), c.row(last), self.coeff.row_mut(0));
         let tail = self.coeff.row(0);
         let correction = scheme.exact(last + 1).and_then(|e| e.last.as_ref());
         let u = self.remainder.row_mut(0);
@@ -203,16 +204,14 @@ impl Scratch {
         for (i, table) in level.q.tables().take(last).enumerate() {
             let t = self.row.row_mut(0);
             match correction {
-                None => kernel::reduce_centred_into(from, table.modulus(), tail, t),
-                Some(c) => {
+                None => kernel::forward_centred_into(from, table, tail, t, &[c.row(i)]),
+                Some(correction) => {
                     let tail = CentredTerm { row: tail, modulus: from, factor: table.modulus().shoup(1) };
-                    kernel::convert_centred_into(table.modulus(), &[tail, c.term(i, u)], t);
+                    kernel::convert_centred_into(table.modulus(), &[tail, correction.term(i, u)], t);
+                    kernel::forward_fetching(table, t, &[c.row(i)]);
                 }
             }
-            kernel::forward(table, t);
-            let row = out.row_mut(i);
-            row.copy_from_slice(c.row(i));
-            kernel::sub_scale_assign(table.modulus(), row, t, level.last_inv[i]);
+            kernel::sub_scale_into(table.modulus(), c.row(i), t, level.last_inv[i], None, out.row_mut(i));
         }
         count(ntt, (last + 1) as u64);
     }
@@ -226,6 +225,27 @@ struct Division<'a> {
     inverses: &'a [Shoup],
     /// What keeps a message modulo t exact.
     correction: Option<&'a Correction>,
+}
+
+/// A row of a quotient still to be computed: (row − rest)·factor. Whoever takes it writes it once, where it belongs.
+pub(crate) struct Quotient<'a> {
+    modulus: &'a Modulus,
+    row: &'a [u64],
+    rest: &'a [u64],
+    factor: Shoup,
+}
+
+impl Quotient<'_> {
+    /// out ← the row plus `addend`.
+    pub(crate) fn write(&self, addend: Option<&[u64]>, out: &mut [u64]) {
+        kernel::sub_scale_into(self.modulus, self.row, self.rest, self.factor, addend, out);
+    }
+
+    /// out ← the row plus `addend`, permuted.
+    pub(crate) fn write_permuted(&self, permutation: &Permutation, addend: Option<&[u64]>, out: &mut [u64]) {
+        let Self { modulus, row, rest, factor } = *self;
+        kernel::gather_sub_scale_into(modulus, permutation, row, rest, factor, addend, out);
+    }
 }
 
 /// All digits of one element, modulo QP: what hoisted rotations share.
@@ -247,8 +267,7 @@ impl Digits {
                     row.copy_from_slice(c.row(t));
                 } else {
                     let rows = digit.limbs.clone().map(|i| scratch.coeff.row(i));
-                    digit.lift.apply(t, table.modulus(), rows, row);
-                    kernel::forward(table, row);
+                    digit.lift.apply_forward(t, table, rows, row, &[]);
                     count(ntt, 1);
                 }
             }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::*;
-use oblivia_he::{HeError, KeyRequest, Params, ScalarPlaintext};
+use oblivia_base::codec::Writer;
+use oblivia_he::ckks::{Place, ScalarMatrix};
+use oblivia_he::{Ciphertext, HeError, KeyRequest, Params, ScalarPlaintext};
 use oblivia_ring::RingKind;
 
 const SCALE: f64 = (1u64 << 33) as f64;
@@ -298,4 +300,88 @@ fn scalar_sums_reach_every_coefficient_of_a_large_ring() {
     let expected: Vec<f64> = x.iter().zip(&y).map(|(x, y)| 0.5 * x - 0.25 * y).collect();
     assert!(max_error(&b.decrypt(&dot), &expected) < 1e-6);
     assert_eq!(b.evaluator.take_counts().scalar_mul, 4);
+}
+
+fn bytes(ct: &Ciphertext) -> Vec<u8> {
+    let mut w = Writer::new();
+    ct.encode(&mut w);
+    w.into_bytes()
+}
+
+#[test]
+fn a_scalar_matrix_at_places_gives_the_sums_of_every_place() {
+    // Large enough for several pieces of coefficients.
+    let params = small(RingKind::ConjugateInvariant, 12, &[40, 26, 33], &[45], 1);
+    let mut b = Bench::new(&params, &KeyRequest::new(), 10);
+    let cts: Vec<_> = (0..6).map(|i| b.encrypt(&reals(i, 4096), 3, SCALE)).collect();
+    let xs: Vec<_> = cts.iter().collect();
+    let rows: Vec<Vec<_>> = (0..7)
+        .map(|r| reals(90 + r, 4).iter().map(|&c| ScalarPlaintext::new(c, 1024.0).unwrap()).collect())
+        .collect();
+    let refs: Vec<&[ScalarPlaintext]> = rows.iter().map(Vec::as_slice).collect();
+    let matrix = ScalarMatrix::new(&params, 3, &refs).unwrap();
+    assert_eq!((matrix.rows(), matrix.columns(), matrix.scale()), (7, 4, 1024.0));
+    let place =
+        |columns: &[usize], inputs: &[usize]| Place { columns: columns.to_vec(), inputs: inputs.to_vec() };
+    let places = [
+        place(&[0, 1, 2, 3], &[0, 1, 2, 3]),
+        place(&[1, 3], &[5, 0]),
+        place(&[0, 1, 2, 3], &[5, 5, 4, 1]),
+        place(&[2], &[3]),
+    ];
+    let all = b.evaluator.dot_scalars_at(&xs, &matrix, &places).unwrap();
+    assert_eq!(all.len(), 28);
+    let counts = b.evaluator.take_counts();
+    assert_eq!((counts.scalar_mul, counts.add), (7 * 11, 7 * 7));
+    for (k, y) in all.iter().enumerate() {
+        let (place, row) = (&places[k / 7], &rows[k % 7]);
+        let inputs: Vec<_> = place.inputs.iter().map(|&i| xs[i]).collect();
+        let scalars: Vec<_> = place.columns.iter().map(|&c| row[c]).collect();
+        let alone = b.evaluator.dot_scalar(&inputs, &scalars).unwrap();
+        assert!(bytes(y) == bytes(&alone), "place {}, row {}", k / 7, k % 7);
+    }
+    // A matrix serves lower levels, not higher ones.
+    let mut low = cts[0].clone();
+    b.evaluator.drop_level_assign(&mut low, 2).unwrap();
+    let one = [place(&[1], &[0])];
+    let y = &b.evaluator.dot_scalars_at(&[&low], &matrix, &one).unwrap()[2];
+    assert!(bytes(y) == bytes(&b.evaluator.dot_scalar(&[&low], &rows[2][1..2]).unwrap()));
+    let short = ScalarMatrix::new(&params, 2, &refs).unwrap();
+    assert!(matches!(b.evaluator.dot_scalars_at(&xs, &short, &one), Err(HeError::LevelMismatch { .. })));
+    for wrong in [place(&[4], &[0]), place(&[0], &[6]), place(&[0, 1], &[0])] {
+        let refused = b.evaluator.dot_scalars_at(&xs, &matrix, &[wrong]);
+        assert!(matches!(refused, Err(HeError::OperandCount { .. })));
+    }
+    assert!(b.evaluator.dot_scalars_at(&[], &matrix, &one).is_err());
+    assert!(ScalarMatrix::new(&params, 4, &refs).is_err());
+    assert!(ScalarMatrix::new(&params, 3, &[]).is_err());
+    assert!(ScalarMatrix::new(&params, 3, &[refs[0], &refs[1][..3]]).is_err());
+}
+
+#[test]
+fn values_encrypted_at_once_give_the_bytes_of_encoding_and_encrypting() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let b = Bench::new(&params, &KeyRequest::new(), 11);
+        let x = reals(3, params.slots());
+        for level in 1..=params.max_level() {
+            let pt = b.encoder.encode(&x, level, SCALE).unwrap();
+            let two_steps = b.encryptor.encrypt_seeded(&b.sk, &pt, b"label", &mut rng(4)).unwrap();
+            let one_step = b
+                .encryptor
+                .encrypt_values_seeded(&b.encoder, &b.sk, &x, (level, SCALE), b"label", &mut rng(4))
+                .unwrap();
+            let (mut one, mut two) = (Writer::new(), Writer::new());
+            one_step.encode(&mut one);
+            two_steps.encode(&mut two);
+            assert!(one.into_bytes() == two.into_bytes(), "level {level}");
+            let (copied, moved) =
+                (two_steps.expand(&params, b"label"), one_step.into_expanded(&params, b"label"));
+            assert!(bytes(&copied.unwrap()) == bytes(&moved.unwrap()));
+        }
+        let refused = |x: &[f64], level| {
+            b.encryptor.encrypt_values_seeded(&b.encoder, &b.sk, x, (level, SCALE), b"", &mut rng(4))
+        };
+        assert!(matches!(refused(&[1e6], 1), Err(HeError::Overflow { .. })));
+        assert!(matches!(refused(&x, params.max_level() + 1), Err(HeError::Level { .. })));
+    }
 }

@@ -48,7 +48,7 @@ impl Models {
         self
     }
 
-    /// Adds a model: folds what can be folded and publishes the norms of its weight rows.
+    /// Adds a model: completes squares, folds what can be folded and publishes the norms of its weight rows.
     pub fn add(&mut self, model: &Model) -> Result<(), Error> {
         let model = served(model)?;
         let name = model.public.name.clone();
@@ -120,7 +120,7 @@ impl Models {
 /// The model as a server offers it.
 pub fn served(model: &Model) -> Result<Model, Error> {
     let input = |e: oblivia_nn::NnError| Error::Input(e.to_string());
-    let mut model = pass::fold(model).map_err(input)?;
+    let mut model = pass::fold(&pass::complete_square(model).map_err(input)?).map_err(input)?;
     pass::publish_row_norms(&mut model).map_err(input)?;
     Ok(model)
 }

@@ -1,11 +1,13 @@
 //! Encrypted slots.
 
+use crate::batch::{BatchSlots, Place, Then, equally_many, members};
 use crate::counter::PlainUse;
 use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
-use oblivia_he::ckks::{Encoder, Evaluator};
+use oblivia_he::ckks::{Encoder, Evaluator, ScalarMatrix};
 use oblivia_he::{Ciphertext, HeError, Params, Plaintext, ScalarPlaintext};
+use rayon::prelude::*;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -113,6 +115,14 @@ pub(crate) fn wrong_kind(expected: &'static str) -> CircuitError {
     CircuitError::Count { what: expected, expected: 1, found: 0 }
 }
 
+fn scalars(ps: &[&CkksPlain]) -> Result<Vec<ScalarPlaintext>, CircuitError> {
+    let scalar = |p: &&CkksPlain| match p {
+        CkksPlain::Scalar(p) => Ok(*p),
+        _ => Err(wrong_kind("scalar plaintexts")),
+    };
+    ps.iter().map(scalar).collect()
+}
+
 impl Slots for CkksSlots<'_> {
     type Ct = Ciphertext;
     type Pt = CkksPlain;
@@ -176,14 +186,7 @@ impl Slots for CkksSlots<'_> {
         rows: &[Vec<&CkksPlain>],
         target: Scale,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let scalar = |p: &&CkksPlain| match p {
-            CkksPlain::Scalar(p) => Ok(*p),
-            _ => Err(wrong_kind("scalar plaintexts")),
-        };
-        let rows = rows
-            .iter()
-            .map(|ps| ps.iter().map(scalar).collect::<Result<Vec<_>, _>>())
-            .collect::<Result<Vec<_>, _>>()?;
+        let rows = rows.iter().map(|ps| scalars(ps)).collect::<Result<Vec<_>, _>>()?;
         let rows: Vec<&[ScalarPlaintext]> = rows.iter().map(Vec::as_slice).collect();
         let ys = self.evaluator.dot_scalars(xs, &rows)?;
         ys.into_iter().map(|y| self.planned(y, target)).collect()
@@ -202,8 +205,7 @@ impl Slots for CkksSlots<'_> {
     }
 
     fn square_rescale(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        let tensor = self.evaluator.tensor_square(x)?;
-        Ok(self.evaluator.relinearise_rescale(&tensor)?)
+        self.squared(x)
     }
 
     fn square(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
@@ -212,5 +214,82 @@ impl Slots for CkksSlots<'_> {
 
     fn rescale(&mut self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
         Ok(self.evaluator.rescale(x)?)
+    }
+}
+
+/// A map prepared for [`CkksSlots`].
+#[derive(Clone, Debug)]
+pub struct CkksMap {
+    matrix: ScalarMatrix,
+    bias: Vec<ScalarPlaintext>,
+    target: Scale,
+}
+
+impl CkksSlots<'_> {
+    fn squared(&self, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        Ok(self.evaluator.relinearise_rescale(&self.evaluator.tensor_square(x)?)?)
+    }
+}
+
+impl BatchSlots for CkksSlots<'_> {
+    type Map = CkksMap;
+
+    fn map(
+        &mut self,
+        rows: &[Vec<&CkksPlain>],
+        bias: &[&CkksPlain],
+        like: &Ciphertext,
+        target: Scale,
+    ) -> Result<CkksMap, CkksError> {
+        equally_many(rows.len(), bias.len())?;
+        let rows = rows.iter().map(|ps| scalars(ps)).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<&[ScalarPlaintext]> = rows.iter().map(Vec::as_slice).collect();
+        let matrix = ScalarMatrix::new(self.evaluator.params(), like.level(), &rows)?;
+        Ok(CkksMap { matrix, bias: scalars(bias)?, target })
+    }
+
+    fn apply(
+        &mut self,
+        xs: &[&Ciphertext],
+        map: &CkksMap,
+        places: &[Place],
+        then: Then,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let products = self.evaluator.dot_scalars_at(xs, &map.matrix, places)?;
+        let s = &*self;
+        let finish = |(k, x): (usize, Ciphertext)| {
+            let mut x = s.planned(x, map.target)?;
+            if let Some(b) = map.bias.get(k % map.bias.len().max(1)) {
+                s.evaluator.add_scalar_assign(&mut x, b)?;
+            }
+            let x = s.evaluator.rescale(&x)?;
+            match then {
+                Then::Keep => Ok(x),
+                Then::Square => s.squared(&x),
+            }
+        };
+        products.into_par_iter().enumerate().map(finish).collect()
+    }
+
+    fn square_rescale_all(&mut self, xs: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
+        let s = &*self;
+        xs.into_par_iter().map(|x| s.squared(&x)).collect()
+    }
+
+    fn sum_at(&mut self, xs: &[Ciphertext], groups: &[Vec<usize>]) -> Result<Vec<Ciphertext>, CkksError> {
+        let evaluator = self.evaluator;
+        let sum = |group: &Vec<usize>| {
+            let (first, others) = members(xs, group)?;
+            let mut sum = first.clone();
+            others.into_iter().try_for_each(|x| evaluator.add_assign(&mut sum, x))?;
+            Ok(sum)
+        };
+        groups.par_iter().map(sum).collect()
+    }
+
+    fn add_assign_all(&mut self, xs: &mut [Ciphertext], ys: &[Ciphertext]) -> Result<(), CkksError> {
+        equally_many(xs.len(), ys.len())?;
+        let evaluator = self.evaluator;
+        xs.par_iter_mut().zip(ys).try_for_each(|(x, y)| Ok(evaluator.add_assign(x, y)?))
     }
 }

@@ -1,5 +1,6 @@
 //! Slots in the clear: what a circuit computes, without encryption and without rounding.
 
+use crate::batch::{BatchSlots, Place, Then, equally_many, members, place_fits};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 
@@ -139,5 +140,71 @@ impl Slots for ClearSlots {
 
     fn rescale(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
         Ok(x.clone())
+    }
+}
+
+impl BatchSlots for ClearSlots {
+    /// Rows and biases.
+    type Map = (Vec<Vec<f64>>, Vec<f64>);
+
+    fn map(
+        &mut self,
+        rows: &[Vec<&Plain>],
+        bias: &[&Plain],
+        _: &Vec<f64>,
+        _: Scale,
+    ) -> Result<Self::Map, CircuitError> {
+        equally_many(rows.len(), bias.len())?;
+        let scalar = |p: &&Plain| match p {
+            Plain::Scalar(v) => Ok(*v),
+            _ => Err(CircuitError::Count { what: "scalar plaintexts", expected: 1, found: 0 }),
+        };
+        let rows = rows.iter().map(|row| row.iter().map(scalar).collect()).collect::<Result<_, _>>()?;
+        Ok((rows, bias.iter().map(scalar).collect::<Result<_, _>>()?))
+    }
+
+    fn apply(
+        &mut self,
+        xs: &[&Vec<f64>],
+        (rows, bias): &Self::Map,
+        places: &[Place],
+        then: Then,
+    ) -> Result<Vec<Vec<f64>>, CircuitError> {
+        let mut out = Vec::with_capacity(places.len() * rows.len());
+        for place in places {
+            place_fits(place, rows.first().map_or(0, Vec::len), xs.len())?;
+            for (row, b) in rows.iter().zip(bias) {
+                let mut y = vec![*b; self.slots];
+                for (&c, &i) in place.columns.iter().zip(&place.inputs) {
+                    y.iter_mut().zip(xs[i]).for_each(|(y, x)| *y += row[c] * x);
+                }
+                out.push(y);
+            }
+        }
+        match then {
+            Then::Keep => Ok(out),
+            Then::Square => self.square_rescale_all(out),
+        }
+    }
+
+    fn square_rescale_all(&mut self, xs: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>, CircuitError> {
+        xs.iter().map(|x| self.square(x)).collect()
+    }
+
+    fn sum_at(&mut self, xs: &[Vec<f64>], groups: &[Vec<usize>]) -> Result<Vec<Vec<f64>>, CircuitError> {
+        groups
+            .iter()
+            .map(|group| {
+                let (first, others) = members(xs, group)?;
+                let mut sum = first.clone();
+                others.into_iter().try_for_each(|x| self.add_assign(&mut sum, x))?;
+                Ok(sum)
+            })
+            .collect()
+    }
+
+    fn add_assign_all(&mut self, xs: &mut [Vec<f64>], ys: &[Vec<f64>]) -> Result<(), CircuitError> {
+        equally_many(xs.len(), ys.len())?;
+        xs.iter_mut().zip(ys).try_for_each(|(x, y)| self.add_assign(x, y))
     }
 }

@@ -1,5 +1,6 @@
 //! Slots without values: what a circuit costs, which keys and plaintexts it needs, and at which levels.
 
+use crate::batch::{BatchSlots, Place, Then, equally_many, members, place_fits};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Scale, Slots};
 use oblivia_he::{KeyRequest, OpCounts};
@@ -285,5 +286,94 @@ impl Slots for Counter {
         self.counts.rescale += 1;
         self.counts.ntt += 2 * x.level as u64;
         Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 / q) })
+    }
+}
+
+/// A matrix as [`Counter`] knows it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TracedMap {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    like: Traced,
+    product: Scale,
+}
+
+impl BatchSlots for Counter {
+    type Map = TracedMap;
+
+    fn map(
+        &mut self,
+        rows: &[Vec<&()>],
+        bias: &[&()],
+        like: &Traced,
+        target: Scale,
+    ) -> Result<TracedMap, CircuitError> {
+        let columns = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|r| r.len() != columns) || bias.len() != rows.len() {
+            let (expected, found) = (rows.len(), bias.len());
+            return Err(CircuitError::Count {
+                what: "biases of a map, its rows being equally long",
+                expected,
+                found,
+            });
+        }
+        let product = Scale(target.0 * self.last_prime(like.level)?);
+        let weight = PlainUse { level: like.level, scale: Scale(product.0 / like.scale.0), extended: false };
+        self.uses.extend((0..rows.len() * columns).map(|_| weight));
+        let bias = PlainUse { level: like.level, scale: product, extended: false };
+        self.uses.extend((0..rows.len()).map(|_| bias));
+        Ok(TracedMap { rows: rows.len(), columns, like: *like, product })
+    }
+
+    fn apply(
+        &mut self,
+        xs: &[&Traced],
+        map: &TracedMap,
+        places: &[Place],
+        then: Then,
+    ) -> Result<Vec<Traced>, CircuitError> {
+        for x in xs {
+            same("a map", &map.like, x)?;
+        }
+        let mut out = Vec::with_capacity(places.len() * map.rows);
+        for place in places {
+            place_fits(place, map.columns, xs.len())?;
+            let terms = (place.inputs.len() * map.rows) as u64;
+            self.counts.scalar_mul += terms;
+            // A sum of k products is k − 1 additions; the bias is one more.
+            self.counts.add += if terms > 0 { terms } else { map.rows as u64 };
+            for _ in 0..map.rows {
+                out.push(self.rescale(&Traced { level: map.like.level, scale: map.product })?);
+            }
+        }
+        match then {
+            Then::Keep => Ok(out),
+            Then::Square => self.square_rescale_all(out),
+        }
+    }
+
+    fn square_rescale_all(&mut self, xs: Vec<Traced>) -> Result<Vec<Traced>, CircuitError> {
+        xs.iter().map(|x| self.square_rescale(x)).collect()
+    }
+
+    fn sum_at(&mut self, xs: &[Traced], groups: &[Vec<usize>]) -> Result<Vec<Traced>, CircuitError> {
+        groups
+            .iter()
+            .map(|group| {
+                let (first, others) = members(xs, group)?;
+                for x in others {
+                    same("a sum", first, x)?;
+                    self.counts.add += 1;
+                }
+                Ok(*first)
+            })
+            .collect()
+    }
+
+    fn add_assign_all(&mut self, xs: &mut [Traced], ys: &[Traced]) -> Result<(), CircuitError> {
+        equally_many(xs.len(), ys.len())?;
+        xs.iter_mut().zip(ys).try_for_each(|(x, y)| self.add_assign(x, y))
     }
 }

@@ -5,6 +5,7 @@
 //! in the clear and on encrypted slots.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bfv;
 pub mod circuit;
 mod ckks;
@@ -15,10 +16,11 @@ mod matrix;
 mod schedule;
 mod slots;
 
+pub use batch::{BatchSlots, Place, Then};
 pub use bfv::{BfvError, BfvPlain, BfvSlots, BfvVector};
-pub use ckks::{CkksError, CkksPlain, CkksSlots};
+pub use ckks::{CkksError, CkksMap, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
-pub use counter::{Chain, Counter, PlainUse, Traced};
+pub use counter::{Chain, Counter, PlainUse, Traced, TracedMap};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
 pub use schedule::{Group, Outline, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

@@ -82,7 +82,9 @@ fn rows(c: &mut Criterion) {
         bench("mul_into", &mut || kernel::mul_into(&m, p[0].row(0), p[1].row(0), black_box(o)));
         bench("mul_add", &mut || kernel::mul_add_assign(&m, black_box(o), p[0].row(0), p[1].row(0)));
         bench("scale_into", &mut || kernel::scale_into(&m, p[0].row(0), c0, black_box(o)));
-        bench("sub_scale", &mut || kernel::sub_scale_assign(&m, black_box(o), p[0].row(0), c0));
+        bench("sub_scale", &mut || {
+            kernel::sub_scale_into(&m, p[0].row(0), p[1].row(0), c0, None, black_box(o));
+        });
         bench("reduce_centred", &mut || {
             kernel::reduce_centred_into(&m, basis.modulus(3), p[0].row(0), black_box(o));
         });

@@ -136,6 +136,12 @@ impl Modulus {
         self.radix
     }
 
+    /// 2^104 mod q, prepared.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
+    pub(crate) fn radix2(&self) -> Shoup {
+        self.radix2
+    }
+
     /// 2^64 mod q.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for the vector kernels"))]
     pub(crate) fn wrap64(&self) -> u64 {
@@ -236,6 +242,11 @@ impl Modulus {
     pub fn centre(&self, x: u64) -> i64 {
         let above = u64::from(x > self.q >> 1).wrapping_neg();
         (x as i64).wrapping_sub((self.q & above) as i64)
+    }
+
+    /// Whether products of residues are below 2^52, so that the high words of a deferred sum stay zero.
+    pub(crate) fn one_word_products(&self) -> bool {
+        hi52(self.q, self.q) == 0
     }
 
     /// How many products of canonical residues the two words of a deferred sum hold (see

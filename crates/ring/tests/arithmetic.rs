@@ -217,14 +217,19 @@ fn row_kernels_do_what_their_names_say() {
             |f: &dyn Fn(u64, u64) -> u64| -> Vec<u64> { a.iter().zip(&b).map(|(&x, &y)| f(x, y)).collect() };
         type Assign = fn(&Modulus, &mut [u64], &[u64], Shoup);
         type Scalar<'a> = &'a dyn Fn(u64, u64) -> u64;
-        let cases: [(Assign, Scalar<'_>); 8] = [
+        let cases: [(Assign, Scalar<'_>); 9] = [
             (|m, a, b, _| kernel::add_assign(m, a, b), &|x, y| m.add(x, y)),
             (|m, a, b, _| kernel::sub_assign(m, a, b), &|x, y| m.sub(x, y)),
             (|m, a, b, _| kernel::mul_assign(m, a, b), &|x, y| m.mul(x, y)),
             (|m, a, _, _| kernel::neg_assign(m, a), &|x, _| m.neg(x)),
             (|m, a, _, c| kernel::scale_assign(m, a, c), &|x, _| m.mul(x, c.value())),
             (|m, a, b, c| kernel::scale_add_assign(m, a, b, c), &|x, y| m.add(x, m.mul(y, c.value()))),
-            (|m, a, b, c| kernel::sub_scale_assign(m, a, b, c), &|x, y| m.mul(m.sub(x, y), c.value())),
+            (|m, a, b, c| kernel::sub_scale_into(m, &Vec::from(&*a), b, c, None, a), &|x, y| {
+                m.mul(m.sub(x, y), c.value())
+            }),
+            (|m, a, b, c| kernel::sub_scale_into(m, &Vec::from(&*a), b, c, Some(b), a), &|x, y| {
+                m.add(m.mul(m.sub(x, y), c.value()), y)
+            }),
             (|m, a, b, _| kernel::mul_add_assign(m, a, b, b), &|x, y| m.add(x, m.mul(y, y))),
         ];
         for (k, (assign, scalar)) in cases.iter().enumerate() {

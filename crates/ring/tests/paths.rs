@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as such")]
 
 use oblivia_base::Prg;
-use oblivia_ring::kernel::{self, CentredTerm, Path};
+use oblivia_ring::kernel::{self, CentredTerm, ConstantMatrix, Path};
 use oblivia_ring::{Modulus, NttTable, RingKind, RingShape, prime_below, sample};
 use rand_core::Rng;
 use std::sync::Mutex;
@@ -61,6 +61,42 @@ fn transforms_agree_in_every_size_ring_and_range() {
                     let what = format!("{kind:?} log n {log_n}, {bits} bits, row {k}");
                     same_on_all_paths(&format!("forward {what}"), transformed(kernel::forward));
                     same_on_all_paths(&format!("inverse {what}"), transformed(kernel::inverse));
+                    same_on_all_paths(&format!("inverse out of place, {what}"), || {
+                        let (mut place, mut out) = (row.clone(), vec![7; row.len()]);
+                        kernel::inverse(&t, &mut place);
+                        kernel::inverse_into(&t, &row, &mut out);
+                        assert_eq!(out, place);
+                        out
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn transforms_of_centred_rows_agree_between_all_sizes() {
+    for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
+        for log_n in 3..=15 {
+            let shape = RingShape::new(kind, log_n).unwrap();
+            let moduli = [26, 46, 47, 50].map(|bits| modulus(bits, shape.order()));
+            for to in moduli {
+                let t = NttTable::new(shape, to).unwrap();
+                for from in moduli {
+                    for (k, row) in rows(&from, t.n()).into_iter().enumerate() {
+                        let (from_q, to_q) = (from.value(), to.value());
+                        same_on_all_paths(
+                            &format!("{kind:?} log n {log_n}, {from_q} to {to_q}, {k}"),
+                            || {
+                                let (mut once, mut twice) = (vec![7; t.n()], vec![7; t.n()]);
+                                kernel::forward_centred_into(&from, &t, &row, &mut once, &[&row, &row]);
+                                kernel::reduce_centred_into(&from, &to, &row, &mut twice);
+                                kernel::forward(&t, &mut twice);
+                                assert_eq!(once, twice);
+                                once
+                            },
+                        );
+                    }
                 }
             }
         }
@@ -91,10 +127,12 @@ fn row_operations_agree_on_every_length_and_range() {
                     keep(&|o| kernel::mul_into(&m, a, b, o));
                     keep(&|o| kernel::mul_add_assign(&m, o, a, b));
                     for c in [c, d] {
+                        keep(&|o| kernel::add_constant_assign(&m, o, c.value()));
                         keep(&|o| kernel::scale_assign(&m, o, c));
                         keep(&|o| kernel::scale_into(&m, b, c, o));
                         keep(&|o| kernel::scale_add_assign(&m, o, b, c));
-                        keep(&|o| kernel::sub_scale_assign(&m, o, b, c));
+                        keep(&|o| kernel::sub_scale_into(&m, a, b, c, None, o));
+                        keep(&|o| kernel::sub_scale_into(&m, a, b, c, Some(a), o));
                     }
                     results
                 });
@@ -134,6 +172,47 @@ fn sums_agree_up_to_the_last_term_they_hold() {
                 }
                 results
             });
+        }
+    }
+}
+
+#[test]
+fn constant_matrices_agree_and_equal_sums_of_scaled_rows() {
+    // 26 bits are the most whose products fit one word of a sum, 27 the fewest whose do not.
+    for m in [3, 26, 27, 34, 45, 48, 50].map(|bits| modulus(bits, 2)) {
+        let q = m.value();
+        for (n, columns, results) in [
+            (8, 0, 1),
+            (1, 3, 2),
+            (13, 1, 3),
+            (40, 15, 4),
+            (72, 16, 5),
+            (33, 31, 6),
+            (48, 46, 13),
+            (8, 5000, 2),
+        ] {
+            let rows = rows(&m, n);
+            let xs: Vec<&[u64]> = (0..columns).map(|t| &rows[[0, 1, 2, 2, 4][t % 5]][..]).collect();
+            let factor = |i: usize| [q - 1, q / 3, 1, q - 1, 0, q / 2][i % 6];
+            let entry = |r: usize, t: usize| factor(r * columns + t);
+            // Entries are reduced.
+            let matrix = ConstantMatrix::new(&m, results, columns, |r, t| {
+                entry(r, t) + if t % 2 == 0 { q } else { 0 }
+            });
+            let run = || {
+                let mut outs = vec![vec![9; n]; results];
+                let mut refs: Vec<&mut [u64]> = outs.iter_mut().map(Vec::as_mut_slice).collect();
+                kernel::dot_constants_into(&m, &xs, &matrix, &mut refs);
+                outs
+            };
+            let what = format!("q {q} length {n}, {columns} rows to {results}");
+            same_on_all_paths(&what, run);
+            for (r, out) in run().iter().enumerate() {
+                for (k, &o) in out.iter().enumerate() {
+                    let sum = (0..columns).fold(0, |s, t| m.add(s, m.mul(xs[t][k], entry(r, t))));
+                    assert_eq!(o, sum, "{what}, row {r}, entry {k}");
+                }
+            }
         }
     }
 }
@@ -183,7 +262,14 @@ fn automorphisms_agree_in_both_rings() {
                     let (mut out, mut sum) = (rows[1].clone(), rows[1].clone());
                     kernel::gather_into(&perm, &rows[0], &mut out);
                     kernel::gather_add_assign(&m, &perm, &mut sum, &rows[0]);
-                    (out, sum)
+                    let c = m.shoup(m.value() / 3);
+                    let (mut permuted, mut first) = (out.clone(), out.clone());
+                    for addend in [None, Some(&rows[1][..])] {
+                        kernel::gather_sub_scale_into(&m, &perm, &rows[0], &sum, c, addend, &mut permuted);
+                        kernel::sub_scale_into(&m, &rows[0], &sum, c, addend, &mut first);
+                        assert!(permuted.iter().zip(perm.source()).all(|(&x, &p)| x == first[p as usize]));
+                    }
+                    (out, sum, permuted)
                 });
             }
         }

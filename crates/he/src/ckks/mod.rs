@@ -6,10 +6,12 @@
 
 mod decryptor;
 mod encoder;
+mod encryptor;
 mod fft;
 
 use crate::Params;
 
+pub use crate::evaluator::Place;
 pub use decryptor::Decryptor;
 pub use encoder::Encoder;
 
@@ -23,3 +25,5 @@ pub type Tensor = crate::evaluator::Tensor<Params>;
 pub type Hoisted = crate::evaluator::Hoisted<Params>;
 /// P times a CKKS ciphertext, modulo QP.
 pub type ExtendedCiphertext = crate::evaluator::ExtendedCiphertext<Params>;
+/// A matrix of scalars for CKKS ciphertexts.
+pub type ScalarMatrix = crate::evaluator::ScalarMatrix<Params>;

@@ -210,7 +210,9 @@ impl<S: Scheme> Evaluator<S> {
         self.with_scratch(|s| {
             s.acc[1].reset(&level.qp);
             s.acc[1].copy_from(&x.a[1]);
-            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, row| c1.row_mut(i).copy_from_slice(row));
+            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+                quotient.write(None, c1.row_mut(i))
+            });
             s.inner_product(self.params(), &c1, &key.key, &self.counters.ntt);
             s.acc[0].add_assign(&x.a[0]);
             for (acc, out) in s.acc.iter().zip(&mut out) {
@@ -233,8 +235,8 @@ impl<S: Scheme> Evaluator<S> {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());
                 s.acc[half].copy_from(a);
-                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, row| {
-                    out.row_mut(i).copy_from_slice(row);
+                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                    quotient.write(None, out.row_mut(i));
                 });
             }
         });
@@ -254,8 +256,8 @@ impl<S: Scheme> Evaluator<S> {
             for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
                 s.acc[half].reset(a.basis());
                 s.acc[half].copy_from(a);
-                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, row| {
-                    out.row_mut(i).copy_from_slice(row);
+                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                    quotient.write(None, out.row_mut(i));
                 });
             }
         });

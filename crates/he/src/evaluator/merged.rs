@@ -27,8 +27,8 @@ impl<S: Scheme> Evaluator<S> {
                 for (i, m) in level.q.moduli().enumerate() {
                     kernel::scale_add_assign(m, s.acc[half].row_mut(i), x.d[half].row(i), level.p_mod[i]);
                 }
-                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, row| {
-                    out.row_mut(i).copy_from_slice(row);
+                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                    quotient.write(None, out.row_mut(i));
                 });
             }
         });

@@ -3,9 +3,11 @@
 mod extended;
 mod merged;
 mod rotate;
+mod scalars;
 
 pub use extended::{ExtendedCiphertext, Products};
 pub use rotate::Hoisted;
+pub use scalars::{Place, ScalarMatrix};
 
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
@@ -98,7 +100,7 @@ impl<S: Scheme> Evaluator<S> {
         out
     }
 
-    fn pair(&self, op: &'static str, x: &Ciphertext<S>, y: &Ciphertext<S>) -> Result<(), HeError> {
+    pub(super) fn pair(&self, op: &'static str, x: &Ciphertext<S>, y: &Ciphertext<S>) -> Result<(), HeError> {
         x.check(&self.scheme)?;
         y.check(&self.scheme)?;
         same_level(op, x.level(), y.level())?;
@@ -113,11 +115,11 @@ impl<S: Scheme> Evaluator<S> {
     }
 
     /// A polynomial to be written: its contents are unspecified.
-    fn blank(&self, level: usize) -> Pooled {
+    pub(super) fn blank(&self, level: usize) -> Pooled {
         self.params().pool().take(&self.params().level_data(level).q)
     }
 
-    fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: S::Scale) -> Ciphertext<S> {
+    pub(super) fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: S::Scale) -> Ciphertext<S> {
         Ciphertext { c0, c1, scale, id: self.id }
     }
 
@@ -201,8 +203,7 @@ impl<S: Scheme> Evaluator<S> {
         S::same_scale("add scalar", x.scale, c.scale)?;
         let q = &self.params().level_data(x.level()).q;
         for (m, row) in q.moduli().zip(x.c0.rows_mut()) {
-            let c = m.reduce_i128(c.value);
-            row.iter_mut().for_each(|v| *v = m.add(*v, c));
+            kernel::add_constant_assign(m, row, m.reduce_i128(c.value));
         }
         count(&self.counters.add, 1);
         Ok(())
@@ -260,70 +261,6 @@ impl<S: Scheme> Evaluator<S> {
         count(&self.counters.pt_mul, xs.len() as u64);
         count(&self.counters.add, xs.len() as u64 - 1);
         Ok(self.ciphertext(c0, c1, self.scheme.product(x0.scale, p0.scale)))
-    }
-
-    /// Σ c_i·x_i for integers c_i; the scale is the product of both. All x_i of one level and scale, all c_i of one
-    /// scale.
-    ///
-    /// # Errors
-    /// As [`Evaluator::dot_plain`].
-    pub fn dot_scalar(
-        &self,
-        xs: &[&Ciphertext<S>],
-        cs: &[ScalarPlaintext<S>],
-    ) -> Result<Ciphertext<S>, HeError> {
-        match self.dot_scalars(xs, &[cs])?.pop() {
-            Some(y) => Ok(y),
-            None => Err(HeError::OperandCount { op: "sum of scalar products", left: 1, right: 0 }),
-        }
-    }
-
-    /// As [`Evaluator::dot_scalar`] for every row of coefficients: a matrix of scalars times the vector of
-    /// ciphertexts, which is read once for all rows.
-    ///
-    /// # Errors
-    /// As [`Evaluator::dot_plain`].
-    pub fn dot_scalars(
-        &self,
-        xs: &[&Ciphertext<S>],
-        rows: &[&[ScalarPlaintext<S>]],
-    ) -> Result<Vec<Ciphertext<S>>, HeError> {
-        const OP: &str = "sum of scalar products";
-        /// Coefficients worked on at a time: what is read and the running sums stay in the first-level cache.
-        const TILE: usize = 512;
-        let Some(first_row) = rows.first() else { return Ok(Vec::new()) };
-        let (x0, p0) = first(OP, xs, first_row)?;
-        for row in rows {
-            first(OP, xs, row)?;
-            row.iter().try_for_each(|p| S::same_scale(OP, p0.scale, p.scale))?;
-        }
-        xs.iter().try_for_each(|x| self.pair(OP, x0, x))?;
-        let level = x0.level();
-        let mut sums: Vec<_> = rows.iter().map(|_| [self.blank(level), self.blank(level)]).collect();
-        let q = &self.params().level_data(level).q;
-        for (i, m) in q.moduli().enumerate() {
-            let factors: Vec<Vec<_>> = rows
-                .iter()
-                .map(|row| row.iter().map(|c| m.shoup(m.reduce_i128(c.value))).collect())
-                .collect();
-            for half in 0..2 {
-                for start in (0..self.params().n()).step_by(TILE) {
-                    let tile = start..(start + TILE).min(self.params().n());
-                    sums.iter_mut().for_each(|c| c[half].row_mut(i)[tile.clone()].fill(0));
-                    for (t, x) in xs.iter().enumerate() {
-                        let x = if half == 0 { x.c0.row(i) } else { x.c1.row(i) };
-                        for (sum, factors) in sums.iter_mut().zip(&factors) {
-                            let out = &mut sum[half].row_mut(i)[tile.clone()];
-                            kernel::scale_add_assign(m, out, &x[tile.clone()], factors[t]);
-                        }
-                    }
-                }
-            }
-        }
-        count(&self.counters.scalar_mul, (rows.len() * xs.len()) as u64);
-        count(&self.counters.add, (rows.len() * (xs.len() - 1)) as u64);
-        let scale = self.scheme.product(x0.scale, p0.scale);
-        Ok(sums.into_iter().map(|[c0, c1]| self.ciphertext(c0, c1, scale)).collect())
     }
 
     /// x ⊙ y before relinearisation. Equal levels.
@@ -391,14 +328,13 @@ impl<S: Scheme> Evaluator<S> {
     pub fn relinearise(&self, x: &Tensor<S>) -> Result<Ciphertext<S>, HeError> {
         let level = x.level();
         let key = self.keys.relin(level)?;
-        let q = &self.params().level_data(level).q;
         check_id(&self.id, &x.id, "product")?;
         let mut out = [self.blank(level), self.blank(level)];
         self.with_scratch(|s| {
             s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
-                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, row| {
-                    kernel::add_into(q.modulus(i), row, x.d[half].row(i), out.row_mut(i));
+                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                    quotient.write(Some(x.d[half].row(i)), out.row_mut(i));
                 });
             }
         });

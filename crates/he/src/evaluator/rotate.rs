@@ -9,7 +9,7 @@ use crate::pool::Pooled;
 use crate::scheme::Scheme;
 use crate::switch::{Digits, Scratch};
 use oblivia_base::Digest;
-use oblivia_ring::{Ntt, Poly, kernel};
+use oblivia_ring::{Ntt, Poly};
 use std::fmt;
 
 /// A ciphertext with the decomposition that hoisted rotations share; made by [`Evaluator::hoist`].
@@ -76,12 +76,11 @@ impl<S: Scheme> Evaluator<S> {
         permutation: &oblivia_ring::Permutation,
     ) -> (Pooled, Pooled) {
         let (mut out0, mut out1) = (self.blank(c0.limbs()), self.blank(c0.limbs()));
-        s.mod_down(&self.scheme, 0, &self.counters.ntt, |i, row| {
-            kernel::add_assign(c0.basis().modulus(i), row, c0.row(i));
-            kernel::gather_into(permutation, row, out0.row_mut(i));
+        s.mod_down(&self.scheme, 0, &self.counters.ntt, |i, quotient| {
+            quotient.write_permuted(permutation, Some(c0.row(i)), out0.row_mut(i));
         });
-        s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, row| {
-            kernel::gather_into(permutation, row, out1.row_mut(i));
+        s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+            quotient.write_permuted(permutation, None, out1.row_mut(i));
         });
         (out0, out1)
     }

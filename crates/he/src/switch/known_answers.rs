@@ -76,7 +76,7 @@ fn key_switching_equals_big_integers_bit_for_bit() {
         let down = |scratch: &mut Scratch| {
             [0, 1].map(|half| {
                 let mut out = Poly::<Ntt>::zero(q);
-                scratch.mod_down(&params, half, &count, |i, row| out.row_mut(i).copy_from_slice(row));
+                scratch.mod_down(&params, half, &count, |i, quotient| quotient.write(None, out.row_mut(i)));
                 out
             })
         };
@@ -149,7 +149,7 @@ fn rescale_and_division_by_p_equal_big_integers_bit_for_bit() {
                 let mut scratch = Scratch::new(&params);
                 scratch.acc[0] = ntt(&params.level_data(q.len()).qp, &case.input);
                 let mut out = Poly::<Ntt>::zero(&params.level_data(case.keep.len()).q);
-                let copy = |i: usize, row: &mut [u64]| out.row_mut(i).copy_from_slice(row);
+                let copy = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
                 if merged {
                     scratch.mod_down_rescale(&params, 0, &count, copy);
                 } else {

@@ -1,7 +1,9 @@
 //! Rewrites that keep what a model computes.
 
+mod complete_square;
 mod fold;
 mod row_norms;
 
+pub use complete_square::complete_square;
 pub use fold::fold;
 pub use row_norms::publish_row_norms;

@@ -5,8 +5,13 @@
 //! | [`TapConv`] | one vector per kernel tap, filled by the client | all maps in one vector |
 //! | [`replicate`] | one copy of a block | as many copies as fit |
 //! | [`Linear`] | any layout | any layout |
+//! | [`stack`] | vectors of a few slots | one after the other in one vector |
+//! | [`batch`] | one vector per element of a tensor, a sample per slot | the same |
+//! | [`lola`] | the circuits of that plan and the plan | |
 
+pub mod batch;
 mod linear;
+pub mod lola;
 mod tap_conv;
 mod window;
 
@@ -14,7 +19,23 @@ pub use linear::{Linear, Options};
 pub use tap_conv::{TapConv, TapInput};
 pub use window::{Tap, Window};
 
-use crate::slots::Slots;
+use crate::slots::{CircuitError, Slots};
+use std::fmt;
+
+/// Weights of a layer: `weight(i, j)` is row `i`, column `j`; `bias(i)` is of row `i`.
+#[derive(Clone, Copy)]
+pub struct Affine<'a> {
+    /// The matrix.
+    pub weight: &'a dyn Fn(usize, usize) -> f64,
+    /// The vector added.
+    pub bias: &'a dyn Fn(usize) -> f64,
+}
+
+impl fmt::Debug for Affine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Affine(..)")
+    }
+}
 
 /// Fills all slots with copies of the first `block` slots; the others must be zero. `log2(slots / block)`
 /// rotations.
@@ -28,6 +49,24 @@ pub fn replicate<S: Slots>(s: &mut S, x: &S::Ct, block: usize) -> Result<S::Ct, 
         step *= 2;
     }
     Ok(y)
+}
+
+/// Puts vectors of `width` slots one after the other: vector `i` at slots `i·width ..`; their other slots must be
+/// zero, and everything repeats every `period` slots. One rotation and addition per vector but the first.
+///
+/// # Errors
+/// [`CircuitError::DoesNotFit`] for more than `period` slots, [`CircuitError::Count`] for no vector.
+pub fn stack<S: Slots>(s: &mut S, xs: Vec<S::Ct>, width: usize, period: usize) -> Result<S::Ct, S::Error> {
+    let needed = xs.len() * width;
+    if needed > period {
+        return Err(CircuitError::DoesNotFit { what: "a stack of vectors", needed, slots: period }.into());
+    }
+    let mut sum: Option<S::Ct> = None;
+    for (i, x) in xs.into_iter().enumerate() {
+        let x = if i == 0 { x } else { s.rotate(&x, period - i * width)? };
+        accumulate(s, &mut sum, x)?;
+    }
+    sum.ok_or_else(|| CircuitError::Count { what: "vectors", expected: 1, found: 0 }.into())
 }
 
 /// Adds to every slot the slots `from`, 2·`from`, … , `to` − `from` places to its right: afterwards slot k

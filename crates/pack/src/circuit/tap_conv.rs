@@ -1,6 +1,6 @@
 //! Convolution by taps: the client sends, for every kernel position, the input values that position sees.
 
-use crate::circuit::accumulate;
+use crate::circuit::stack;
 use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
 use oblivia_nn::{Conv, Shape, Tensor};
 
@@ -80,6 +80,11 @@ impl TapConv {
         Self { taps: input.taps(), maps, positions: input.positions() }
     }
 
+    /// Its outputs per position.
+    pub fn maps(&self) -> usize {
+        self.maps
+    }
+
     /// Slots in use afterwards, from slot 0 on.
     pub fn outputs(&self) -> usize {
         self.maps * self.positions
@@ -101,24 +106,29 @@ impl TapConv {
         plains: &mut Plains<'_, S::Pt>,
         target: Scale,
     ) -> Result<S::Ct, S::Error> {
+        let maps = self.run_maps(s, xs, plains, target)?;
+        let slots = s.slots();
+        stack(s, maps, self.positions, slots)
+    }
+
+    /// The maps, one vector each, zero from slot `positions` on; they have the scale of a product.
+    pub fn run_maps<S: Slots>(
+        &self,
+        s: &mut S,
+        xs: &[S::Ct],
+        plains: &mut Plains<'_, S::Pt>,
+        target: Scale,
+    ) -> Result<Vec<S::Ct>, S::Error> {
         if xs.len() != self.taps {
             let (expected, found) = (self.taps, xs.len());
             return Err(CircuitError::Count { what: "input vectors", expected, found }.into());
         }
-        if self.outputs() > s.slots() {
-            let (needed, slots) = (self.outputs(), s.slots());
-            return Err(CircuitError::DoesNotFit { what: "a convolution", needed, slots }.into());
-        }
         let xs: Vec<&S::Ct> = xs.iter().collect();
         let rows = (0..self.maps).map(|_| plains.take_many(self.taps)).collect::<Result<Vec<_>, _>>()?;
-        let maps = s.dot_scalars(&xs, &rows, target)?;
-        let slots = s.slots();
-        let mut sum: Option<S::Ct> = None;
-        for (m, mut y) in maps.into_iter().enumerate() {
-            s.add_plain_assign(&mut y, plains.take()?)?;
-            let y = s.rotate(&y, (slots - m * self.positions) % slots)?;
-            accumulate(s, &mut sum, y)?;
+        let mut maps = s.dot_scalars(&xs, &rows, target)?;
+        for y in &mut maps {
+            s.add_plain_assign(y, plains.take()?)?;
         }
-        sum.ok_or_else(|| CircuitError::Count { what: "maps", expected: 1, found: 0 }.into())
+        Ok(maps)
     }
 }

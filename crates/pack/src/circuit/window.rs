@@ -96,7 +96,7 @@ impl Window {
         })
     }
 
-    /// The same sums over the columns of the input (one channel per tap, see [`crate::circuit::columns`]): a kernel of
+    /// The same sums over the columns of the input (one channel per tap): a kernel of
     /// one cell. `None` for groups and merged averages.
     pub fn columns(&self) -> Option<Self> {
         let [_, h, w] = self.output;

@@ -2,7 +2,7 @@
 //! 1.2 to 3 times in additions and deferred sums, which vectorise or use `mulx`. Full products, multiplication by
 //! constants and reductions of two words gain less than a tenth, since AVX2 has no product of 64 bits, and stay out.
 
-use super::portable;
+use super::{ConstantMatrix, portable};
 use crate::{Modulus, NttTable};
 
 #[target_feature(enable = "avx2,bmi2")]
@@ -48,4 +48,15 @@ pub(crate) fn mac(lo: &mut [u64], hi: &mut [u64], a: &[u64], b: &[u64]) {
 #[target_feature(enable = "avx2,bmi2")]
 pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mut [u64]) {
     portable::dot(m, pairs, skip, out);
+}
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn dot_constants(
+    m: &Modulus,
+    xs: &[&[u64]],
+    matrix: &ConstantMatrix,
+    skip: usize,
+    outs: &mut [&mut [u64]],
+) {
+    portable::dot_constants(m, xs, matrix, skip, outs);
 }

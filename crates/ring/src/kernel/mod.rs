@@ -6,11 +6,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod constants;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod path;
 pub(crate) mod portable;
 
+pub use constants::ConstantMatrix;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::tables::Tables;
 pub use path::Path;
@@ -51,11 +53,20 @@ macro_rules! avx2 {
 
 /// Coefficients to values, in place: output i is f(ψ^e(i)). `row` has n entries.
 pub fn forward(table: &NttTable, row: &mut [u64]) {
+    forward_fetching(table, row, &[]);
+}
+
+/// [`forward`], fetching the rows `ahead` into the second-level cache meanwhile: those that the caller reads next and
+/// that come from further away, such as rows of keys. All have n entries.
+pub fn forward_fetching(table: &NttTable, row: &mut [u64], ahead: &[&[u64]]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
+    for other in ahead {
+        same_length!(row, other);
+    }
     #[cfg(target_arch = "x86_64")]
     if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
-        return unsafe { ifma::ntt::forward(table.modulus(), vector, row) };
+        return unsafe { ifma::ntt::forward(table.modulus(), vector, row, ahead) };
     }
     avx2!(forward(table, row));
     portable::forward(table, row);
@@ -71,6 +82,42 @@ pub fn inverse(table: &NttTable, row: &mut [u64]) {
     }
     avx2!(inverse(table, row));
     portable::inverse(table, row);
+}
+
+/// out ← the transform of centred(src) mod q, where src is canonical modulo `from`: [`reduce_centred_into`] and then
+/// [`forward_fetching`]. All have n entries.
+pub fn forward_centred_into(
+    from: &Modulus,
+    table: &NttTable,
+    src: &[u64],
+    out: &mut [u64],
+    ahead: &[&[u64]],
+) {
+    same_length!(src, out);
+    assert_eq!(out.len(), table.n(), "row length is not the ring degree");
+    for other in ahead {
+        same_length!(out, other);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::ntt::forward_centred(from, table.modulus(), vector, src, out, ahead) };
+    }
+    reduce_centred_into(from, table.modulus(), src, out);
+    forward(table, out);
+}
+
+/// out ← the coefficients from values `src`: [`inverse`] out of place. Both have n entries.
+pub fn inverse_into(table: &NttTable, src: &[u64], out: &mut [u64]) {
+    same_length!(src, out);
+    assert_eq!(out.len(), table.n(), "row length is not the ring degree");
+    #[cfg(target_arch = "x86_64")]
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::ntt::inverse_into(table.modulus(), vector, src, out) };
+    }
+    out.copy_from_slice(src);
+    inverse(table, out);
 }
 
 /// a ← a + b.
@@ -103,6 +150,14 @@ pub fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
     avx2!(sub_into(m, a, b, out));
     let done = vector!(a.len(), rows::sub_into(m, a, b, out));
     portable::zip_into(&a[done..], &b[done..], &mut out[done..], |a, b| m.sub(a, b));
+}
+
+/// a ← a + c for a constant c.
+pub fn add_constant_assign(m: &Modulus, a: &mut [u64], c: u64) {
+    let done = vector!(a.len(), rows::add_constant_assign(m, a, c));
+    for x in &mut a[done..] {
+        *x = m.add(*x, c);
+    }
 }
 
 /// a ← −a.
@@ -160,12 +215,32 @@ pub fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup) {
     portable::zip_assign(&mut acc[done..], &a[done..], |s, a| m.add(s, m.mul_shoup(a, c)));
 }
 
-/// a ← (a − t)·c for a constant c: the last step of a rescale or of a division by P.
-pub fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
-    same_length!(a, t);
-    // a + q − t lies in (0, 2q), a valid lazy operand.
-    let done = vector!(a.len(), rows::sub_scale_assign(m, a, t, c));
-    portable::zip_assign(&mut a[done..], &t[done..], |a, t| m.mul_shoup(a + m.value() - t, c));
+/// out ← (a − t)·c + addend for a constant c: the last step of a rescale or of a division by P. Without an addend, 0.
+pub fn sub_scale_into(m: &Modulus, a: &[u64], t: &[u64], c: Shoup, addend: Option<&[u64]>, out: &mut [u64]) {
+    same_length!(out, a, t, addend.unwrap_or(a));
+    let done = vector!(a.len(), rows::sub_scale(m, a, t, c, addend, out));
+    for (k, o) in out.iter_mut().enumerate().skip(done) {
+        *o = portable::sub_scale(m, a[k], t[k], c, addend.map_or(0, |b| b[k]));
+    }
+}
+
+/// out\[i\] ← entry π(i) of (a − t)·c + addend: [`sub_scale_into`] and then [`gather_into`]. Panics if the permutation
+/// is of another degree.
+pub fn gather_sub_scale_into(
+    m: &Modulus,
+    perm: &Permutation,
+    a: &[u64],
+    t: &[u64],
+    c: Shoup,
+    addend: Option<&[u64]>,
+    out: &mut [u64],
+) {
+    same_length!(perm.source(), a, t, addend.unwrap_or(a), out);
+    let done = vector!(a.len(), rows::gather_sub_scale(m, perm.source(), a, t, c, addend, out));
+    for (o, &k) in out[done..].iter_mut().zip(&perm.source()[done..]) {
+        let k = k as usize;
+        *o = portable::sub_scale(m, a[k], t[k], c, addend.map_or(0, |b| b[k]));
+    }
 }
 
 /// out ← centred(src) mod `to`, where src is canonical modulo `from` and centred means in
@@ -308,6 +383,21 @@ pub fn dot2_into(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u
         portable::dot(m, &pairs, done, &mut out[done..]);
         let pairs: Vec<_> = triples.iter().map(|&(_, b, c)| (b, c)).collect();
         portable::dot(m, &pairs, done, &mut other[done..]);
+    }
+}
+
+/// outs\[r\] ← Σ_t matrix\[r, t\]·xs\[t\], entry by entry: a matrix of constants times a vector of rows, over any number
+/// of terms. Every x is read once for several results, so cut long rows so that a piece of all of them fits the
+/// second-level cache. The matrix belongs to the modulus.
+pub fn dot_constants_into(m: &Modulus, xs: &[&[u64]], matrix: &ConstantMatrix, outs: &mut [&mut [u64]]) {
+    assert_eq!([matrix.columns(), matrix.rows()], [xs.len(), outs.len()], "a matrix of another size");
+    let Some(len) = outs.first().map(|out| out.len()) else { return };
+    assert!(outs.iter().all(|out| out.len() == len), "rows of different length");
+    assert!(xs.iter().all(|x| x.len() == len), "rows of different length");
+    avx2!(dot_constants(m, xs, matrix, 0, outs));
+    let done = vector!(len, scalars::dot_constants(m, xs, matrix, outs));
+    if done < len {
+        portable::dot_constants(m, xs, matrix, done, outs);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Portable kernels: the reference every other path must equal bit for bit. Inlined, so that they can be compiled for
 //! more than one set of instructions.
 
+use super::constants::{ConstantMatrix, GROUP};
 use crate::modulus::{hi52, lo52, sub_once};
 use crate::ntt::InverseScale;
 use crate::{Modulus, NttTable, Shoup};
@@ -156,6 +157,12 @@ pub(crate) fn mac_reduce(m: &Modulus, lo: &[u64], hi: &[u64], out: &mut [u64]) {
     zip_into(lo, hi, out, |l, h| reduce_sum(m, l, h));
 }
 
+/// (a − t)·c + addend; a + q − t lies in (0, 2q), a valid lazy operand.
+#[inline(always)]
+pub(crate) fn sub_scale(m: &Modulus, a: u64, t: u64, c: Shoup, addend: u64) -> u64 {
+    m.add(m.mul_shoup(a + m.value() - t, c), addend)
+}
+
 const BLOCK: usize = 64;
 
 /// Entry k of `out` belongs to entry `skip` + k of the pairs.
@@ -177,6 +184,54 @@ pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mu
         }
         mac_reduce(m, lo, hi, out);
     }
+}
+
+/// Entries from `skip` on of every result.
+#[inline(always)]
+pub(crate) fn dot_constants(
+    m: &Modulus,
+    xs: &[&[u64]],
+    matrix: &ConstantMatrix,
+    skip: usize,
+    outs: &mut [&mut [u64]],
+) {
+    for (factors, outs) in matrix.groups().zip(outs.chunks_mut(GROUP)) {
+        let rows = outs.len();
+        for (r, out) in outs.iter_mut().enumerate() {
+            for (k, out) in out[skip..].chunks_mut(BLOCK).enumerate() {
+                let terms = xs.iter().zip(factors.iter().skip(r).step_by(rows));
+                dot_constants_block(m, terms.map(|(x, &c)| (&x[skip + k * BLOCK..], c)), out);
+            }
+        }
+    }
+}
+
+/// out ← Σ x·c over pairs, of at most [`BLOCK`] entries.
+#[inline(always)]
+fn dot_constants_block<'a>(m: &Modulus, pairs: impl Iterator<Item = (&'a [u64], u64)>, out: &mut [u64]) {
+    let one_word = m.one_word_products();
+    let (mut lo, mut hi) = ([0u64; BLOCK], [0u64; BLOCK]);
+    let (lo, hi) = (&mut lo[..out.len()], &mut hi[..out.len()]);
+    let mut used = 0;
+    for (x, c) in pairs {
+        if used == m.mac_terms() {
+            mac_fold(m, lo, hi);
+            used = 1;
+        }
+        if one_word {
+            // Both factors are below 2^26, which tells the compiler to use a narrow product.
+            lo.iter_mut()
+                .zip(x)
+                .for_each(|(l, &x)| *l = l.wrapping_add(u64::from(x as u32) * u64::from(c as u32)));
+        } else {
+            for ((l, h), &x) in lo.iter_mut().zip(hi.iter_mut()).zip(x) {
+                *l = l.wrapping_add(lo52(x, c));
+                *h = h.wrapping_add(hi52(x, c));
+            }
+        }
+        used += 1;
+    }
+    mac_reduce(m, lo, hi, out);
 }
 
 pub(crate) fn accept_below(q: u64, bytes: &[u8], groups: usize, out: &mut [u64]) -> usize {

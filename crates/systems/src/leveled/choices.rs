@@ -15,6 +15,17 @@ pub(super) enum InputForm {
     Packed(Layout),
     /// Its columns, one channel per tap of the first convolution, by a layout.
     Columns(Layout),
+    /// One vector per tap of the first convolution, for LoLa's circuits.
+    Lola(LolaChoice),
+}
+
+/// What is chosen for LoLa's circuits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct LolaChoice {
+    /// log2 of the slots in use; what they hold repeats.
+    pub(super) log_period: u32,
+    /// log2 of the scales behind convolution, first dense layer, interleaving, second dense layer.
+    pub(super) log_scales: [u32; 4],
 }
 
 /// What is chosen for one linear layer.
@@ -40,7 +51,8 @@ pub(super) struct LeveledChoices {
     pub(super) units: UnitCosts,
     /// Whether plaintexts are encoded at every use, for want of memory.
     pub(super) deferred: bool,
-    /// Of the linear layers in order; with [`InputForm::Taps`] the first one has but its scale.
+    /// Of the linear layers in order; with [`InputForm::Taps`] the first one has but its scale,
+    /// with [`InputForm::Lola`] there are none.
     pub(super) layers: Vec<LayerChoice>,
 }
 
@@ -60,6 +72,11 @@ impl Encode for LeveledChoices {
             InputForm::Columns(layout) => {
                 w.u8(2);
                 layout.encode(w);
+            }
+            InputForm::Lola(c) => {
+                w.u8(3);
+                w.u32(c.log_period);
+                c.log_scales.into_iter().for_each(|v| w.u32(v));
             }
         }
         self.units.encode(w);
@@ -93,11 +110,16 @@ impl Decode for LeveledChoices {
         };
         let input_log_scale = log(r)?;
         let form = r.u8("input form")?;
-        r.require(form <= 2, "input form")?;
+        r.require(form <= 3, "input form")?;
         let input = match form {
             0 => InputForm::Taps,
             1 => InputForm::Packed(Layout::decode(r)?),
-            _ => InputForm::Columns(Layout::decode(r)?),
+            2 => InputForm::Columns(Layout::decode(r)?),
+            _ => {
+                let log_period = r.u32("log period")?;
+                r.require(log_period <= 17, "log period")?;
+                InputForm::Lola(LolaChoice { log_period, log_scales: [log(r)?, log(r)?, log(r)?, log(r)?] })
+            }
         };
         let units = UnitCosts::decode(r)?;
         let deferred = r.bool("deferred")?;

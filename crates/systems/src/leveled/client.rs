@@ -36,8 +36,8 @@ pub(super) async fn run(
         let body = pool.install(|| seat.encrypt(sent, index, cx)).map_err(refused)?;
         cx.channel.send(Role::Server, INPUT, body).await?;
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, d.output_bytes)).await?;
-        let ct = messages::read_output(&d, &body)?;
-        let output = pool.install(|| seat.decrypt(&ct, model));
+        let cts = messages::read_output(&d, &body)?;
+        let output = pool.install(|| seat.decrypt(&cts, model));
         let output = unfit.map_or(output, Err);
         let traffic = cx.channel.meter().traffic().online.since(before);
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
@@ -87,11 +87,13 @@ impl Seat<'_> {
         Ok(messages::write_input(self.d, &cts))
     }
 
-    fn decrypt(&self, ct: &Ciphertext, model: &PublicModel) -> Answer {
+    fn decrypt(&self, cts: &[Ciphertext], model: &PublicModel) -> Answer {
         // Whatever is wrong with the peer's ciphertext, the peer is told the same as of a malformed one.
-        let slots = Decryptor::new(self.sk)
-            .decrypt(ct)
-            .and_then(|pt| self.encoder.decode(&pt))
+        let decryptor = Decryptor::new(self.sk);
+        let slots = cts
+            .par_iter()
+            .map(|ct| decryptor.decrypt(ct).and_then(|pt| self.encoder.decode(&pt)))
+            .collect::<Result<Vec<_>, HeError>>()
             .map_err(|e| messages::invalid("Output", &e))?;
         let values = self.d.circuit.decode(&slots);
         let bound = self.d.circuit.output_bound();

@@ -125,9 +125,9 @@ pub fn input(bytes: &[u8]) -> bool {
 /// When something other than the encoding of the ciphertext was accepted.
 pub fn output(bytes: &[u8]) -> bool {
     let Some(d) = DERIVED.as_ref() else { return false };
-    let Ok(ct) = messages::read_output(d, bytes) else { return false };
+    let Ok(cts) = messages::read_output(d, bytes) else { return false };
     let mut w = Writer::new();
-    ct.encode(&mut w);
+    cts.iter().for_each(|ct| ct.encode(&mut w));
     assert!(w.into_bytes() == bytes, "two encodings of one ciphertext");
     true
 }
@@ -180,12 +180,13 @@ mod tests {
         choices_of(MODEL.as_ref().unwrap(), "diagonal").unwrap()
     }
 
-    /// Standard choices, and the same with the primes written out.
-    fn valid_choices() -> [(&'static str, Vec<u8>); 2] {
+    /// Standard choices, the same with the primes written out, and LoLa's.
+    fn valid_choices() -> [(&'static str, Vec<u8>); 3] {
         let standard = standard();
         let params = Params::new(&standard.params).unwrap().literal();
         let primes = LeveledChoices { params, ..standard.clone() };
-        [("standard", standard.to_bytes()), ("primes", primes.to_bytes())]
+        let lola = choices_of(MODEL.as_ref().unwrap(), "lola").unwrap();
+        [("standard", standard.to_bytes()), ("primes", primes.to_bytes()), ("lola", lola.to_bytes())]
     }
 
     /// Offers of the small network by every system.
@@ -266,8 +267,9 @@ mod tests {
             Sizes { input: [1, 64, 128], dense: [8192, 1], ..dot.clone() },
         ];
         for sizes in cases {
-            // With the layouts of the small network, and with such as would fit.
+            // With the layouts of the small network, with such as would fit, and by LoLa's circuits.
             judged(&sizes, |_, _| {});
+            judged(&sizes, |_, c| *c = choices_of(MODEL.as_ref().unwrap(), "lola").unwrap());
             judged(&sizes, |m, c| {
                 let Ok(network) = Network::find(m) else { return };
                 let shapes: Vec<_> = network.linear().map(|l| l.shape).collect();
@@ -389,14 +391,14 @@ mod tests {
 
         #[test]
         fn damaged_choices_and_offers_are_refused_or_give_a_plan(
-            which in 0..4usize,
+            which in 0..5usize,
             edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
             cut in prop::option::of(any::<prop::sample::Index>()),
             more in prop::collection::vec(any::<u8>(), 0..3),
         ) {
             let (harness, mut bytes): (Harness, _) = match which {
-                0 | 1 => (choices, valid_choices()[which].1.clone()),
-                _ => (crate::fuzz::offer, valid_offers()[which - 2].1.clone()),
+                0..=2 => (choices, valid_choices()[which].1.clone()),
+                _ => (crate::fuzz::offer, valid_offers()[which - 3].1.clone()),
             };
             for (at, value) in edits {
                 let at = at.index(bytes.len());

@@ -5,7 +5,7 @@
 //! server → client   KeysAnswer  whether they are to be sent                    (setup)
 //! client → server   Keys        evaluation keys, unless the server has them    (setup)
 //! client → server   Input       seeded ciphertexts, one per input vector       (per sample)
-//! server → client   Output      one ciphertext at the last level               (per sample)
+//! server → client   Output      ciphertexts at the last level, one in most plans (per sample)
 //! ```
 //!
 //! Every size follows from the plan.
@@ -39,8 +39,8 @@ pub(super) fn input_bytes(params: &Params, vectors: usize) -> Result<usize, HeEr
 }
 
 /// Bytes of the body of an output message.
-pub(super) fn output_bytes(params: &Params) -> Result<usize, HeError> {
-    Ciphertext::encoded_bytes(params, 1)
+pub(super) fn output_bytes(params: &Params, vectors: usize) -> Result<usize, HeError> {
+    Ok(vectors * Ciphertext::encoded_bytes(params, 1)?)
 }
 
 pub(super) fn write_input(d: &Derived, cts: &[SeededCiphertext]) -> Vec<u8> {
@@ -60,11 +60,14 @@ pub(super) fn read_input(d: &Derived, body: &[u8]) -> Result<Vec<SeededCiphertex
     Ok(cts)
 }
 
-pub(super) fn read_output(d: &Derived, body: &[u8]) -> Result<Ciphertext, Error> {
+pub(super) fn read_output(d: &Derived, body: &[u8]) -> Result<Vec<Ciphertext>, Error> {
     let mut r = Reader::new(body);
-    let ct = Ciphertext::decode(&d.params, 1, d.output_scale, &mut r).map_err(|e| invalid("Output", &e))?;
+    let one = |r: &mut Reader<'_>| {
+        Ciphertext::decode(&d.params, 1, d.output_scale, r).map_err(|e| invalid("Output", &e))
+    };
+    let cts = (0..d.circuit.output_vectors()).map(|_| one(&mut r)).collect::<Result<Vec<_>, _>>()?;
     r.finish().map_err(Error::invalid("Output"))?;
-    Ok(ct)
+    Ok(cts)
 }
 
 /// An error of `he` about bytes of the peer.

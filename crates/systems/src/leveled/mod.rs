@@ -1,10 +1,12 @@
 #![doc = include_str!("README.md")]
 
 mod choices;
+mod circuit;
 mod client;
 mod exact;
 pub mod fuzz;
 mod layouts;
+mod lola;
 mod messages;
 mod network;
 mod noise;

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Square,
     /// Adds another value.
     Add(usize),
+    /// Adds constants: one, one per channel, or one per element.
+    Shift(WeightId),
 }
 
 /// A layer; it makes the value of its index plus one. Value 0 is the input.
@@ -67,7 +69,8 @@ pub(super) fn supports(node: &Node) -> Support {
         Op::AveragePool(p) if p.pads == [0; 4] => Support::Yes,
         Op::GlobalAveragePool => Support::Yes,
         Op::AveragePool(_) => Support::No("averages over padding have no circuit".into()),
-        Op::BatchNorm { .. } | Op::AddConst { .. } | Op::MulConst { .. } | Op::Pad { .. } => {
+        Op::AddConst { .. } => Support::Yes,
+        Op::BatchNorm { .. } | Op::MulConst { .. } | Op::Pad { .. } => {
             Support::Rewrite("is folded into a neighbouring convolution or dense layer".into())
         }
         Op::Relu => no_comparison("Square (Mul(x, x))"),
@@ -142,6 +145,7 @@ impl Network {
                 match kind {
                     Kind::Linear(_) => {}
                     Kind::Square => changed |= self.set_norm(k + 1, self.norm(from).powi(2)),
+                    Kind::Shift(_) => changed |= self.set_norm(k + 1, self.norm(from)),
                     Kind::Add(other) => {
                         let parts = [from, other, k + 1];
                         let fixed = parts.into_iter().find(|&v| self.is_fixed(v));
@@ -161,6 +165,8 @@ impl Network {
             let norm = self.layers[k].norm;
             self.layers[k].peak = match self.layers[k].kind {
                 Kind::Square => self.peak(self.layers[k].from).powi(2),
+                // Its bound was kept here.
+                Kind::Shift(_) => self.layers[k].peak / norm,
                 _ => bound / norm,
             };
             if let Kind::Add(other) = self.layers[k].kind
@@ -175,7 +181,7 @@ impl Network {
     }
 
     fn is_fixed(&self, value: usize) -> bool {
-        value == 0 || matches!(self.layers[value - 1].kind, Kind::Square)
+        value == 0 || matches!(self.layers[value - 1].kind, Kind::Square | Kind::Shift(_))
     }
 
     fn set_norm(&mut self, value: usize, norm: f64) -> bool {
@@ -220,6 +226,7 @@ impl Walk<'_> {
             Op::Input => return Ok(Some(0)),
             Op::Flatten | Op::Identity => return Ok(self.values[from.index()]),
             Op::Square => Kind::Square,
+            Op::AddConst { value } => Kind::Shift(*value),
             Op::Add => match node.inputs.get(1).and_then(|w| self.values[w.index()]) {
                 Some(other) => Kind::Add(other),
                 None => {
@@ -242,15 +249,26 @@ impl Walk<'_> {
             }
             _ => return Err(refuse(self.graph, wire, "this node has no circuit")),
         };
+        let bound = match &kind {
+            Kind::Shift(_) => Some(published(node, "bound", node.fact.bound)?),
+            _ => None,
+        };
         let norm = match &kind {
-            Kind::Square => 1.0,
+            Kind::Square | Kind::Shift(_) => 1.0,
             _ => published(node, "bound", node.fact.bound)?,
         };
         let source = self.source(from);
         let Some(value) = self.values[source.index()] else {
             return Err(refuse(self.graph, wire, "an average directly before this node has no circuit"));
         };
-        self.layers.push(Layer { name: node.name.clone(), kind, from: value, shape, norm, peak: 1.0 });
+        self.layers.push(Layer {
+            name: node.name.clone(),
+            kind,
+            from: value,
+            shape,
+            norm,
+            peak: bound.unwrap_or(1.0),
+        });
         Ok(Some(self.layers.len()))
     }
 

@@ -27,19 +27,25 @@ const SPECIAL_MARGIN_BITS: u32 = 5;
 /// The chain of a network at dimension 2^`log_n` with `extra` bits of precision; `None` if it is over the security
 /// table or primes do not exist in that size.
 pub(super) fn chain_bits(network: &Network, log_n: u32, extra: u32) -> Option<ChainBits> {
-    // Errors of a rescale grow with the dimension.
-    let extra = extra + log_n.saturating_sub(13);
     let depths = depths(network);
-    let depth = depths.last().copied()?;
-    let mut q = vec![LINEAR_BITS + extra; depth + 1];
-    q[0] = LAST_BITS + extra;
+    let mut squares = vec![false; depths.last().copied()?];
     for layer in &network.layers {
-        if matches!(layer.kind, Kind::Square) {
-            // A value of depth d has depth + 1 − d live primes; the last of them is dropped.
-            let at = depth - depths.get(layer.from).copied().unwrap_or(0);
-            q[at] = SQUARE_BITS + extra;
+        if matches!(layer.kind, Kind::Square)
+            && let Some(square) = depths.get(layer.from).and_then(|&d| squares.get_mut(d))
+        {
+            *square = true;
         }
     }
+    chain_of(&squares, log_n, extra)
+}
+
+/// As [`chain_bits`], from what happens at each depth: whether a square or something linear.
+pub(super) fn chain_of(squares: &[bool], log_n: u32, extra: u32) -> Option<ChainBits> {
+    // Errors of a rescale grow with the dimension.
+    let extra = extra + log_n.saturating_sub(13);
+    // A value of depth d has depth + 1 − d live primes; the last of them is dropped.
+    let dropped = squares.iter().rev().map(|&square| if square { SQUARE_BITS } else { LINEAR_BITS });
+    let q: Vec<u32> = std::iter::once(LAST_BITS).chain(dropped).map(|bits| bits + extra).collect();
     let limit = f64::from(security::max_log_qp(1 << log_n).ok()?);
     // Digits of alpha primes and as many special ones: few digits mean few transforms and small keys, many special
     // primes the opposite.

@@ -1,11 +1,11 @@
 //! What may be chosen, and what follows from it.
 
 use super::choices::LeveledChoices;
+use super::circuit::Circuit;
 use super::exact;
 use super::messages;
 use super::network::Network;
 use super::noise;
-use super::program::Program;
 use super::search;
 use super::units;
 use crate::common::{inherent_leaks, keys, statement, trust};
@@ -26,7 +26,7 @@ pub(super) const MODES: [&str; 3] = [MODE, exact::EXACT, exact::PRIVATE];
 /// Everything both roles need at run time, derived from choices.
 pub(super) struct Derived {
     pub(super) params: Params,
-    pub(super) circuit: Program,
+    pub(super) circuit: Circuit,
     pub(super) keys: KeyRequest,
     pub(super) plains: Vec<PlainUse>,
     pub(super) ops: OpCounts,
@@ -176,13 +176,15 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         let why = format!("plans take at most {MAX_PRIMES} primes and as many special ones, not {q} and {p}");
         return Err(Error::Refused { why });
     }
-    let circuit = Program::new(network, c)?;
+    let circuit = Circuit::new(network, c)?;
     if q != circuit.levels() {
         let why = format!("this network takes {} primes, not {q}", circuit.levels());
         return Err(Error::Refused { why });
     }
-    if circuit.output_vectors() != 1 {
-        let why = format!("a reply is one ciphertext, this plan has {}", circuit.output_vectors());
+    if let Circuit::Program(p) = &circuit
+        && p.output_vectors() != 1
+    {
+        let why = format!("a reply is one ciphertext, this plan has {}", p.output_vectors());
         return Err(Error::Refused { why });
     }
     let count = circuit.plain_count();
@@ -193,6 +195,8 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
     let params = Params::new(&c.params).map_err(refused)?;
     let input_bytes = messages::input_bytes(&params, circuit.input_vectors()).map_err(refused)?;
     carried("input", input_bytes)?;
+    let output_bytes = messages::output_bytes(&params, circuit.output_vectors()).map_err(refused)?;
+    carried("outputs", output_bytes)?;
     let chain = chain(&params)?;
     let mut counter = Counter::new(chain);
     let input = counter.input(params.max_level(), circuit.input_scale());
@@ -209,7 +213,7 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
     }
     Ok(Derived {
         input_bytes,
-        output_bytes: messages::output_bytes(&params).map_err(refused)?,
+        output_bytes,
         ops: counter.counts(),
         plains: counter.plains().to_vec(),
         error,

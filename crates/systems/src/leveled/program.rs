@@ -24,6 +24,8 @@ pub(super) enum Step {
     Square,
     /// The sum with another value.
     Add(usize),
+    /// The sum with constants.
+    Shift,
 }
 
 /// A value's place.
@@ -65,7 +67,7 @@ impl Program {
         }
         let mut taps = None;
         let mut places = vec![match &choices.input {
-            InputForm::Taps => None,
+            InputForm::Taps | InputForm::Lola(_) => None,
             InputForm::Packed(layout) | InputForm::Columns(layout) => {
                 let columns = network.linear().next().and_then(|l| column_window(&network, l));
                 let shape = match (&choices.input, columns) {
@@ -120,6 +122,7 @@ impl Program {
                 }
                 (_, None) => return Err(unplaced(&layer.name)),
                 (Kind::Square, Some(place)) => (Step::Square, place),
+                (Kind::Shift(_), Some(place)) => (Step::Shift, place),
                 (Kind::Add(other), Some(place)) => match places.get(*other) {
                     Some(Some(o)) if o.layout == place.layout => {
                         (Step::Add(*other), Place { clean: place.clean && o.clean, ..place })
@@ -224,11 +227,6 @@ impl Program {
         place.layout.positions().into_iter().map(|(_, slot)| slot).collect()
     }
 
-    /// Published bound on |output|.
-    pub(super) fn output_bound(&self) -> f64 {
-        self.network.layers.last().map_or(1.0, |l| l.norm * l.peak)
-    }
-
     /// Vectors of the reply.
     pub(super) fn output_vectors(&self) -> usize {
         self.places.last().and_then(|p| p.as_ref()).map_or(0, |p| p.layout.vectors())
@@ -239,6 +237,7 @@ impl Program {
         let of = |(step, layer): (&Step, &super::network::Layer)| match step {
             Step::Taps(_) => layer.shape[0] * (self.input_vectors() + 1),
             Step::Linear { circuit, .. } => circuit.plain_count(),
+            Step::Shift => self.vectors(layer.from),
             Step::Square | Step::Add(_) => 0,
         };
         self.steps.iter().zip(&self.network.layers).map(of).sum()
@@ -259,7 +258,10 @@ impl Program {
         sums: bool,
     ) -> Vec<Plain> {
         let mut plains = Vec::with_capacity(self.plain_count());
-        for (step, layer) in self.steps.iter().zip(&self.network.layers) {
+        for (k, (step, layer)) in self.steps.iter().zip(&self.network.layers).enumerate() {
+            if let (Kind::Shift(id), Some(Some(place))) = (&layer.kind, self.places.get(k + 1)) {
+                plains.extend(shifts(&place.layout, data(*id), layer.norm));
+            }
             let Kind::Linear(l) = &layer.kind else { continue };
             let cells = if sums { l.window.cells() as f64 } else { 1.0 };
             let factor = self.network.norm(layer.from) / layer.norm * cells;
@@ -282,7 +284,7 @@ impl Program {
                         |t: Tap| at(w, ((t.out * channels + t.channel) * kh + t.at[0]) * kw + t.at[1], 1.0);
                     plains.extend(circuit.plains(weight, factor, |[m, ..]| bias(m)));
                 }
-                Step::Square | Step::Add(_) => {}
+                Step::Square | Step::Add(_) | Step::Shift => {}
             }
         }
         plains
@@ -316,6 +318,11 @@ impl Program {
                     circuit.run(s, &copies, &mut p, target)?
                 }
                 Step::Square => x.iter().map(|x| s.square_rescale(x)).collect::<Result<_, _>>()?,
+                Step::Shift => {
+                    let mut y = x.to_vec();
+                    y.iter_mut().try_for_each(|y| s.add_plain_assign(y, p.take()?))?;
+                    y
+                }
                 Step::Add(other) => {
                     let other = values.get(*other).map(Vec::as_slice).unwrap_or_default();
                     x.iter().zip(other).map(|(a, b)| s.add_lowered(a, b)).collect::<Result<_, _>>()?
@@ -355,6 +362,7 @@ impl Program {
             }
             Step::Square => format!("{}: square", layer.name),
             Step::Add(_) => format!("{}: sum", layer.name),
+            Step::Shift => format!("{}: sum with constants", layer.name),
         };
         self.steps.iter().zip(&self.network.layers).map(one).collect()
     }
@@ -366,6 +374,18 @@ pub(super) fn slots(params: &ParamsLiteral) -> usize {
         RingKind::ConjugateInvariant => 1 << params.log_n,
         RingKind::Standard => (1 << params.log_n) >> 1,
     }
+}
+
+/// Constants where a layout has its elements: one, one per channel, or one per element.
+fn shifts(layout: &Layout, values: &[f32], norm: f64) -> Vec<Plain> {
+    let [c, h, w] = layout.shape();
+    let at = |element: usize| match values.len() {
+        1 => 0,
+        n if n == c => element / (h * w),
+        _ => element,
+    };
+    let value = |i: usize| f64::from(values.get(at(i)).copied().unwrap_or(0.0)) / norm;
+    layout.spread((0..c * h * w).map(value)).into_iter().map(Plain::Slots).collect()
 }
 
 fn unplaced(name: &str) -> Error {
@@ -402,6 +422,7 @@ pub(super) fn depths(network: &Network) -> Vec<usize> {
         let own = depths.get(layer.from).copied().unwrap_or(0);
         depths.push(match layer.kind {
             Kind::Add(other) => own.max(depths.get(other).copied().unwrap_or(0)),
+            Kind::Shift(_) => own,
             _ => own + 1,
         });
     }

@@ -117,7 +117,7 @@ fn random(seed: u64) -> (Model, Vec<Tensor>) {
         b.conv(1 + dice.roll(4), kernel, stride, [pad, dice.roll(kernel), pad, pad], 1);
         b.push(Op::Square);
         squares += 1;
-        match dice.roll(4) {
+        match dice.roll(5) {
             0 if b.shape()[1].is_multiple_of(2) && b.shape()[2].is_multiple_of(2) => {
                 b.push(Op::AveragePool(Pool {
                     kernel: [2; 2],
@@ -133,6 +133,10 @@ fn random(seed: u64) -> (Model, Vec<Tensor>) {
                 b.conv(channels, 1, 1, [0; 4], 1);
                 let sum = b.graph.push("sum", Op::Add, &[b.at, skip]).unwrap();
                 b.at = sum;
+            }
+            3 => {
+                let value = b.weight(&[1]);
+                b.push(Op::AddConst { value });
             }
             _ => {}
         }
@@ -162,7 +166,7 @@ fn fifty_random_networks_cost_what_their_plans_say_and_compute_what_they_should(
             vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
             let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
             let expected = eval::run(&model, x).unwrap();
-            for (a, b) in d.circuit.decode(&y[0]).iter().zip(expected.data()) {
+            for (a, b) in d.circuit.decode(&y).iter().zip(expected.data()) {
                 let close = (a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs());
                 assert!(close, "{seed}: {a} {b} by {:#?}", d.circuit.describe());
             }
@@ -183,7 +187,7 @@ fn fifty_random_networks_cost_what_their_plans_say_and_compute_what_they_should(
         let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
         assert_eq!(evaluator.take_counts(), plan.cost.ops, "{seed}: {:#?}", d.circuit.describe());
         let decrypted = oblivia_he::ckks::Decryptor::new(&sk).decrypt(&y[0]).unwrap();
-        let out = d.circuit.decode(&encoder.decode(&decrypted).unwrap());
+        let out = d.circuit.decode(&[encoder.decode(&decrypted).unwrap()]);
         let expected = eval::run(&model, &inputs[0]).unwrap();
         for (a, b) in out.iter().zip(expected.data()) {
             assert!((a - f64::from(*b)).abs() <= d.error, "{seed}: {a} {b}, error at most {}", d.error);
@@ -242,4 +246,21 @@ fn on_ten_generated_networks_the_planner_loses_to_no_named_plan() {
             assert!(planned <= other * 1.001, "{name}: planned {planned}, {plan} {other}");
         }
     }
+}
+
+#[test]
+fn lola_refuses_an_average_merged_into_a_dense_layer() {
+    let mut b = Build::new(7, [1, 8, 8]);
+    b.conv(2, 3, 1, [1; 4], 1);
+    b.push(Op::Square);
+    let pool = Pool { kernel: [2; 2], stride: [2; 2], pads: [0; 4], count_include_pad: false };
+    b.push(Op::AveragePool(pool));
+    b.dense(5);
+    b.push(Op::Square);
+    b.dense(3);
+    let (model, _) = b.finish();
+    assert!(search(&model.public, &Wish::default()).is_ok());
+    let wish = Wish { plan: Some("lola".into()), ..Wish::default() };
+    let error = search(&model.public, &wish).unwrap_err().to_string();
+    assert!(error.contains("nothing averaged"), "{error}");
 }

@@ -1,9 +1,10 @@
 //! Finds plans: the named ones for networks of the CryptoNets shape, and for any network the cheapest it comes across.
 
-use super::choices::{InputForm, LayerChoice, LeveledChoices};
+use super::choices::{InputForm, LayerChoice, LeveledChoices, LolaChoice};
 use super::layouts;
+use super::lola::{self, LolaProgram};
 use super::network::{Kind, LinearLayer, Network};
-use super::parameters::{ChainBits, chain_bits};
+use super::parameters::{ChainBits, chain_bits, chain_of};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
@@ -15,7 +16,7 @@ use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
-pub(super) const PLANS: [&str; 4] = ["planned", "fewest-rotations", "packed", "diagonal"];
+pub(super) const PLANS: [&str; 5] = ["planned", "fewest-rotations", "packed", "diagonal", "lola"];
 
 /// What a search minimises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,7 @@ pub(super) fn choose(
         Some("diagonal") => {
             Ok(("diagonal", named(network, 13, diagonal, wish).map_err(|why| unfit(model, "diagonal", why))?))
         }
+        Some("lola") => Ok(("lola", by_lola(model, network, wish)?)),
         Some(other) => {
             let have = PLANS.join(", ");
             Err(Error::Input(format!("system `leveled` has no plan `{other}`; it has: {have}")))
@@ -113,6 +115,32 @@ fn three(network: &Network) -> Result<[&LinearLayer; 3], String> {
 #[cfg(test)]
 pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoices, String> {
     named(network, log_n, diagonal, &Wish::default())
+}
+
+/// LoLa's plan at dimension 16384, whose security bound takes its six levels: on as many of the 8192 slots of the
+/// published one as take the fewest rotations, or on all 16384 if it does not fit there.
+fn by_lola(model: &PublicModel, network: &Network, wish: &Wish) -> Result<LeveledChoices, Error> {
+    const LOG_N: u32 = 14;
+    lola::layers(network).map_err(|why| unfit(model, "lola", why))?;
+    let rotations = |log_period: u32| {
+        let choice = LolaChoice { log_period, log_scales: [0; 4] };
+        let program = LolaProgram::new(network.clone(), &choice, 0, 1 << LOG_N).ok()?;
+        Some((program.lola().rotations(), log_period))
+    };
+    let log_period = (0..LOG_N).filter_map(rotations).min().map_or(LOG_N, |(_, log_period)| log_period);
+    precise(network, wish, |extra| {
+        let bits = chain_of(&lola::SQUARES, LOG_N, extra)?;
+        let inner = bits.inner_log_scale;
+        let log_scales = [inner, inner, inner, bits.outer_log_scale];
+        Some(LeveledChoices {
+            params: bits.literal,
+            input_log_scale: bits.outer_log_scale,
+            input: InputForm::Lola(LolaChoice { log_period, log_scales }),
+            units: UnitCosts::of(LOG_N, &wish.units),
+            deferred: false,
+            layers: Vec::new(),
+        })
+    })
 }
 
 fn choices(
@@ -287,15 +315,27 @@ fn settle(
     state: &State,
     wish: &Wish,
 ) -> Result<LeveledChoices, Error> {
+    precise(network, wish, |extra| {
+        let bits = chain_bits(network, log_n, extra)?;
+        Some(choices(&bits, units, state.input.clone(), state.layers.clone()))
+    })
+}
+
+/// What `make` chooses with as many extra bits of precision as the error wanted takes and the security table allows.
+fn precise(
+    network: &Network,
+    wish: &Wish,
+    make: impl Fn(u32) -> Option<LeveledChoices>,
+) -> Result<LeveledChoices, Error> {
     let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
     let mut last: Result<(f64, LeveledChoices), Error> =
         Err(Error::Refused { why: "no parameters fit the security table".into() });
     for extra in 0..16 {
-        let Some(bits) = chain_bits(network, log_n, extra) else { break };
-        let mut c = choices(&bits, units, state.input.clone(), state.layers.clone());
+        let Some(mut c) = make(extra) else { break };
         let derived = derive_from(network.clone(), &c);
         if let Ok(d) = &derived {
-            c.deferred = plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+            let may = !matches!(c.input, InputForm::Lola(_));
+            c.deferred = may && plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
         }
         match derived {
             Ok(Derived { error, .. }) if error <= most * WANTED => return Ok(c),
@@ -332,6 +372,11 @@ fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> 
                     let mut s = state.clone();
                     s.nanoseconds += layout.vectors() as f64 * units.square();
                     s.places.push(Some((layout, clean)));
+                    next.push(s);
+                }
+                (Kind::Shift(_), Some(place)) => {
+                    let mut s = state.clone();
+                    s.places.push(Some(place));
                     next.push(s);
                 }
                 (Kind::Add(other), Some((layout, clean))) => {

@@ -97,14 +97,14 @@ fn in_clear_slots_every_plan_computes_the_network_and_fills_no_other_slot_unless
                 vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
                 let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
                 let expected = eval::run(&model, x).unwrap();
-                let out = d.circuit.decode(&y[0]);
+                let out = d.circuit.decode(&y);
                 for (a, b) in out.iter().zip(expected.data()) {
                     let close = (a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs());
                     assert!(close, "{name}: {a} {b}");
                 }
                 let norm = d.circuit.output_bound();
                 let same = |v: f64| v == 0.0 || out.iter().any(|o| (o - v * norm).abs() < 1e-9 * norm);
-                let stray = y[0].iter().filter(|&&v| !same(v)).count();
+                let stray = y.iter().flatten().filter(|&&v| !same(v)).count();
                 let says = plan.leaks.iter().any(|l| l.leak == Leak::PartialSums);
                 assert_eq!(stray > 0, says, "{name}: {stray} slots hold something else");
             }
@@ -140,7 +140,8 @@ fn encrypted_every_plan_stays_within_its_declared_error_and_does_the_declared_op
             let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
             let time = start.elapsed();
             assert_eq!(evaluator.take_counts(), plan.cost.ops, "{name}");
-            let slots = encoder.decode(&Decryptor::new(&sk).decrypt(&y[0]).unwrap()).unwrap();
+            let open = |y| encoder.decode(&Decryptor::new(&sk).decrypt(y).unwrap()).unwrap();
+            let slots: Vec<Vec<f64>> = y.iter().map(open).collect();
             let expected = eval::run(&model, x).unwrap();
             let out = d.circuit.decode(&slots);
             let worst =
@@ -149,4 +150,29 @@ fn encrypted_every_plan_stays_within_its_declared_error_and_does_the_declared_op
             assert!(worst <= d.error && worst > 0.0, "{worst} against {}", d.error);
         }
     }
+}
+
+#[test]
+fn lola_runs_its_published_operations_on_the_published_network_and_refuses_others_with_the_reason() {
+    let wish = Wish { plan: Some("lola".into()), ..Wish::default() };
+    let (model, _) = network(28, 5, 100, 10);
+    let plan = search(&model.public, &wish).unwrap();
+    let ops = plan.cost.ops;
+    assert_eq!(ops.rotations + ops.hoisted, 283);
+    assert_eq!(ops.rotations + ops.hoisted + ops.ct_mul + ops.pt_mul + ops.scalar_mul + ops.add, 877);
+    let d = derive(&model.public, &plan.choices).unwrap();
+    assert_eq!((d.params.n(), d.params.max_level(), d.circuit.output_vectors()), (16384, 7, 10));
+    // Too many values for 8192 slots take all 16384.
+    let (wide, _) = network(60, 10, 20, 4);
+    let ops = search(&wide.public, &wish).unwrap().cost.ops;
+    assert_eq!(ops.rotations + ops.hoisted, 9 + 14 * 20 + 19 + 14 * 4, "one copy: a product per row");
+    // No second dense layer.
+    let mut g = Graph::new("x", Shape::new([16]).unwrap());
+    let w = g.weight("w", Shape::new([4, 16]).unwrap()).unwrap();
+    let x = g.push("dense", Op::Dense { out: 4, weight: w, bias: None }, &[g.input()]).unwrap();
+    (0..2).for_each(|i| g.set_bound(oblivia_nn::WireId(i), 1.0).unwrap());
+    g.set_row_norm(x, 1.0).unwrap();
+    let public = PublicModel { graph: g, ..model.public };
+    let error = search(&public, &wish).unwrap_err().to_string();
+    assert!(error.contains("convolution – square – dense – square – dense"), "{error}");
 }

@@ -1,5 +1,7 @@
 //! What operations cost, in time of one thread.
 
+use super::circuit::Circuit;
+use super::lola::LolaProgram;
 use super::network::Kind;
 use super::program::{Program, Step};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
@@ -71,7 +73,7 @@ pub(super) struct Units {
 const SAMPLES_PER_KEY: f64 = 100.0;
 
 /// Keys that a client thinks twice about.
-const MANY_KEY_BYTES: f64 = (32u32 << 20) as f64;
+const MANY_KEY_BYTES: f64 = (40u32 << 20) as f64;
 
 /// Nanoseconds per byte of a gigabit link.
 const LINK: f64 = 8.0;
@@ -114,8 +116,8 @@ impl Units {
 
     /// What another key costs where there are `bytes` of them: its share of sending it, more the more there are.
     pub(super) fn key(&self, bytes: f64) -> f64 {
-        let crowd = 1.0 + bytes / MANY_KEY_BYTES;
-        self.key_bytes() * LINK / SAMPLES_PER_KEY * crowd * crowd
+        let many = bytes / MANY_KEY_BYTES;
+        self.key_bytes() * LINK / SAMPLES_PER_KEY * (1.0 + many * many * many)
     }
 
     /// Bytes of `rows` seeded elements over all data limbs, 30 bits a residue.
@@ -136,6 +138,11 @@ impl Units {
     /// A square with relinearisation and rescale.
     pub(super) fn square(&self) -> f64 {
         self.rotation() + 2.0 * self.limbs * self.plain_row
+    }
+
+    /// A product with a plaintext, rescaled.
+    fn masked(&self) -> f64 {
+        self.limbs * (self.plain_row + 2.0 * self.ntt)
     }
 
     /// Sums of scalar products over tap vectors, stacked and rescaled.
@@ -162,17 +169,49 @@ impl Units {
 }
 
 /// Time of one sample in microseconds on one thread: encryption, evaluation and decryption, nothing sent.
-pub(super) fn predicted_us(costs: UnitCosts, params: &Params, program: &Program, deferred: bool) -> u64 {
+pub(super) fn predicted_us(costs: UnitCosts, params: &Params, circuit: &Circuit, deferred: bool) -> u64 {
     let log_n = params.n().ilog2();
-    let network = program.network();
     let at = |level| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
-    let mut levels = vec![params.max_level()];
-    let mut ns = program.input_vectors() as f64 * at(params.max_level()).input() + at(1).input();
+    let top = params.max_level();
+    let ends =
+        circuit.input_vectors() as f64 * at(top).input() + circuit.output_vectors() as f64 * at(1).input();
+    let between = match circuit {
+        Circuit::Program(program) => program_ns(at, top, program, deferred),
+        Circuit::Lola(program) => lola_ns(at, top, program),
+    };
+    ((ends + between) / 1000.0).min(1e15) as u64
+}
+
+/// Evaluation of LoLa's circuits, layer by layer.
+fn lola_ns(at: impl Fn(usize) -> Units, top: usize, program: &LolaProgram) -> f64 {
+    let (lola, dense) = (program.lola(), program.lola().dense1());
+    let maps = program.network().layers.first().map_or(0, |l| l.shape[0]);
+    let folded = |units: &Units, products: usize, width: usize| {
+        let folds = f64::from(width.max(1).ilog2()) * units.rotation();
+        products as f64 * (folds + units.masked())
+    };
+    let units: [Units; 6] = std::array::from_fn(|i| at(top.saturating_sub(i).max(1)));
+    units[0].taps(lola.input_vectors(), maps)
+        + units[1].square()
+        + (lola.copies() as f64 - 1.0) * units[2].rotation()
+        + folded(&units[2], dense.vectors(), dense.block())
+        + dense.vectors() as f64 * units[3].masked()
+        + (dense.vectors() as f64 - 1.0) * units[3].rotation()
+        + units[4].square()
+        + folded(&units[5], lola.output_vectors(), program.period())
+}
+
+/// Evaluation of a program, layer by layer.
+fn program_ns(at: impl Fn(usize) -> Units, top: usize, program: &Program, deferred: bool) -> f64 {
+    let network = program.network();
+    let mut levels = vec![top];
+    let mut ns = 0.0;
     for (step, layer) in program.steps().iter().zip(&network.layers) {
         let level = levels.get(layer.from).copied().unwrap_or(1);
         let units = at(level);
         levels.push(match step {
             Step::Add(other) => level.min(levels.get(*other).copied().unwrap_or(1)),
+            Step::Shift => level,
             _ => level.saturating_sub(1),
         });
         ns += match (step, &layer.kind) {
@@ -188,5 +227,5 @@ pub(super) fn predicted_us(costs: UnitCosts, params: &Params, program: &Program,
             _ => 0.0,
         };
     }
-    (ns / 1000.0).min(1e15) as u64
+    ns
 }

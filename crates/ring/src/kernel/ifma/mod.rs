@@ -6,16 +6,27 @@
 //! its low 52 bits, with a carry above that need not be cleared while only the low 52 bits matter. "x ≡ v" below
 //! says that the low 52 bits of lane x are v.
 //!
+//! # Products
+//!
+//! A constant w is given as the 104 bits of W = ⌈w·2^104/q⌉, see [`Fraction`]. For y below 2^52 the number
+//! r = ⌊y·W_low/2^52⌋ + y·W_high mod 2^52 is the fraction (y·w mod q)·2^52/q up to an error in (−1, 1): the floor
+//! takes less than 1 away, rounding W up adds less than y/2^52. So for a sum of one or two such r, plus 1 each, the
+//! error is in (0, 4), which is below 2^52/q: ⌊r·q/2^52⌋ is the *canonical* residue. The same holds for the
+//! difference of two such r, plus 2. Fractions wrap where residues do; adding them needs no reduction.
+//!
+//!
 //! Every function is entered through the safe functions of [`super`], which pick this path only where the
 //! processor has the features.
 
 pub(crate) mod bits;
 pub(crate) mod ntt;
 pub(crate) mod rows;
+pub(crate) mod scalars;
 pub(crate) mod tables;
 
 use crate::{Modulus, Shoup};
 use std::arch::x86_64::*;
+use tables::Fraction;
 
 /// Eight lanes.
 pub(crate) type V = __m512i;
@@ -89,12 +100,41 @@ impl W {
     fn splat(w: Shoup) -> Self {
         Self { value: splat(w.value), quotient: splat(w.quotient) }
     }
+}
 
-    /// From a pair in memory.
+/// A constant in every lane, for canonical products.
+#[derive(Clone, Copy)]
+struct F {
+    high: V,
+    low: V,
+}
+
+impl F {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn splat(w: Fraction) -> Self {
+        Self { high: splat(w.high), low: splat(w.low) }
+    }
+
+    /// From the `k`-th pair in memory.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn pair(words: &[u64], k: usize) -> Self {
-        Self { value: splat(words[2 * k]), quotient: splat(words[2 * k + 1]) }
+        Self { high: splat(words[2 * k]), low: splat(words[2 * k + 1]) }
+    }
+
+    /// `start` plus the fraction of x·w.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn fraction(&self, start: V, x: V) -> V {
+        mlo(mhi(start, x, self.low), x, self.high)
+    }
+
+    /// `onto` + (x·w mod q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn product(&self, c: &Q, onto: V, x: V) -> V {
+        mhi(onto, self.fraction(c.one, x), c.q)
     }
 }
 
@@ -107,8 +147,8 @@ struct Q {
     minus_q: V,
     mask: V,
     zero: V,
-    /// ⌊2^52/q⌋.
-    inverse: V,
+    one: V,
+    two: V,
 }
 
 impl Q {
@@ -122,7 +162,8 @@ impl Q {
             minus_q: splat(MASK + 1 - q),
             mask: splat(MASK),
             zero: splat(0),
-            inverse: splat(m.one().quotient),
+            one: splat(1),
+            two: splat(2),
         }
     }
 
@@ -142,24 +183,39 @@ impl Q {
         _mm512_and_si512(self.mul_onto(self.zero, x, w), self.mask)
     }
 
-    /// ≡ x mod q, in [0, 2q), for x ≡ any value below 2^52: [`Q::mul_onto`] with w = 1.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn barrett(&self, x: V) -> V {
-        mlo(x, mhi(self.zero, x, self.inverse), self.minus_q)
-    }
-
-    /// Canonical form of x ≡ v, v in [0, 2q).
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn canonical2(&self, x: V) -> V {
-        sub_once(_mm512_and_si512(x, self.mask), self.q)
-    }
-
     /// Canonical form of x ≡ v, v in [0, 4q).
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn canonical4(&self, x: V) -> V {
         sub_once(sub_once(_mm512_and_si512(x, self.mask), self.two_q), self.q)
+    }
+}
+
+/// Changes the modulus of centred residues.
+struct Lift {
+    one: F,
+    /// (p − 1)/2 for the modulus p they come from.
+    half: V,
+    /// −p mod q.
+    less: V,
+}
+
+impl Lift {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(from: &Modulus, to: &Modulus) -> Self {
+        Self {
+            one: F::splat(Fraction::one(to)),
+            half: splat(from.value() >> 1),
+            less: splat(to.neg(to.reduce_u64(from.value()))),
+        }
+    }
+
+    /// A number below 2q with the residue of the centred x.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at(&self, c: &Q, x: V) -> V {
+        let above = _mm512_cmpgt_epu64_mask(x, self.half);
+        self.one.product(c, _mm512_maskz_mov_epi64(above, self.less), x)
     }
 }

@@ -2,7 +2,8 @@
 //! no row of a ring has, to the portable code.
 
 use super::super::CentredTerm;
-use super::{Q, V, W, add, load, mhi, mlo, splat, store, sub, sub_once};
+use super::tables::Fraction;
+use super::{F, Lift, Q, V, W, add, load, mhi, mlo, splat, store, sub, sub_once};
 use crate::{Modulus, Shoup};
 use std::arch::x86_64::*;
 
@@ -55,50 +56,47 @@ impl Q {
     }
 }
 
-/// A modulus with 2^52 mod q, for two-word numbers.
-struct Wide {
-    q: Q,
-    radix: W,
+/// A modulus with 1 and 2^52 as constants, for two-word numbers.
+pub(super) struct Wide {
+    pub(super) q: Q,
+    one: F,
+    radix: F,
 }
 
 impl Wide {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(m: &Modulus) -> Self {
-        Self { q: Q::new(m), radix: W::splat(m.radix()) }
+    pub(super) fn new(m: &Modulus) -> Self {
+        Self { q: Q::new(m), one: F::splat(Fraction::one(m)), radix: F::splat(Fraction::radix(m)) }
     }
 
-    /// ≡ hi·2^52 + lo mod q, in [0, 4q), for hi ≡ and lo ≡ any values below 2^52: the sum of hi·(2^52 mod q) and
-    /// lo·1, each reduced to below 2q as in [`Q::mul_onto`] with its own quotient; the quotients are subtracted
-    /// together, their sum being below q + 2^52/q + 2 < 2^52.
+    /// `onto` + (hi·2^52 + lo mod q) for hi ≡ and lo ≡ any values below 2^52: a sum of two fractions.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn reduce(&self, hi: V, lo: V) -> V {
-        let h = mhi(mhi(self.q.zero, hi, self.radix.quotient), lo, self.q.inverse);
-        mlo(mlo(lo, hi, self.radix.value), h, self.q.minus_q)
+    fn reduce(&self, onto: V, hi: V, lo: V) -> V {
+        mhi(onto, self.radix.fraction(self.one.fraction(self.q.two, lo), hi), self.q.q)
     }
 
-    /// ≡ a·b mod q, in [0, 4q).
+    /// `onto` + (a·b mod q).
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn product(&self, a: V, b: V) -> V {
-        self.reduce(mhi(self.q.zero, a, b), mlo(self.q.zero, a, b))
+    fn product(&self, onto: V, a: V, b: V) -> V {
+        self.reduce(onto, mhi(self.q.zero, a, b), mlo(self.q.zero, a, b))
     }
 
     /// a·b, canonical.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn mul(&self, a: V, b: V) -> V {
-        self.q.canonical4(self.product(a, b))
+        self.product(self.q.zero, a, b)
     }
 
     /// The sum held in two words, canonical; hi + (lo ≫ 52) is below 2^52 by the choice of
     /// [`Modulus::mac_terms`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn sum(&self, lo: V, hi: V) -> V {
-        self.q
-            .canonical4(self.reduce(add(hi, _mm512_srli_epi64::<52>(lo)), _mm512_and_si512(lo, self.q.mask)))
+    pub(super) fn sum(&self, lo: V, hi: V) -> V {
+        self.reduce(self.q.zero, add(hi, _mm512_srli_epi64::<52>(lo)), lo)
     }
 }
 
@@ -127,6 +125,12 @@ pub(crate) fn sub_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn add_constant_assign(m: &Modulus, a: &mut [u64], c: u64) {
+    let (q, c) = (Q::new(m), splat(c));
+    map(a, |a| q.add(a, c));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn neg_assign(m: &Modulus, a: &mut [u64]) {
     let q = Q::new(m);
     map(a, |a| q.sub(q.zero, a));
@@ -148,10 +152,7 @@ pub(crate) fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
 pub(crate) fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     let w = Wide::new(m);
     for ((c, a), b) in acc.as_chunks_mut().0.iter_mut().zip(a.as_chunks().0).zip(b.as_chunks().0) {
-        let p = _mm512_and_si512(w.product(load(a), load(b)), w.q.mask);
-        // Below 2q + q.
-        let s = add(sub_once(p, w.q.two_q), load(c));
-        store(c, sub_once(sub_once(s, w.q.two_q), w.q.q));
+        store(c, sub_once(w.product(load(c), load(a), load(b)), w.q.q));
     }
 }
 
@@ -174,27 +175,81 @@ pub(crate) fn scale_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: Shoup
     zip(acc, a, |s, a| q.canonical4(q.mul_onto(s, a, c)));
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn sub_scale_assign(m: &Modulus, a: &mut [u64], t: &[u64], c: Shoup) {
-    let (q, c) = (Q::new(m), W::splat(c));
-    // a + q − t lies in (0, 2q).
-    zip(a, t, |a, t| q.canonical2(q.mul_onto(q.zero, sub(add(a, q.q), t), c)));
+/// (a − t)·c, plus an addend.
+struct SubScale {
+    q: Q,
+    c: F,
 }
 
-/// `less` in the lanes where x is above `half`, else 0.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn above(x: V, half: V, less: V) -> V {
-    _mm512_maskz_mov_epi64(_mm512_cmpgt_epu64_mask(x, half), less)
+impl SubScale {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(m: &Modulus, c: Shoup) -> Self {
+        Self { q: Q::new(m), c: F::splat(Fraction::new(m, c)) }
+    }
+
+    /// `onto` + ((a − t)·c mod q): a + q − t lies in (0, 2q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at(&self, onto: V, a: V, t: V) -> V {
+        self.c.product(&self.q, onto, sub(add(a, self.q.q), t))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn sub_scale(
+    m: &Modulus,
+    a: &[u64],
+    t: &[u64],
+    c: Shoup,
+    addend: Option<&[u64]>,
+    out: &mut [u64],
+) {
+    let f = SubScale::new(m, c);
+    match addend {
+        None => zip_into(a, t, out, |a, t| f.at(f.q.zero, a, t)),
+        Some(addend) => {
+            let rows = a.as_chunks().0.iter().zip(t.as_chunks().0).zip(addend.as_chunks().0);
+            for (o, ((a, t), b)) in out.as_chunks_mut().0.iter_mut().zip(rows) {
+                store(o, sub_once(f.at(load(b), load(a), load(t)), f.q.q));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn gather_sub_scale(
+    m: &Modulus,
+    positions: &[u32],
+    a: &[u64],
+    t: &[u64],
+    c: Shoup,
+    addend: Option<&[u64]>,
+    out: &mut [u64],
+) {
+    let (f, a, t) = (SubScale::new(m, c), a.as_chunks().0, t.as_chunks().0);
+    let out = out.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0);
+    match addend.map(|b| b.as_chunks().0) {
+        None => {
+            for (o, p) in out {
+                let k = p[0] as usize / 8;
+                store(o, permuted(f.at(f.q.zero, load(&a[k]), load(&t[k])), p));
+            }
+        }
+        Some(b) => {
+            for (o, p) in out {
+                let k = p[0] as usize / 8;
+                let sum = sub_once(f.at(load(&b[k]), load(&a[k]), load(&t[k])), f.q.q);
+                store(o, permuted(sum, p));
+            }
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn reduce_centred_into(from: &Modulus, to: &Modulus, src: &[u64], out: &mut [u64]) {
-    let q = Q::new(to);
-    let half = splat(from.value() >> 1);
-    let less = splat(to.neg(to.reduce_u64(from.value())));
-    // Below 2q + q.
-    map_into(src, out, |x| q.canonical4(add(q.barrett(x), above(x, half, less))));
+    let (q, lift) = (Q::new(to), Lift::new(from, to));
+    map_into(src, out, |x| sub_once(lift.at(&q, x), q.q));
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -228,10 +283,9 @@ fn convert_as<const NARROW: bool>(to: &Modulus, terms: &[CentredTerm<'_>], out: 
         for o in out {
             let sum = load(o);
             let reduced = if NARROW {
-                w.q.canonical2(w.q.barrett(sum))
+                w.one.product(&w.q, w.q.zero, sum)
             } else {
-                let (hi, lo) = (_mm512_srli_epi64::<52>(sum), _mm512_and_si512(sum, w.q.mask));
-                w.q.canonical4(w.reduce(hi, lo))
+                w.reduce(w.q.zero, _mm512_srli_epi64::<52>(sum), sum)
             };
             store(o, reduced);
         }
@@ -245,30 +299,30 @@ pub(crate) fn reduce_i64_into(m: &Modulus, src: &[i64], out: &mut [u64]) {
         // SAFETY: eight words are readable; the load asks for no alignment.
         let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
         // As an unsigned number, a negative one is 2^64 too large.
-        let r = w.q.canonical4(w.reduce(_mm512_srli_epi64::<52>(x), _mm512_and_si512(x, w.q.mask)));
+        let r = w.reduce(w.q.zero, _mm512_srli_epi64::<52>(x), x);
         let excess = _mm512_maskz_mov_epi64(_mm512_cmplt_epi64_mask(x, w.q.zero), wrap);
         store(o, w.q.sub(r, excess));
     }
 }
 
-/// Eight entries of π, as the vector they come from and a permutation within it.
+/// Eight entries of π from the vector they come from, the one that holds the first of them.
 ///
 /// Aligned eights of positions differ in the three bits that are the top of brv(i), so their exponents differ by
 /// multiples of order/8; multiplication by the odd g permutes those multiples: aligned eights map onto aligned eights.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn permuted(src: &[[u64; 8]], positions: &[u32; 8]) -> V {
+fn permuted(x: V, positions: &[u32; 8]) -> V {
     // SAFETY: eight half words are readable; the load asks for no alignment.
     let lanes = unsafe { _mm256_loadu_si256(positions.as_ptr().cast()) };
     // The instruction reads the low three bits of each index.
-    _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(lanes), load(&src[positions[0] as usize / 8]))
+    _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(lanes), x)
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn gather_into(positions: &[u32], src: &[u64], out: &mut [u64]) {
     let src = src.as_chunks().0;
     for (o, p) in out.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
-        store(o, permuted(src, p));
+        store(o, permuted(load(&src[p[0] as usize / 8]), p));
     }
 }
 
@@ -276,7 +330,7 @@ pub(crate) fn gather_into(positions: &[u32], src: &[u64], out: &mut [u64]) {
 pub(crate) fn gather_add_assign(m: &Modulus, positions: &[u32], acc: &mut [u64], src: &[u64]) {
     let (q, src) = (Q::new(m), src.as_chunks().0);
     for (o, p) in acc.as_chunks_mut().0.iter_mut().zip(positions.as_chunks().0) {
-        store(o, q.add(load(o), permuted(src, p)));
+        store(o, q.add(load(o), permuted(load(&src[p[0] as usize / 8]), p)));
     }
 }
 

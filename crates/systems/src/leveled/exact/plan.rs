@@ -1,5 +1,6 @@
 //! What follows from the choices of an exact mode.
 
+use super::super::circuit::Circuit;
 use super::super::network::Network;
 use super::super::plan::{SYSTEM, carried, chain, primes, refused};
 use super::super::program::Program;
@@ -57,7 +58,8 @@ const MAX_PLAINTEXTS: usize = 1 << 20;
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
     let private = choices.mode == PRIVATE;
     let known = private || choices.mode == EXACT;
-    if choices.system != SYSTEM || !known || !PLANS.contains(&choices.plan.as_str()) {
+    if choices.system != SYSTEM || !known || !PLANS.contains(&choices.plan.as_str()) || choices.plan == "lola"
+    {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
@@ -159,6 +161,7 @@ pub(super) fn derive_from(model: &PublicModel, network: Network, c: &ExactChoice
         );
         return Err(Error::Refused { why });
     }
+    let whole = Circuit::Program(Box::new(circuit.clone()));
     Ok(Derived {
         scales,
         output_scale,
@@ -171,7 +174,7 @@ pub(super) fn derive_from(model: &PublicModel, network: Network, c: &ExactChoice
         cut: c.cut,
         spare,
         deferred: c.inner.deferred,
-        predicted_us: units::predicted_us(c.inner.units, &params, &circuit, c.inner.deferred)
+        predicted_us: units::predicted_us(c.inner.units, &params, &whole, c.inner.deferred)
             .saturating_mul(contexts.len() as u64),
         keys,
         circuit,

@@ -67,6 +67,8 @@ fn scales(model: &PublicModel, network: &Network) -> Result<(u32, Vec<u32>, Vec<
         let x = most.get(layer.from).copied().unwrap_or(1.0);
         let y = match &layer.kind {
             Kind::Square => x * x,
+            // Has no whole numbers: refused below, by name.
+            Kind::Shift(_) => x,
             Kind::Add(other) => x + most.get(*other).copied().unwrap_or(x),
             Kind::Linear(l) => {
                 let inputs = (l.window.fan_in() as f64).sqrt();
