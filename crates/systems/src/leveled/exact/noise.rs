@@ -54,11 +54,10 @@ pub(super) fn verdict(
         let x = wires.get(layer.from).copied().unwrap_or(Wire { phase: m.model.fresh(), level: top });
         let y = match (step, &layer.kind) {
             (Step::Add(other), _) => m.sum(x, wires.get(*other).copied().unwrap_or(x))?,
+            (Step::Shift, _) | (_, Kind::Shift(_)) => Wire { phase: m.model.add_plain(x.phase), ..x },
             (Step::Square, _) | (_, Kind::Square | Kind::Add(_)) => m.square(x)?,
             (Step::Taps(_), Kind::Linear(l)) => m.taps(x, l, layer.shape[0], weighted)?,
             (Step::Linear { copies, circuit }, Kind::Linear(_)) => m.linear(x, *copies, circuit)?,
-            // Refused before: see `super::plan::derive_from`.
-            (Step::Shift, _) | (_, Kind::Shift(_)) => x,
         };
         if matches!(&layer.kind, Kind::Linear(l) if l.weight.is_some()) {
             weighted += 1;

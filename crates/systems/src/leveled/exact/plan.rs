@@ -57,7 +57,8 @@ const MAX_PLAINTEXTS: usize = 1 << 20;
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
     let private = choices.mode == PRIVATE;
     let known = private || choices.mode == EXACT;
-    if choices.system != SYSTEM || !known || !PLANS.contains(&choices.plan.as_str()) {
+    if choices.system != SYSTEM || !known || !PLANS.contains(&choices.plan.as_str()) || choices.plan == "lola"
+    {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }

@@ -24,6 +24,8 @@ const INPUT_BITS: i32 = 4;
 const WEIGHT_BITS: i32 = 1;
 /// What the special prime exceeds the others by.
 const SPECIAL_MARGIN_BITS: u32 = 4;
+/// A row of fewer weights may have one sign.
+const FEW_INPUTS: usize = 16;
 /// Primes are below 2^50; smaller ones hold no product of two 32-bit numbers.
 const MAX_BITS: u32 = 50;
 const FEWEST_BITS: u32 = 38;
@@ -65,6 +67,7 @@ fn scales(model: &PublicModel, network: &Network) -> Result<(u32, Vec<u32>, Vec<
         let x = most.get(layer.from).copied().unwrap_or(1.0);
         let y = match &layer.kind {
             Kind::Square => x * x,
+            // Has no whole numbers: refused below, by name.
             Kind::Add(other) => x + most.get(*other).copied().unwrap_or(x),
             Kind::Shift(_) => return Err(super::plan::constants(&layer.name)),
             Kind::Linear(l) => {
@@ -79,8 +82,8 @@ fn scales(model: &PublicModel, network: &Network) -> Result<(u32, Vec<u32>, Vec<
                     }
                     None => 1.0,
                 };
-                // Inputs of one sign meet weights of both: about half of the sum of absolute values.
-                let signed = layer.from == 0 && model.input_range[0] < 0.0;
+                // Inputs of one sign meet weights of both: of many, about half of the sum of absolute values.
+                let signed = layer.from == 0 && model.input_range[0] < 0.0 || l.window.fan_in() < FEW_INPUTS;
                 norm * scale * inputs * x * if signed { 1.0 } else { 0.5 }
             }
         };
