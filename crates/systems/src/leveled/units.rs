@@ -28,7 +28,8 @@ impl UnitCosts {
     /// From measurements called `name/log n`, and where there are none as measured on one core of a Xeon with AVX-512
     /// IFMA.
     pub(super) fn of(log_n: u32, measured: &BTreeMap<String, u64>) -> Self {
-        let usual = [1_040 + 80 * log_n.saturating_sub(13), 420, 540, 2_400];
+        let more = log_n.saturating_sub(13);
+        let usual = [1_860 + 35 * more, 650 + 80 * more, 1_000, 4_500];
         let [ntt, key_row, plain_row, encode_row] = std::array::from_fn(|i| {
             let found =
                 measured.get(&format!("{}/{log_n}", Self::NAMES[i])).and_then(|&v| u32::try_from(v).ok());
