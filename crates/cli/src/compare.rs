@@ -1,7 +1,7 @@
 //! `oblivia plan --compare`: all plans of a system for one model, side by side.
 
 use crate::args::PlanArgs;
-use crate::output::{bytes, entry, json, out, seconds};
+use crate::output::{bytes, json, out, seconds};
 use anyhow::Result;
 use oblivia_nn::PublicModel;
 use oblivia_protocol::{Error, Plan, Wish};
@@ -48,7 +48,7 @@ pub(crate) fn run(a: &PlanArgs, model: &PublicModel, wish: &Wish) -> Result<()> 
                     format!("{:.2e}", p.error.value()),
                 ]);
             }
-            Err(e) => notes += &entry(name, &e.to_string()),
+            Err(e) => notes += &format!("{name}: {e}\n"),
         }
     }
     out(&(aligned(&table) + &notes))
