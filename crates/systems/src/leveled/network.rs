@@ -91,6 +91,12 @@ impl Network {
         }
         let input = chw(graph.input_shape())
             .ok_or_else(|| Error::Input(format!("`{}` takes neither images nor vectors", model.name)))?;
+        // What no bound or other layout would mend comes first.
+        for (i, node) in graph.nodes().iter().enumerate() {
+            if let Support::Rewrite(why) | Support::No(why) = supports(node) {
+                return Err(refuse(graph, WireId(i as u32), &why));
+            }
+        }
         let mut walk = Walk { graph, values: vec![None; graph.nodes().len()], layers: Vec::new() };
         for (i, node) in graph.nodes().iter().enumerate() {
             let value = walk.visit(WireId(i as u32), node)?;
@@ -212,10 +218,6 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// The value of a node's wire, after the layer that makes it was added.
     fn visit(&mut self, wire: WireId, node: &Node) -> Result<Option<usize>, Error> {
-        match supports(node) {
-            Support::Yes => {}
-            Support::Rewrite(why) | Support::No(why) => return Err(refuse(self.graph, wire, &why)),
-        }
         let shape = chw(&node.fact.shape)
             .ok_or_else(|| refuse(self.graph, wire, "a tensor of these axes has no layout"))?;
         if node.fact.shape.elements() > MAX_ELEMENTS {

@@ -264,3 +264,24 @@ fn lola_refuses_an_average_merged_into_a_dense_layer() {
     let error = search(&model.public, &wish).unwrap_err().to_string();
     assert!(error.contains("nothing averaged"), "{error}");
 }
+
+#[test]
+fn a_relu_is_refused_by_its_name_with_what_to_do_even_where_no_bounds_are_published() {
+    let mut b = Build::new(1, [1, 8, 8]);
+    b.conv(2, 3, 1, [0; 4], 1);
+    b.at = b.graph.push("activation_1", Op::Relu, &[b.at]).unwrap();
+    b.dense(3);
+    let (mut model, _) = b.finish();
+    let mut bare = Graph::new("x", model.public.graph.input_shape().clone());
+    for w in model.public.graph.weights() {
+        bare.weight(&w.name, w.shape.clone()).unwrap();
+    }
+    for node in &model.public.graph.nodes()[1..] {
+        bare.push(&node.name, node.op.clone(), &node.inputs).unwrap();
+    }
+    model.public.graph = bare;
+    let error = search(&model.public, &Wish::default()).unwrap_err().to_string();
+    for words in ["activation_1", "Relu", "Square", "scripts/train_"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+}
