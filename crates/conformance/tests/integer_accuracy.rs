@@ -1,5 +1,6 @@
 //! The integer network of the shipped model on the MNIST test images. Without them the test is listed as ignored, with the
 //! reason.
+#![expect(clippy::print_stdout, reason = "it reports what it measured")]
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oblivia::{Input, load_model, served, tensor};
