@@ -1,5 +1,6 @@
 //! Modes `exact` and `circuit-private` of system `leveled` against the suite, on a network whose weights are whole numbers:
 //! there the integer network is the float network, and the declared error is none at all.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 use oblivia_conformance::{Case, answers, costs, hostile, leaks, over_memory, small};
 use oblivia_protocol::{Kind, LoggedMessage, Wish};
