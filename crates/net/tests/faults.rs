@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Messages each side sends: two long ones and an empty one.
 const MESSAGES: u64 = 3;
 /// Below it everything is a fault that was waited out; much longer than any delay injected here.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(4);
 
 fn body(i: u8, salt: u8) -> Vec<u8> {
     (0..40_000u32).map(|j| (j as u8).wrapping_mul(31) ^ i ^ salt).collect()
@@ -119,10 +119,12 @@ fn a_cut_connection_fails_the_receiver_wherever_it_is_cut() {
     every(FaultAction::Cut, |plan, outcome| {
         if (1..=MESSAGES).contains(&plan.at_message) {
             let heard = match plan.direction {
-                Direction::ClientToServer => outcome.server.clone().unwrap(),
-                Direction::ServerToClient => outcome.client.clone(),
+                Direction::ClientToServer => outcome.server.clone(),
+                Direction::ServerToClient => Some(outcome.client.clone()),
             };
-            assert!(matches!(heard, Err(LinkError::Closed { .. })), "{plan:?}: {heard:?}");
+            // A client that leaves with its first message may be gone before the server has begun a session.
+            let unheard = plan.at_message == 1 && heard.is_none();
+            assert!(unheard || matches!(heard, Some(Err(LinkError::Closed { .. }))), "{plan:?}: {heard:?}");
         }
         receiver_fails(plan, outcome);
     });
