@@ -54,7 +54,8 @@ impl Axis {
 
 /// Places the elements of a `[channels, height, width]` tensor (a vector of n features is `[n, 1, 1]`) in
 /// `vectors` vectors of `slots` slots: element (c, y, x) is at address a_c + a_y + a_x, vector address / slots, slot
-/// address mod slots, and again at all distances that are multiples of `period`.
+/// address mod slots, and again at all distances that are multiples of `period`. Between periods there may be
+/// [inner copies](Self::with_inner_copies) too.
 ///
 /// | representation | digits |
 /// |---|---|
@@ -64,6 +65,7 @@ impl Axis {
 /// | phase-packed | y and x split by the stride: (y mod s) and (x mod s) become blocks |
 /// | multiplexed | channels fill the gaps that strides leave: c = (c_hi, c_y, c_x) |
 /// | replicated | a `period` below the number of slots |
+/// | replicated inside | inner copies between the blocks of channels or phases |
 /// | batch | every element a vector of its own, slots are samples |
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Layout {
@@ -72,7 +74,11 @@ pub struct Layout {
     vectors: usize,
     axes: [Axis; 3],
     period: usize,
+    inner: Digit,
 }
+
+/// No inner copies.
+const ALONE: Digit = Digit { radix: 1, stride: 0 };
 
 /// The most elements of a tensor with a layout.
 pub const MAX_ELEMENTS: usize = 1 << 20;
@@ -94,10 +100,31 @@ impl Layout {
         axes: [Axis; 3],
         period: usize,
     ) -> Result<Self, CircuitError> {
-        let layout = Self { shape, slots, vectors, axes, period };
+        Self { shape, slots, vectors, axes, period, inner: ALONE }.checked()
+    }
+
+    /// The same elements `radix` times, `stride` slots apart, before they repeat with the period.
+    ///
+    /// # Errors
+    /// As [`Layout::new`], and when `radix` or `stride` is not a power of two.
+    pub fn with_inner_copies(&self, radix: usize, stride: usize) -> Result<Self, CircuitError> {
+        let inner = match radix {
+            1 => ALONE,
+            _ => Digit { radix: radix as u32, stride: stride as u32 },
+        };
+        Self { inner, ..self.clone() }.checked()
+    }
+
+    fn checked(self) -> Result<Self, CircuitError> {
+        let Self { shape, slots, vectors, period, inner, .. } = self;
+        let layout = self;
         let bad = |why: &'static str| CircuitError::Layout { why };
         if !slots.is_power_of_two() || !period.is_power_of_two() || period > slots {
             return Err(bad("slots and period must be powers of two, the period at most the slots"));
+        }
+        let powers = inner == ALONE || inner.radix.is_power_of_two() && inner.stride.is_power_of_two();
+        if !powers || u64::from(inner.radix) * u64::from(inner.stride) > period as u64 {
+            return Err(bad("inner copies and their distance must be powers of two within the period"));
         }
         let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if !(1..=MAX_VECTORS).contains(&vectors) || elements.is_none_or(|n| !(1..=MAX_ELEMENTS).contains(&n))
@@ -112,7 +139,8 @@ impl Layout {
             return Err(bad("a channel is split over two vectors"));
         }
         let mut taken = vec![false; vectors * slots];
-        for at in places.all() {
+        let copy = |r: u32| u64::from(r) * u64::from(inner.stride);
+        for at in places.all().flat_map(|at| (0..inner.radix).map(move |r| at + copy(r))) {
             if at % slots as u64 >= period as u64 {
                 return Err(bad("an element lies beyond the period"));
             }
@@ -151,6 +179,11 @@ impl Layout {
         self.period
     }
 
+    /// Copies inside the period: how many, and how far apart.
+    pub fn inner_copies(&self) -> Digit {
+        self.inner
+    }
+
     /// The axes.
     pub fn axes(&self) -> &[Axis; 3] {
         &self.axes
@@ -158,7 +191,7 @@ impl Layout {
 
     /// The same places repeated at another distance.
     pub fn with_period(&self, period: usize) -> Result<Self, CircuitError> {
-        Self::new(self.shape, self.slots, self.vectors, self.axes.clone(), period)
+        Self { period, ..self.clone() }.checked()
     }
 
     /// Addresses by axis.
@@ -180,8 +213,10 @@ impl Layout {
     pub fn spread(&self, values: impl IntoIterator<Item = f64>) -> Vec<Vec<f64>> {
         let mut vectors = vec![vec![0.0; self.slots]; self.vectors];
         for ((v, slot), value) in self.positions().into_iter().zip(values) {
-            if let Some(vector) = vectors.get_mut(v) {
-                vector.iter_mut().skip(slot).step_by(self.period).for_each(|s| *s = value);
+            let Some(vector) = vectors.get_mut(v) else { continue };
+            for r in 0..self.inner.radix as usize {
+                let first = slot + r * self.inner.stride as usize;
+                vector.iter_mut().skip(first).step_by(self.period).for_each(|s| *s = value);
             }
         }
         vectors
@@ -197,7 +232,8 @@ impl Layout {
     pub fn extent(&self) -> usize {
         let slots = self.slots as u64;
         let last = self.places().map_or(0, |p| p.all().map(|at| at % slots).max().unwrap_or(0));
-        (last as usize + 1).next_power_of_two()
+        let copies = (self.inner.radix - 1) as usize * self.inner.stride as usize;
+        (last as usize + copies + 1).next_power_of_two()
     }
 }
 
@@ -229,6 +265,8 @@ impl Encode for Layout {
         w.count(self.slots);
         w.count(self.vectors);
         w.count(self.period);
+        w.u32(self.inner.radix);
+        w.u32(self.inner.stride);
         for axis in &self.axes {
             w.u32(axis.offset);
             w.u8(axis.digits.len() as u8);
@@ -252,6 +290,9 @@ impl Decode for Layout {
         let slots = size("slots", 1 << 17)?;
         let vectors = size("vectors", MAX_VECTORS)?;
         let period = size("period", 1 << 17)?;
+        let inner = Digit { radix: r.u32("inner copies")?, stride: r.u32("inner stride")? };
+        let plausible = inner == ALONE || (2..=1 << 17).contains(&inner.radix) && inner.stride <= 1 << 17;
+        r.require(plausible, "inner copies")?;
         let mut axis = || {
             let offset = r.u32("axis offset")?;
             r.require(offset <= 1 << 16, "axis offset")?;
@@ -265,7 +306,7 @@ impl Decode for Layout {
             Ok(Axis { offset, digits: (0..digits).map(|_| digit()).collect::<Result<_, _>>()? })
         };
         let axes = [axis()?, axis()?, axis()?];
-        let layout = Self::new(shape, slots, vectors, axes, period);
+        let layout = Self { shape, slots, vectors, axes, period, inner }.checked();
         layout.map_err(|_| r.error("layout", oblivia_base::codec::Fault::Invalid))
     }
 }

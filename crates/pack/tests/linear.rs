@@ -70,7 +70,10 @@ fn check_one(linear: &Linear, seed: u64, dirty: bool) {
     if dirty {
         let mut taken = vec![vec![false; input.slots()]; input.vectors()];
         for (v, s) in input.positions() {
-            (s..input.slots()).step_by(input.period()).for_each(|s| taken[v][s] = true);
+            let inner = input.inner_copies();
+            for s in (0..inner.radix).map(|r| s + (r * inner.stride) as usize) {
+                (s..input.slots()).step_by(input.period()).for_each(|s| taken[v][s] = true);
+            }
         }
         for (v, vector) in vectors.iter_mut().enumerate() {
             let holes = vector.iter_mut().enumerate().filter(|(s, _)| !taken[v][*s]);
@@ -137,6 +140,39 @@ proptest! {
             let options = Options { fold: p, spread: 1, baby, chained: false };
             check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
         }
+    }
+
+    #[test]
+    fn convolutions_read_the_inner_copies_that_stand_where_their_results_go(
+        channels in 1usize..4, maps in 1usize..7, h in 3usize..9, w in 3usize..9, kernel in 1usize..4,
+        stride in 1usize..3, pad in 0usize..2, baby in 1usize..20, copies in 1u32..4, more in 0u32..2, seed: u64,
+    ) {
+        let (oh, ow) = ((h + 2 * pad - kernel) / stride + 1, (w + 2 * pad - kernel) / stride + 1);
+        let window = Window {
+            input: [channels, h, w], output: [maps, oh, ow], kernel: [kernel; 2], stride: [stride; 2],
+            pads: [pad; 2], groups: 1, pool: [1, 1],
+        };
+        // Phases of the stride as blocks, copies of each side by side.
+        let (rows, columns) = ((h + 2 * pad).div_ceil(stride), (w + 2 * pad).div_ceil(stride));
+        let (block, copies) = ((rows * columns).next_power_of_two(), 1usize << copies);
+        let fold = block * copies;
+        let y = Axis::new(pad, &[(stride, stride * fold), (rows, columns)]);
+        let x = Axis::new(pad, &[(stride, fold), (columns, 1)]);
+        let period = (channels * stride * stride * fold).next_power_of_two();
+        let slots = period << more;
+        let axes = [Axis::strided(channels, stride * stride * fold), y, x];
+        let input = Layout::new(window.input, slots, 1, axes, period).unwrap();
+        let input = input.with_inner_copies(copies, block).unwrap();
+        let vectors = maps.div_ceil(copies);
+        let places = [
+            Axis::new(0, &[(copies, block), (vectors, slots)]), Axis::strided(oh, columns), Axis::strided(ow, 1),
+        ];
+        let output = Layout::new(window.output, slots, vectors, places, fold).unwrap();
+        let linear = Linear::new(window, &input, &output, Options { fold, spread: 1, baby, chained: false });
+        let linear = linear.unwrap();
+        let taps = kernel.div_ceil(stride).pow(2);
+        prop_assert!(linear.schedule().plains() <= taps * vectors, "one diagonal per tap of a phase");
+        check(&linear, seed, true);
     }
 
     #[test]
@@ -322,4 +358,41 @@ fn layouts_that_contradict_themselves_are_refused() {
     assert!(make(Axis::strided(2, 4), 8, 4).is_err(), "beyond the period");
     assert!(make(Axis::strided(1, 2), 8, 8).is_err(), "more indices than the digits have");
     assert!(make(Axis::strided(2, 2), 12, 12).is_err(), "not a power of two");
+}
+
+#[test]
+fn layers_that_would_take_too_much_to_look_at_are_refused_before_they_are() {
+    let why = |window: Window, input: &Layout, output: &Layout, options: Options| {
+        Linear::new(window, input, output, options).map(drop).unwrap_err().to_string()
+    };
+    let slots = 1 << 16;
+    let vectors = |each: usize, stride: usize, n: usize| {
+        let axes = [Axis::new(0, &[(each, stride), (n, slots)]), Axis::default(), Axis::default()];
+        Layout::new([n * each, 1, 1], slots, n, axes, slots).unwrap()
+    };
+    let large = vectors(slots, 1, 16);
+    let plain = Options { fold: slots, spread: 1, baby: 256, chained: false };
+    let all = 16 * slots;
+    assert!(why(Window::dense([all, 1, 1], all), &large, &large, plain).contains("too many weights"));
+    // A column of kernels as long as the input, at every place of it.
+    let long = 1 << 15;
+    let axes = [Axis::strided(1, 0), Axis::strided(long, 1), Axis::strided(1, 0)];
+    let column = Layout::new([1, long, 1], slots, 1, axes, slots).unwrap();
+    let window = Window {
+        input: [1, long, 1],
+        output: [1, long, 1],
+        kernel: [long, 1],
+        stride: [1, 1],
+        pads: [0, 0],
+        groups: 1,
+        pool: [1, 1],
+    };
+    assert!(why(window, &column, &column, plain).contains("too many weights"));
+    // Every diagonal of many vectors.
+    let two = vectors(4, 1, 2);
+    assert!(why(Window::dense([all, 1, 1], 8), &large, &two, plain).contains("too many diagonals"));
+    // One baby step and chains of giants through all slots.
+    let (ends, far) = (Layout::features(2, slots, 1, slots).unwrap(), vectors(2, slots / 2 - 1, 8));
+    let chained = Options { baby: 1, chained: true, ..plain };
+    assert!(why(Window::dense([2, 1, 1], 16), &ends, &far, chained).contains("too many rotations"));
 }

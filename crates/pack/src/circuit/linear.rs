@@ -40,6 +40,9 @@ enum Landing {
 /// copy of x_j; if f < p the partial sums then lie f apart within p slots and log2(p/f) rotations add them (hybrid
 /// diagonals, Juvekar et al. 2018). With `spread` T, rotation d is split into d mod T, for which copy d mod T of the
 /// input stands in, and the rest; log2 T rotations by (p + 1)·2^e bring the copies together.
+///
+/// Inner copies of the input, S slots apart and together f slots long, stand in for one another: diagonals are then taken
+/// modulo S, and which copy is read follows from where the result is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Linear {
     window: Window,
@@ -53,7 +56,15 @@ pub struct Linear {
 }
 
 /// The most table lookups a layer may ask for when it is derived from choices.
-const MAX_WORK: usize = 1 << 28;
+const MAX_WORK: usize = 1 << 27;
+/// The most pairs of channels of a layer.
+const MAX_CHANNEL_PAIRS: usize = 1 << 24;
+/// The most pairs of rows, or of columns.
+const MAX_CELLS: usize = 1 << 18;
+/// The most diagonals of a layer.
+const MAX_DIAGONALS: usize = 1 << 20;
+/// The most rotations of a layer.
+const MAX_ROTATIONS: usize = 1 << 16;
 
 impl Linear {
     /// The layer `window` from `input` to `output`.
@@ -78,7 +89,10 @@ impl Linear {
         if !fold.is_power_of_two() || fold > p || !spread.is_power_of_two() || spread > fold || baby == 0 {
             return Err(bad("fold and spread must be powers of two, the fold at most the input's period"));
         }
-        if window.pairs() > MAX_WORK {
+        if output.inner_copies().radix > 1 || input.inner_copies().radix > 1 && spread > 1 {
+            return Err(bad("inner copies are for inputs that are not spread"));
+        }
+        if window.channel_pairs() > MAX_CHANNEL_PAIRS || (0..2).any(|a| window.cells_along(a) > MAX_CELLS) {
             return Err(bad("a layer with too many weights"));
         }
         let within =
@@ -96,6 +110,10 @@ impl Linear {
         let mut folds: Vec<usize> = powers(spread).map(|t| t * (p + 1)).collect();
         folds.extend(powers(p / fold).map(|t| t * fold));
         let steps = rotations(&window, input, output, fold, spread)?;
+        let outline = Outline::new(slots, &steps, baby, chained, &folds);
+        if outline.rotations.iter().sum::<usize>() > MAX_ROTATIONS {
+            return Err(bad("a layer with too many rotations"));
+        }
         let schedule = Schedule::new(slots, input.vectors(), &steps, baby, chained, folds);
         Ok(Self { window, input: input.clone(), output: output.clone(), options, landing, steps, schedule })
     }
@@ -184,18 +202,23 @@ impl Linear {
         let (s, p) = (self.input.slots(), self.input.period());
         let Options { fold, spread, .. } = self.options;
         let index = self.plain_index();
-        let (channels, rows, columns) =
-            (self.window.channels(), self.window.cells_of(0), self.window.cells_of(1));
-        for &c in &channels {
+        let (modulo, inner) = modulus(&self.input, fold);
+        let (rows, columns): (Vec<Pair>, Vec<Pair>) =
+            (self.window.cells_of(0).collect(), self.window.cells_of(1).collect());
+        for c in self.window.channels() {
             for &y in &rows {
                 for &x in &columns {
                     let tap = self.window.tap(c, y, x);
                     let (u, from) = split(&ins, c.input, y.input, x.input);
                     let (v, to) = split(&outs, c.output, y.output, x.output);
-                    let d = (from + s - to) % fold;
+                    let d = (from + s - to) % modulo;
                     let (copy, step) = (d % spread, d - d % spread);
-                    let step = signed(step, fold, p).rem_euclid(s as i64) as usize;
+                    let step = signed(step, modulo, p).rem_euclid(s as i64) as usize;
                     let Some(&(at, giant)) = index.get(&(v, u, step)) else { continue };
+                    let from = match inner {
+                        None => from,
+                        Some(copies) => from + (to + d + s - from) / modulo % copies * modulo,
+                    };
                     let inner = (from + s - d) % p;
                     let (first, distance) = match self.landing {
                         Landing::Placed => (to, self.output.period()),
@@ -247,14 +270,20 @@ impl Linear {
     }
 }
 
-/// A rotation modulo `fold` as a number of places to the left: without a fold, the shorter way round the period.
-fn signed(d: usize, fold: usize, period: usize) -> i64 {
-    if fold == period && d > period / 2 { d as i64 - period as i64 } else { d as i64 }
+/// A rotation modulo `modulo` as a number of places to the left: without a fold, the shorter way round the period.
+fn signed(d: usize, modulo: usize, period: usize) -> i64 {
+    if modulo == period && d > period / 2 { d as i64 - period as i64 } else { d as i64 }
 }
 
 /// 1, 2, 4, … below `n`.
 fn powers(n: usize) -> impl Iterator<Item = usize> {
     (0..n.ilog2()).map(|e| 1 << e)
+}
+
+/// What diagonals are taken modulo, and how many inner copies stand in for one another.
+fn modulus(input: &Layout, fold: usize) -> (usize, Option<usize>) {
+    let (copies, stride) = (input.inner_copies().radix as usize, input.inner_copies().stride as usize);
+    if copies > 1 && copies * stride == fold { (stride, Some(copies)) } else { (fold, None) }
 }
 
 fn split(places: &Places, c: usize, y: usize, x: usize) -> (usize, usize) {
@@ -277,10 +306,16 @@ fn rotations(
         return Err(bad("an index has more digits than its axis"));
     };
     let s = input.slots();
-    let difference = |a: u64, b: u64| (a as usize % s + s - b as usize % s) % fold;
-    let of_axis = |axis: usize, pairs: Vec<Pair>| {
-        let mut set = vec![false; fold];
-        for p in pairs {
+    let modulo = modulus(input, fold).0;
+    let difference = |a: u64, b: u64| (a as usize % s + s - b as usize % s) % modulo;
+    let mut work = 0usize;
+    let mut spend = |steps: usize| {
+        work = work.saturating_add(steps);
+        if work > MAX_WORK { Err(bad("a layer with too many diagonals")) } else { Ok(()) }
+    };
+    let of_axis = |axis: usize| {
+        let mut set = vec![false; modulo];
+        for p in window.cells_of(axis - 1) {
             if let (Some(&a), Some(&b)) = (ins.axes[axis].get(p.input), outs.axes[axis].get(p.output))
                 && let Some(d) = set.get_mut(difference(a, b))
             {
@@ -289,14 +324,12 @@ fn rotations(
         }
         members(&set)
     };
-    let (rows, columns) = (of_axis(1, window.cells_of(0)), of_axis(2, window.cells_of(1)));
-    if rows.len().saturating_mul(columns.len()) > MAX_WORK {
-        return Err(bad("a layer with too many diagonals"));
-    }
-    let mut position = vec![false; fold];
+    let (rows, columns) = (of_axis(1), of_axis(2));
+    spend(rows.len().saturating_mul(columns.len()))?;
+    let mut position = vec![false; modulo];
     for r in &rows {
         for c in &columns {
-            if let Some(d) = position.get_mut((r + c) % fold) {
+            if let Some(d) = position.get_mut((r + c) % modulo) {
                 *d = true;
             }
         }
@@ -308,26 +341,28 @@ fn rotations(
         if let (Some(&a), Some(&b)) = (ins.axes[0].get(p.input), outs.axes[0].get(p.output)) {
             let cell = channel.get_mut(b as usize / s).and_then(|row| row.get_mut(a as usize / s));
             if let Some(cell) = cell {
-                cell.push(difference(a, b));
+                cell.push(difference(a, b) as u32);
             }
         }
     }
-    let mut work = 0usize;
+    let mut found = 0;
     let mut all = Vec::with_capacity(vs);
     for row in &mut channel {
         let mut of_output = Vec::with_capacity(us);
         for cell in row {
             cell.sort_unstable();
             cell.dedup();
-            let mut set = vec![false; fold / spread];
+            if cell.is_empty() {
+                of_output.push(Vec::new());
+                continue;
+            }
+            let mut set = vec![false; modulo / spread];
+            spend(set.len())?;
             let mut missing = set.len();
-            'full: for c in cell.iter() {
-                work += position.len();
-                if work > MAX_WORK {
-                    return Err(bad("a layer with too many diagonals"));
-                }
+            'full: for &c in cell.iter() {
+                spend(position.len())?;
                 for d in &position {
-                    if let Some(d) = set.get_mut((c + d) % fold / spread).filter(|d| !**d) {
+                    if let Some(d) = set.get_mut((c as usize + d) % modulo / spread).filter(|d| !**d) {
                         *d = true;
                         missing -= 1;
                         if missing == 0 {
@@ -336,8 +371,13 @@ fn rotations(
                     }
                 }
             }
-            let steps = members(&set).into_iter();
-            of_output.push(steps.map(|d| signed(d * spread, fold, input.period())).collect());
+            let steps: Vec<i64> =
+                members(&set).into_iter().map(|d| signed(d * spread, modulo, input.period())).collect();
+            found += steps.len();
+            if found > MAX_DIAGONALS {
+                return Err(bad("a layer with too many diagonals"));
+            }
+            of_output.push(steps);
         }
         all.push(of_output);
     }

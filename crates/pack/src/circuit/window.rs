@@ -120,37 +120,38 @@ impl Window {
         self.input[0] / self.groups.max(1) * self.kernel[0] * self.kernel[1]
     }
 
-    /// Steps that looking at its channels, rows and columns one axis at a time takes.
-    pub(crate) fn pairs(&self) -> usize {
-        let of = |axis: usize| self.output[1 + axis].saturating_mul(self.kernel[axis]);
-        let channels = self.input[0].saturating_mul(self.output[0]) / self.groups.max(1);
-        channels.saturating_add(of(0)).saturating_add(of(1))
+    /// Steps that looking at all pairs of channels takes.
+    pub(crate) fn channel_pairs(&self) -> usize {
+        self.input[0].saturating_mul(self.output[0]) / self.groups.max(1)
+    }
+
+    /// Steps that looking at all rows (`axis` 0) or columns (1) takes.
+    pub(crate) fn cells_along(&self, axis: usize) -> usize {
+        self.output[1 + axis].saturating_mul(self.kernel[axis])
     }
 
     /// Rows (`axis` 0) or columns (1) that exist: which output reads which input by which kernel index.
-    pub(crate) fn cells_of(&self, axis: usize) -> Vec<Pair> {
-        let mut pairs = Vec::new();
-        for output in 0..self.output[1 + axis] {
-            for kernel in 0..self.kernel[axis] {
-                let at = (output * self.stride[axis] + kernel).checked_sub(self.pads[axis]);
-                if let Some(input) = at.filter(|&i| i < self.input[1 + axis]) {
-                    pairs.push(Pair { output, input, kernel });
-                }
-            }
-        }
-        pairs
+    pub(crate) fn cells_of(&self, axis: usize) -> impl Iterator<Item = Pair> + Clone {
+        let (stride, pad, inputs) = (self.stride[axis], self.pads[axis], self.input[1 + axis]);
+        let kernels = self.kernel[axis];
+        (0..self.output[1 + axis]).flat_map(move |output| {
+            (0..kernels).filter_map(move |kernel| {
+                let at = output.checked_mul(stride)?.checked_add(kernel)?.checked_sub(pad);
+                at.filter(|&i| i < inputs).map(|input| Pair { output, input, kernel })
+            })
+        })
     }
 
     /// Channels: which output reads which input by which weight channel.
-    pub(crate) fn channels(&self) -> Vec<Pair> {
+    pub(crate) fn channels(&self) -> impl Iterator<Item = Pair> + Clone {
         let groups = self.groups.max(1);
         let (ins, outs) = (self.input[0] / groups, self.output[0] / groups);
-        let of_group = |g: usize| {
+        let of_group = move |g: usize| {
             (g * outs..(g + 1) * outs).flat_map(move |output| {
                 (0..ins).map(move |kernel| Pair { output, input: g * ins + kernel, kernel })
             })
         };
-        (0..groups).flat_map(of_group).collect()
+        (0..groups).flat_map(of_group)
     }
 
     /// The weight that (`channel`, `y`, `x`) uses.

@@ -70,7 +70,31 @@ pub(super) fn inputs(shape: [usize; 3], first: &Window, slots: usize) -> Vec<Lay
         let axes = [Axis::strided(c, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
         push(1, axes, c * h * w);
     }
+    found.extend(interleaved(shape, first, slots));
     found
+}
+
+/// Phases of the stride as blocks with copies of each side by side, one for every map if there is room, so that neither
+/// phases nor maps take rotations of their own.
+fn interleaved(shape: [usize; 3], first: &Window, slots: usize) -> Option<Layout> {
+    let [c, h, w] = shape;
+    let [sh, sw] = first.stride;
+    if first.kernel == [h, w] || h == 1 {
+        return None;
+    }
+    let (rows, columns) = ((h + first.pads[0]).div_ceil(sh), (w + first.pads[1]).div_ceil(sw));
+    let block = (rows * columns).next_power_of_two();
+    let blocks = (c * sh * sw).next_power_of_two();
+    let copies = (slots / (blocks * block)).min(first.output[0].next_power_of_two());
+    let pitch = copies * block;
+    let y = Axis::new(first.pads[0], &[(sh, sw * pitch), (rows, columns)]);
+    let x = Axis::new(first.pads[1], &[(sw, pitch), (columns, 1)]);
+    let axes = [Axis::strided(c, sh * sw * pitch), y, x];
+    Layout::new(shape, slots, 1, axes, blocks * pitch)
+        .ok()?
+        .with_inner_copies(copies, block)
+        .ok()
+        .filter(|_| copies > 1)
 }
 
 /// A layout of columns: tap t of position p at t·positions + p, as many taps to a vector as fit.
@@ -111,6 +135,14 @@ pub(super) fn outputs(input: &Layout, window: &Window) -> Vec<(Layout, usize)> {
         push(1, [Axis::new(0, &[(each, 1), (copies, p)]), Axis::default(), Axis::default()], slots, each);
     }
     let Some(g) = grid(input, window) else { return found };
+    // One map per inner copy, folded over channels and phases.
+    let (copies, pitch) = (input.inner_copies().radix as usize, input.inner_copies().stride as usize);
+    if copies > 1 {
+        let vectors = m.div_ceil(copies);
+        let maps = Axis::new(0, &[(copies, pitch), (vectors, slots)]);
+        let fold = copies * pitch;
+        push(vectors, [maps, Axis::strided(h, g.y), Axis::strided(w, g.x)], fold, fold);
+    }
     let (y, x) = (Axis::strided(h, g.y), Axis::strided(w, g.x));
     let block = g.block.next_power_of_two();
     // One map per copy of the input, folded over channels and phases.

@@ -28,6 +28,12 @@ enum Goal {
 }
 
 impl Goal {
+    /// What part of a smaller dimension's price a larger one's must be below: a few rotations less are not worth rotations
+    /// that take twice as long.
+    fn worth(self) -> f64 {
+        if self == Self::Rotations { 0.9 } else { 1.0 }
+    }
+
     /// What a rotation costs beside its time, in nanoseconds.
     fn rotation(self) -> f64 {
         if self == Self::Rotations { 1e9 } else { 0.0 }
@@ -256,7 +262,7 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
         let units = UnitCosts::of(log_n, &wish.units);
         for state in finish(network, &bits, units, goal) {
             match settle(network, log_n, units, &state, wish) {
-                Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < *ns) => {
+                Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < goal.worth() * *ns) => {
                     best = Some((state.nanoseconds, c));
                     break;
                 }
