@@ -45,8 +45,10 @@ pub mod generic {
     pub use crate::ciphertext::{Ciphertext, SeededCiphertext};
     pub use crate::encryptor::Encryptor;
     pub use crate::evaluation_keys::EvaluationKeys;
-    pub use crate::evaluator::{Evaluator, ExtendedCiphertext, Hoisted, Products, ScalarMatrix, Tensor};
-    pub use crate::plaintext::{Plaintext, ScalarPlaintext};
+    pub use crate::evaluator::{
+        Evaluator, ExtendedCiphertext, Factor, Hoisted, Products, ScalarMatrix, Tensor,
+    };
+    pub use crate::plaintext::{CompactPlaintext, Plaintext, ScalarPlaintext};
     pub use crate::public_key::PublicKey;
 }
 
@@ -56,6 +58,8 @@ pub type Ciphertext = ciphertext::Ciphertext<Params>;
 pub type SeededCiphertext = ciphertext::SeededCiphertext<Params>;
 /// A CKKS plaintext.
 pub type Plaintext = plaintext::Plaintext<Params>;
+/// An untransformed plaintext of CKKS.
+pub type CompactPlaintext = plaintext::CompactPlaintext<Params>;
 /// A CKKS plaintext with the same value in every slot.
 pub type ScalarPlaintext = plaintext::ScalarPlaintext<Params>;
 /// The CKKS keys of one [`KeyRequest`].

@@ -2,7 +2,7 @@ use crate::HeError;
 use crate::params::Params;
 use crate::scheme::Scheme;
 use oblivia_base::Digest;
-use oblivia_ring::{Ntt, Poly};
+use oblivia_ring::{Basis, Ntt, NttTable, Poly, kernel};
 use std::fmt;
 
 /// A plaintext polynomial in transformed form, times a scale.
@@ -40,6 +40,106 @@ impl<S: Scheme> Plaintext<S> {
 impl<S: Scheme> fmt::Debug for Plaintext<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plaintext")
+            .field("level", &self.level)
+            .field("scale", &self.scale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The transform of integer coefficients, modulo each prime of `basis`.
+pub(crate) fn transformed(coefficients: &[i64], basis: &Basis) -> Poly<Ntt> {
+    let mut poly = Poly::<Ntt>::zero(basis);
+    for (table, row) in basis.tables().zip(poly.rows_mut()) {
+        kernel::reduce_i64_into(table.modulus(), coefficients, row);
+        kernel::forward(table, row);
+    }
+    poly
+}
+
+/// A plaintext kept as integer coefficients: a fraction of a [`Plaintext`]'s memory, transformed whenever it is used.
+#[derive(Clone)]
+pub struct CompactPlaintext<S: Scheme> {
+    coefficients: Coefficients,
+    extended: bool,
+    level: usize,
+    scale: S::Scale,
+    id: Digest,
+}
+
+#[derive(Clone)]
+enum Coefficients {
+    /// All fit 32 bits.
+    Narrow(Vec<i32>),
+    Wide(Vec<i64>),
+}
+
+impl<S: Scheme> CompactPlaintext<S> {
+    pub(crate) fn new(
+        coefficients: Vec<i64>,
+        extended: bool,
+        level: usize,
+        scale: S::Scale,
+        id: Digest,
+    ) -> Self {
+        let narrow = coefficients.iter().map(|&c| i32::try_from(c)).collect();
+        let coefficients = match narrow {
+            Ok(narrow) => Coefficients::Narrow(narrow),
+            Err(_) => Coefficients::Wide(coefficients),
+        };
+        Self { coefficients, extended, level, scale, id }
+    }
+
+    /// The plaintext, as encoding would have made it. One transform per limb.
+    ///
+    /// # Errors
+    /// [`HeError::ParamsMismatch`] when `scheme` is not the one it was encoded for.
+    pub fn expand(&self, scheme: &S) -> Result<Plaintext<S>, HeError> {
+        let Self { extended, level, scale, id, .. } = self;
+        check_id(&scheme.id(), id, "plaintext")?;
+        let data = scheme.params().level("plaintext", *level)?;
+        let basis = if *extended { &data.qp } else { &data.q };
+        let mut poly = Poly::<Ntt>::zero(basis);
+        for (table, row) in basis.tables().zip(poly.rows_mut()) {
+            self.transform_row(table, row);
+        }
+        Ok(Plaintext { poly, level: *level, scale: *scale, id: *id })
+    }
+
+    /// Its row for one prime.
+    pub(crate) fn transform_row(&self, table: &NttTable, row: &mut [u64]) {
+        match &self.coefficients {
+            Coefficients::Narrow(c) => {
+                // A piece at a time: what is widened stays in the first-level cache.
+                let mut wide = [0i64; 512];
+                for (c, row) in c.chunks(wide.len()).zip(row.chunks_mut(512)) {
+                    let wide = &mut wide[..c.len()];
+                    wide.iter_mut().zip(c).for_each(|(w, &c)| *w = i64::from(c));
+                    kernel::reduce_i64_into(table.modulus(), wide, row);
+                }
+            }
+            Coefficients::Wide(c) => kernel::reduce_i64_into(table.modulus(), c, row),
+        }
+        kernel::forward(table, row);
+    }
+
+    pub(crate) fn id(&self) -> &Digest {
+        &self.id
+    }
+
+    /// Level, and whether it is for use modulo the special primes too.
+    pub(crate) fn place(&self) -> (usize, bool) {
+        (self.level, self.extended)
+    }
+
+    /// What the message is multiplied by: the scale Δ (CKKS) or a factor modulo t (exact).
+    pub fn scale(&self) -> S::Scale {
+        self.scale
+    }
+}
+
+impl<S: Scheme> fmt::Debug for CompactPlaintext<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompactPlaintext")
             .field("level", &self.level)
             .field("scale", &self.scale)
             .finish_non_exhaustive()

@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use oblivia_base::codec::Writer;
 use oblivia_he::ckks::{Place, ScalarMatrix};
+use oblivia_he::generic::Factor;
 use oblivia_he::{Ciphertext, HeError, KeyRequest, Params, ScalarPlaintext};
 use oblivia_ring::RingKind;
 
@@ -284,6 +285,43 @@ fn double_hoisting_multiplies_by_a_matrix_and_costs_what_the_formula_says() {
                 Err(HeError::LevelMismatch { .. })
             ));
         }
+    }
+}
+
+/// Plaintexts kept as coefficients are the plaintexts, and so are sums of products with them.
+#[test]
+fn compact_plaintexts_stand_for_those_they_expand_to() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let (top, slots) = (params.max_level(), params.slots());
+        let mut b = Bench::new(&params, &KeyRequest::new(), 8);
+        let ct = b.encrypt(&reals(40, slots), top - 1, SCALE);
+        let x = b.evaluator.extend(&ct).unwrap();
+        // More than are transformed at a time; the last ones do not fit 32 bits.
+        let weights: Vec<Vec<f64>> = (0..19)
+            .map(|d| reals(50 + d, slots).iter().map(|w| if d > 16 { w * 4096.0 } else { *w }).collect())
+            .collect();
+        let ready: Vec<_> =
+            weights.iter().map(|w| b.encoder.encode_extended(w, top, SCALE).unwrap()).collect();
+        let compact: Vec<_> =
+            weights.iter().map(|w| b.encoder.encode_compact(w, top, SCALE, true).unwrap()).collect();
+        let xs = vec![&x; weights.len()];
+        let sums = |factors: Vec<Factor<'_, Params>>| {
+            let sums = b.evaluator.dots_plain_extended(&[(&xs, &factors)]).unwrap();
+            let mut w = Writer::new();
+            b.evaluator.reduce_rescale(&sums[0]).unwrap().encode(&mut w);
+            w.into_bytes()
+        };
+        let mixed = ready.iter().zip(&compact).enumerate();
+        let mixed = mixed.map(|(i, (r, c))| if i % 3 == 0 { Factor::Ready(r) } else { Factor::Compact(c) });
+        let expected = sums(ready.iter().map(Factor::Ready).collect());
+        assert_eq!(sums(compact.iter().map(Factor::Compact).collect()), expected);
+        assert_eq!(sums(mixed.collect()), expected);
+        let expanded: Vec<_> = compact.iter().map(|c| c.expand(&params).unwrap()).collect();
+        assert_eq!(sums(expanded.iter().map(Factor::Ready).collect()), expected);
+        // One that is not for use modulo the special primes is refused.
+        let short = b.encoder.encode_compact(&weights[0], top, SCALE, false).unwrap();
+        let refused = b.evaluator.dots_plain_extended(&[(&[&x], &[Factor::Compact(&short)])]);
+        assert!(matches!(refused, Err(HeError::LevelMismatch { .. })));
     }
 }
 

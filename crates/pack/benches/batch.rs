@@ -148,7 +148,7 @@ impl Setup {
     }
 
     fn evaluate(&self, cts: Vec<Ciphertext>) -> Vec<Ciphertext> {
-        self.network.run(&mut CkksSlots::new(&self.evaluator, &self.encoder), cts, &self.plains).unwrap()
+        self.network.run(&mut CkksSlots::new(&self.evaluator), cts, &self.plains).unwrap()
     }
 
     fn decrypt(&self, cts: &[Ciphertext]) -> Vec<Vec<f64>> {

@@ -6,7 +6,8 @@ use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 use oblivia_he::HeError;
-use oblivia_he::bfv::{Ciphertext, Context, Encoder, Evaluator, Factor, Plaintext};
+use oblivia_he::bfv::{Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, Plaintext};
+use oblivia_he::generic::Factor;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -52,8 +53,13 @@ pub enum BfvPlain {
         /// What the value was multiplied by.
         scale: Scale,
     },
-    /// One value per slot, encoded whenever it is used: less memory, more time.
-    Deferred(Plain, PlainUse),
+    /// One value per slot, transformed whenever it is used: less memory, more time.
+    Deferred {
+        /// The integers modulo t, as a polynomial.
+        plaintext: CompactPlaintext,
+        /// What values were multiplied by.
+        scale: Scale,
+    },
 }
 
 /// What can go wrong on exact encrypted slots.
@@ -75,41 +81,51 @@ impl BfvPlain {
             Plain::Scalar(v) => Ok(Self::Scalar { integer: integer(*v, at.scale)?, scale: at.scale }),
             vector => {
                 let factor = encoder.context().level_factor(at.level)?;
-                Ok(Self::Slots { plaintext: encode(encoder, vector, at, factor)?, scale: at.scale })
+                let values = integers(encoder, vector, at)?;
+                let plaintext = match at.extended {
+                    true => encoder.encode_extended(&values, at.level, factor)?,
+                    false => encoder.encode(&values, at.level, factor)?,
+                };
+                Ok(Self::Slots { plaintext, scale: at.scale })
             }
         }
     }
 
-    /// Keeps a plaintext to be encoded at every use.
-    pub fn defer(plain: Plain, at: PlainUse) -> Self {
-        Self::Deferred(plain, at)
+    /// As [`BfvPlain::prepare`], vectors to be transformed at every use.
+    pub fn defer(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Self, HeError> {
+        if let Plain::Scalar(_) = plain {
+            return Self::prepare(encoder, plain, at);
+        }
+        let (factor, values) = (encoder.context().level_factor(at.level)?, integers(encoder, plain, at)?);
+        let plaintext = encoder.encode_compact(&values, at.level, factor, at.extended)?;
+        Ok(Self::Deferred { plaintext, scale: at.scale })
+    }
+
+    /// The encoded vector.
+    fn vector(&self, context: &Context) -> Result<Cow<'_, Plaintext>, BfvError> {
+        match self {
+            Self::Slots { plaintext, .. } => Ok(Cow::Borrowed(plaintext)),
+            Self::Deferred { plaintext, .. } => Ok(Cow::Owned(plaintext.expand(context)?)),
+            Self::Scalar { .. } => Err(wrong_kind("vector plaintexts").into()),
+        }
     }
 
     fn scale(&self) -> Scale {
         match self {
-            Self::Slots { scale, .. } | Self::Scalar { scale, .. } => *scale,
-            Self::Deferred(_, at) => at.scale,
+            Self::Slots { scale, .. } | Self::Scalar { scale, .. } | Self::Deferred { scale, .. } => *scale,
         }
     }
 }
 
 impl Diagonal<Context> for BfvPlain {
-    type Encoder = Encoder;
     type Error = BfvError;
 
-    fn vector(&self, encoder: &Encoder) -> Result<Cow<'_, Plaintext>, BfvError> {
+    fn factor(&self) -> Result<Factor<'_, Context>, BfvError> {
         match self {
-            Self::Slots { plaintext, .. } => Ok(Cow::Borrowed(plaintext)),
-            Self::Deferred(plain, at) => {
-                let factor = encoder.context().level_factor(at.level)?;
-                Ok(Cow::Owned(encode(encoder, plain, *at, factor)?))
-            }
+            Self::Slots { plaintext, .. } => Ok(Factor::Ready(plaintext)),
+            Self::Deferred { plaintext, .. } => Ok(Factor::Compact(plaintext)),
             Self::Scalar { .. } => Err(wrong_kind("vector plaintexts").into()),
         }
-    }
-
-    fn is_deferred(&self) -> bool {
-        matches!(self, Self::Deferred(..))
     }
 }
 
@@ -123,8 +139,8 @@ fn integer(value: f64, scale: Scale) -> Result<i64, HeError> {
     Err(HeError::Overflow { bits, max: 63 })
 }
 
-/// Both rows the same.
-fn encode(encoder: &Encoder, plain: &Plain, at: PlainUse, factor: Factor) -> Result<Plaintext, HeError> {
+/// The integers of a plaintext, both rows the same.
+fn integers(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Vec<i64>, HeError> {
     let row = encoder.context().slots() / 2;
     let mut values = match plain {
         Plain::Slots(v) => v.iter().map(|v| integer(*v, at.scale)).collect::<Result<Vec<_>, _>>()?,
@@ -139,10 +155,7 @@ fn encode(encoder: &Encoder, plain: &Plain, at: PlainUse, factor: Factor) -> Res
     }
     values.resize(row, 0);
     values.extend_from_within(..);
-    match at.extended {
-        true => encoder.encode_extended(&values, at.level, factor),
-        false => encoder.encode(&values, at.level, factor),
-    }
+    Ok(values)
 }
 
 fn same(op: &'static str, left: Scale, right: Scale) -> Result<(), CircuitError> {
@@ -232,12 +245,7 @@ impl Slots for BfvSlots<'_> {
                 let p = self.encoder.scalar(*integer, ct.scale())?;
                 Ok(self.evaluator.add_scalar_assign(ct, &p)?)
             }
-            // Before a switch the factor is not that of the level.
-            BfvPlain::Deferred(plain, at) => {
-                let p = encode(self.encoder, plain, *at, ct.scale())?;
-                Ok(self.evaluator.add_plain_assign(ct, &p)?)
-            }
-            BfvPlain::Slots { plaintext, .. } => Ok(self.evaluator.add_plain_assign(ct, plaintext)?),
+            vector => Ok(self.evaluator.add_plain_assign(ct, &*vector.vector(self.context)?)?),
         }
     }
 
@@ -250,7 +258,7 @@ impl Slots for BfvSlots<'_> {
         for (x, p) in xs.iter().zip(ps) {
             planned("a sum of products", x.scale, p.scale(), target)?;
         }
-        let vectors = ps.iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, _>>()?;
+        let vectors = ps.iter().map(|p| p.vector(self.context)).collect::<Result<Vec<_>, _>>()?;
         let vectors: Vec<&Plaintext> = vectors.iter().map(Cow::as_ref).collect();
         let xs: Vec<&Ciphertext> = xs.iter().map(|x| &x.ciphertext).collect();
         Ok(BfvVector { ciphertext: self.evaluator.dot_plain(&xs, &vectors)?, scale: target })
@@ -298,7 +306,7 @@ impl Slots for BfvSlots<'_> {
             }
         }
         let xs: Vec<&Ciphertext> = xs.iter().map(|x| &x.ciphertext).collect();
-        let ys = matrix::product(self.evaluator, self.encoder, &xs, schedule, plains)?;
+        let ys = matrix::product(self.evaluator, &xs, schedule, plains)?;
         Ok(ys.into_iter().map(|ciphertext| BfvVector { ciphertext, scale: target }).collect())
     }
 

@@ -6,7 +6,8 @@ use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 use oblivia_he::ckks::{Encoder, Evaluator, ScalarMatrix};
-use oblivia_he::{Ciphertext, HeError, Params, Plaintext, ScalarPlaintext};
+use oblivia_he::generic::Factor;
+use oblivia_he::{Ciphertext, CompactPlaintext, HeError, Params, Plaintext, ScalarPlaintext};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +15,6 @@ use std::fmt;
 /// Runs circuits on CKKS ciphertexts with one client's keys, on the threads of the current pool.
 pub struct CkksSlots<'a> {
     evaluator: &'a Evaluator,
-    encoder: &'a Encoder,
 }
 
 /// A plaintext prepared for [`CkksSlots`].
@@ -24,8 +24,8 @@ pub enum CkksPlain {
     Slots(Plaintext),
     /// The same value in every slot.
     Scalar(ScalarPlaintext),
-    /// One value per slot, encoded whenever it is used: less memory, more time.
-    Deferred(Plain, PlainUse),
+    /// One value per slot, transformed whenever it is used: less memory, more time.
+    Deferred(CompactPlaintext),
 }
 
 /// What can go wrong on encrypted slots.
@@ -45,56 +45,64 @@ impl CkksPlain {
     pub fn prepare(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Self, HeError> {
         match plain {
             Plain::Scalar(v) => Ok(Self::Scalar(ScalarPlaintext::new(*v, at.scale.0)?)),
-            vector => Ok(Self::Slots(encode(encoder, vector, at)?)),
+            vector => Ok(Self::Slots(encode(encoder, vector, |values| match at.extended {
+                true => encoder.encode_extended(values, at.level, at.scale.0),
+                false => encoder.encode(values, at.level, at.scale.0),
+            })?)),
         }
     }
 
-    /// Keeps a plaintext to be encoded at every use.
-    pub fn defer(plain: Plain, at: PlainUse) -> Self {
-        Self::Deferred(plain, at)
-    }
-}
-
-impl Diagonal<Params> for CkksPlain {
-    type Encoder = Encoder;
-    type Error = CkksError;
-
-    fn vector(&self, encoder: &Encoder) -> Result<Cow<'_, Plaintext>, CkksError> {
+    /// The encoded vector.
+    fn vector(&self, params: &Params) -> Result<Cow<'_, Plaintext>, CkksError> {
         match self {
             Self::Slots(p) => Ok(Cow::Borrowed(p)),
-            Self::Deferred(plain, at) => Ok(Cow::Owned(encode(encoder, plain, *at)?)),
+            Self::Deferred(p) => Ok(Cow::Owned(p.expand(params)?)),
             Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
         }
     }
 
-    fn is_deferred(&self) -> bool {
-        matches!(self, Self::Deferred(..))
+    /// As [`CkksPlain::prepare`], vectors to be transformed at every use.
+    pub fn defer(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Self, HeError> {
+        match plain {
+            Plain::Scalar(_) => Self::prepare(encoder, plain, at),
+            vector => Ok(Self::Deferred(encode(encoder, vector, |values| {
+                encoder.encode_compact(values, at.level, at.scale.0, at.extended)
+            })?)),
+        }
     }
 }
 
-fn encode(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Plaintext, HeError> {
-    let scaled: Vec<f64>;
-    let values = match plain {
-        Plain::Slots(v) => v,
-        Plain::Scalar(v) => {
-            scaled = vec![*v; encoder.params().slots()];
-            &scaled
+impl Diagonal<Params> for CkksPlain {
+    type Error = CkksError;
+
+    fn factor(&self) -> Result<Factor<'_, Params>, CkksError> {
+        match self {
+            Self::Slots(p) => Ok(Factor::Ready(p)),
+            Self::Deferred(p) => Ok(Factor::Compact(p)),
+            Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
         }
+    }
+}
+
+/// Hands `make` the values of a plaintext.
+fn encode<P>(
+    encoder: &Encoder,
+    plain: &Plain,
+    make: impl Fn(&[f64]) -> Result<P, HeError>,
+) -> Result<P, HeError> {
+    match plain {
+        Plain::Slots(v) => make(v),
+        Plain::Scalar(v) => make(&vec![*v; encoder.params().slots()]),
         Plain::Weights { values, factor } => {
-            scaled = values.iter().map(|v| f64::from(*v) * factor).collect();
-            &scaled
+            make(&values.iter().map(|v| f64::from(*v) * factor).collect::<Vec<_>>())
         }
-    };
-    match at.extended {
-        true => encoder.encode_extended(values, at.level, at.scale.0),
-        false => encoder.encode(values, at.level, at.scale.0),
     }
 }
 
 impl<'a> CkksSlots<'a> {
-    /// The machine of one evaluator; the encoder is for deferred plaintexts.
-    pub fn new(evaluator: &'a Evaluator, encoder: &'a Encoder) -> Self {
-        Self { evaluator, encoder }
+    /// The machine of one evaluator.
+    pub fn new(evaluator: &'a Evaluator) -> Self {
+        Self { evaluator }
     }
 
     /// Gives a product the scale the plan says it has, of which rounding may have lost the last bit.
@@ -164,7 +172,7 @@ impl Slots for CkksSlots<'_> {
     fn add_plain_assign(&mut self, x: &mut Ciphertext, p: &CkksPlain) -> Result<(), CkksError> {
         match p {
             CkksPlain::Scalar(p) => Ok(self.evaluator.add_scalar_assign(x, p)?),
-            vector => Ok(self.evaluator.add_plain_assign(x, &*vector.vector(self.encoder)?)?),
+            vector => Ok(self.evaluator.add_plain_assign(x, &*vector.vector(self.evaluator.params())?)?),
         }
     }
 
@@ -174,7 +182,7 @@ impl Slots for CkksSlots<'_> {
         ps: &[&CkksPlain],
         target: Scale,
     ) -> Result<Ciphertext, CkksError> {
-        let vectors = ps.iter().map(|p| p.vector(self.encoder)).collect::<Result<Vec<_>, _>>()?;
+        let vectors = ps.iter().map(|p| p.vector(self.evaluator.params())).collect::<Result<Vec<_>, _>>()?;
         let vectors: Vec<&Plaintext> = vectors.iter().map(Cow::as_ref).collect();
         let y = self.evaluator.dot_plain(xs, &vectors)?;
         self.planned(y, target)
@@ -199,7 +207,7 @@ impl Slots for CkksSlots<'_> {
         plains: &[&CkksPlain],
         target: Scale,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let mut ys = matrix::product(self.evaluator, self.encoder, xs, schedule, plains)?;
+        let mut ys = matrix::product(self.evaluator, xs, schedule, plains)?;
         ys.iter_mut().try_for_each(|y| y.set_planned_scale(target.0))?;
         Ok(ys)
     }

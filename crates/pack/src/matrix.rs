@@ -2,28 +2,22 @@
 
 use crate::schedule::{Group, Schedule};
 use crate::slots::CircuitError;
-use oblivia_he::generic::{Ciphertext, Evaluator, ExtendedCiphertext, Plaintext};
+use oblivia_he::generic::{Ciphertext, Evaluator, ExtendedCiphertext, Factor};
 use oblivia_he::{HeError, Scheme};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
-/// A plaintext that is there, or will be when it is needed.
+/// A plaintext of a matrix.
 pub(crate) trait Diagonal<S: Scheme>: Sync {
-    /// How to encode it.
-    type Encoder: Sync;
     /// What can go wrong.
     type Error: From<CircuitError> + From<HeError> + Send;
 
     /// The encoded vector.
-    fn vector(&self, encoder: &Self::Encoder) -> Result<Cow<'_, Plaintext<S>>, Self::Error>;
-    /// Whether it is encoded at every use.
-    fn is_deferred(&self) -> bool;
+    fn factor(&self) -> Result<Factor<'_, S>, Self::Error>;
 }
 
 /// The products of a schedule, divided by P and the last prime.
 pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
     evaluator: &Evaluator<S>,
-    encoder: &D::Encoder,
     xs: &[&Ciphertext<S>],
     schedule: &Schedule,
     plains: &[&D],
@@ -45,7 +39,7 @@ pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
         let count = groups.iter().map(|g| g.terms.len()).sum();
         let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
         plains = rest;
-        let mut sum = sum_of_groups(evaluator, encoder, &babies, groups, schedule.chained, own)?;
+        let mut sum = sum_of_groups(evaluator, &babies, groups, schedule.chained, own)?;
         for &step in &schedule.folds {
             let moved = evaluator.rotate_giant(&sum, step)?;
             evaluator.add_extended_assign(&mut sum, &moved)?;
@@ -58,7 +52,6 @@ pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
 /// One sum of a matrix product: its groups side by side.
 fn sum_of_groups<S: Scheme, D: Diagonal<S>>(
     evaluator: &Evaluator<S>,
-    encoder: &D::Encoder,
     babies: &[Vec<ExtendedCiphertext<S>>],
     groups: &[Group],
     chained: bool,
@@ -71,16 +64,12 @@ fn sum_of_groups<S: Scheme, D: Diagonal<S>>(
         rest = more;
         jobs.push((g, own));
     }
-    // As many groups at once as keep what is encoded on the fly small.
-    let deferred = plains.iter().any(|p| p.is_deferred());
-    let at_once = if deferred { 1 } else { jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, 16) };
+    let at_once = jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, 16);
     let several = |jobs: &[(&Group, &[&D])]| {
-        let vectors = jobs
+        let ps = jobs
             .iter()
-            .map(|(_, ps)| ps.par_iter().map(|p| p.vector(encoder)).collect::<Result<Vec<_>, _>>())
+            .map(|(_, ps)| ps.iter().map(|p| p.factor()).collect::<Result<Vec<_>, _>>())
             .collect::<Result<Vec<_>, D::Error>>()?;
-        let ps: Vec<Vec<&Plaintext<S>>> =
-            vectors.iter().map(|v| v.iter().map(Cow::as_ref).collect()).collect();
         let baby = |&(u, i): &(usize, usize)| babies.get(u).and_then(|b| b.get(i));
         let xs: Vec<Vec<&ExtendedCiphertext<S>>> =
             jobs.iter().map(|(g, _)| g.terms.iter().filter_map(baby).collect()).collect();

@@ -218,9 +218,7 @@ fn a_network_over_a_batch_of_ciphertexts_equals_it_in_the_clear() {
     let xs: Vec<_> = xs.iter().map(|x| ends.encrypt(x, LEVELS, SCALE.0)).collect();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            network(&mut CkksSlots::new(&ends.evaluator, &ends.encoder), xs.clone(), &prepared).unwrap()
-        })
+        pool.install(|| network(&mut CkksSlots::new(&ends.evaluator), xs.clone(), &prepared).unwrap())
     };
     let ys = run(3);
     assert_eq!(ends.evaluator.counts(), counter.counts());
@@ -257,7 +255,7 @@ fn places_outside_a_map_and_empty_sums_are_refused_by_every_machine() {
     }
     refused(&mut counter, &traced, &[(); 3]);
     refused(&mut ClearSlots::new(4), &vec![1.0; 4], &plains);
-    refused(&mut CkksSlots::new(&ends.evaluator, &ends.encoder), &ct, &prepared);
+    refused(&mut CkksSlots::new(&ends.evaluator), &ct, &prepared);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_network_on_exact_slots_gives_the_integers_of_clear_arithmetic_at_the_counte
             .iter()
             .zip(counter.plains())
             .map(|(p, at)| match deferred {
-                true => BfvPlain::defer(p.clone(), *at),
+                true => BfvPlain::defer(&encoder, p, *at).unwrap(),
                 false => BfvPlain::prepare(&encoder, p, *at).unwrap(),
             })
             .collect();

@@ -170,8 +170,7 @@ fn lola_on_ciphertexts_equals_the_network() {
         let plains = ends.prepare(&net.plains, counter.plains());
         let xs: Vec<_> =
             lola.encode(&net.image).iter().map(|v| ends.encrypt(v, lola.levels(), SCALE.0)).collect();
-        let ys =
-            lola.run(&mut CkksSlots::new(&ends.evaluator, &ends.encoder), &xs, &plains, &SCALES).unwrap();
+        let ys = lola.run(&mut CkksSlots::new(&ends.evaluator), &xs, &plains, &SCALES).unwrap();
         let done = ends.evaluator.counts();
         assert_eq!(five(done), five(counter.counts()));
         let ys: Vec<_> = ys.iter().map(|y| ends.decrypt(y)).collect();

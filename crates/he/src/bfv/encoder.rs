@@ -1,10 +1,10 @@
 use super::context::{Context, Factor};
-use super::{Plaintext, ScalarPlaintext};
+use super::{CompactPlaintext, Plaintext, ScalarPlaintext};
 use crate::HeError;
-use crate::plaintext::check_id;
+use crate::plaintext::{check_id, transformed};
 use crate::scheme::Arithmetic;
 use oblivia_base::Digest;
-use oblivia_ring::{Basis, Coeff, Ntt, Poly, kernel};
+use oblivia_ring::{Basis, Coeff, Ntt, Poly};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -104,13 +104,30 @@ impl Encoder {
         level: usize,
         factor: Factor,
     ) -> Result<Plaintext, HeError> {
-        let message = self.message(values, factor)?;
-        let mut poly = Poly::<Ntt>::zero(basis);
-        for (table, row) in basis.tables().zip(poly.rows_mut()) {
-            kernel::reduce_centred_into(self.context.modulus(), table.modulus(), message.coefficients(), row);
-            kernel::forward(table, row);
-        }
+        let poly = transformed(&self.centred(values, factor)?, basis);
         Ok(Plaintext { poly, level, scale: factor, id: self.context.id() })
+    }
+
+    /// As [`Encoder::encode`] or, if so said, [`Encoder::encode_extended`], its transforms left for later.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_compact(
+        &self,
+        values: &[i64],
+        level: usize,
+        factor: Factor,
+        extended: bool,
+    ) -> Result<CompactPlaintext, HeError> {
+        self.context.params().level("encode", level)?;
+        let coefficients = self.centred(values, factor)?;
+        Ok(CompactPlaintext::new(coefficients, extended, level, factor, self.context.id()))
+    }
+
+    /// The coefficients of a message, each in \[−(t−1)/2, (t−1)/2\].
+    fn centred(&self, values: &[i64], factor: Factor) -> Result<Vec<i64>, HeError> {
+        let (m, message) = (self.context.modulus(), self.message(values, factor)?);
+        Ok(message.coefficients().iter().map(|&c| m.centre(c)).collect())
     }
 
     /// The polynomial modulo t with factor·`values` in its slots; missing values are 0.

@@ -47,6 +47,8 @@ pub type Ciphertext = crate::ciphertext::Ciphertext<Context>;
 pub type SeededCiphertext = crate::ciphertext::SeededCiphertext<Context>;
 /// A polynomial modulo t, lifted to the primes of a level.
 pub type Plaintext = crate::plaintext::Plaintext<Context>;
+/// An untransformed plaintext.
+pub type CompactPlaintext = crate::plaintext::CompactPlaintext<Context>;
 /// The same integer in every slot.
 pub type ScalarPlaintext = crate::plaintext::ScalarPlaintext<Context>;
 /// The exact keys of one [`crate::KeyRequest`].

@@ -1,10 +1,10 @@
 use super::fft::{Fft, root};
 use crate::HeError;
-use crate::Plaintext;
 use crate::params::Params;
-use crate::plaintext::{check_id, check_scale};
+use crate::plaintext::{check_id, check_scale, transformed};
+use crate::{CompactPlaintext, Plaintext};
 use oblivia_base::Secret;
-use oblivia_ring::{Basis, Ntt, Poly, RingKind, kernel};
+use oblivia_ring::{Basis, RingKind};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -86,6 +86,23 @@ impl Encoder {
         self.plaintext(&self.coefficients(values, &[], scale)?, basis, level, scale)
     }
 
+    /// As [`Encoder::encode`] or, if so said, [`Encoder::encode_extended`], its transforms left for later.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_compact(
+        &self,
+        values: &[f64],
+        level: usize,
+        scale: f64,
+        extended: bool,
+    ) -> Result<CompactPlaintext, HeError> {
+        self.params.level("encode", level)?;
+        let coefficients = self.coefficients(values, &[], scale)?;
+        self.fits(&coefficients, level)?;
+        Ok(CompactPlaintext::new(coefficients, extended, level, scale, self.params.id()))
+    }
+
     /// The plaintext of complex values `re` + i·`im` (missing ones are 0). In the conjugate-invariant ring `im`
     /// must be empty.
     ///
@@ -110,11 +127,7 @@ impl Encoder {
         scale: f64,
     ) -> Result<Plaintext, HeError> {
         self.fits(coefficients, level)?;
-        let mut poly = Poly::<Ntt>::zero(basis);
-        for (table, row) in basis.tables().zip(poly.rows_mut()) {
-            kernel::reduce_i64_into(table.modulus(), coefficients, row);
-            kernel::forward(table, row);
-        }
+        let poly = transformed(coefficients, basis);
         Ok(Plaintext { poly, level, scale, id: self.params.id() })
     }
 

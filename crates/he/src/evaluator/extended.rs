@@ -11,7 +11,7 @@ use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
 use crate::params::Level;
-use crate::plaintext::{Plaintext, check_id};
+use crate::plaintext::{CompactPlaintext, Plaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
 use oblivia_base::Digest;
@@ -55,8 +55,52 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
     }
 }
 
+/// A plaintext to multiply with.
+#[derive(Debug)]
+pub enum Factor<'a, S: Scheme> {
+    /// Transformed.
+    Ready(&'a Plaintext<S>),
+    /// To be transformed limb by limb as it is used.
+    Compact(&'a CompactPlaintext<S>),
+}
+
+impl<S: Scheme> Clone for Factor<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Scheme> Copy for Factor<'_, S> {}
+
+impl<S: Scheme> Factor<'_, S> {
+    fn id(&self) -> &Digest {
+        match self {
+            Self::Ready(p) => &p.id,
+            Self::Compact(p) => p.id(),
+        }
+    }
+
+    fn scale(&self) -> S::Scale {
+        match self {
+            Self::Ready(p) => p.scale(),
+            Self::Compact(p) => p.scale(),
+        }
+    }
+
+    /// Level and whether it is known modulo the special primes.
+    fn place(&self) -> (usize, bool) {
+        match self {
+            Self::Ready(p) => (p.level(), p.is_extended()),
+            Self::Compact(p) => p.place(),
+        }
+    }
+}
+
 /// Ciphertexts and as many plaintexts, to be multiplied one by one and summed.
-pub type Products<'a, S> = (&'a [&'a ExtendedCiphertext<S>], &'a [&'a Plaintext<S>]);
+pub type Products<'a, S> = (&'a [&'a ExtendedCiphertext<S>], &'a [Factor<'a, S>]);
+
+/// Plaintexts transformed at a time: their rows stay in the second-level cache.
+const AT_ONCE: usize = 8;
 
 const SUM: &str = "sum of extended plaintext products";
 
@@ -124,7 +168,8 @@ impl<S: Scheme> Evaluator<S> {
         xs: &[&ExtendedCiphertext<S>],
         ps: &[&Plaintext<S>],
     ) -> Result<ExtendedCiphertext<S>, HeError> {
-        let sums = self.dots_plain_extended(&[(xs, ps)])?;
+        let ps: Vec<_> = ps.iter().map(|p| Factor::Ready(p)).collect();
+        let sums = self.dots_plain_extended(&[(xs, &ps)])?;
         sums.into_iter().next().ok_or(HeError::OperandCount { op: SUM, left: 0, right: 0 })
     }
 
@@ -139,17 +184,18 @@ impl<S: Scheme> Evaluator<S> {
     ) -> Result<Vec<ExtendedCiphertext<S>>, HeError> {
         let Some((xs, ps)) = sums.first() else { return Ok(Vec::new()) };
         let (x0, p0) = first(SUM, xs, ps)?;
-        let l = x0.level;
+        let (l, scale) = (x0.level, p0.scale());
         for (xs, ps) in sums {
             first(SUM, xs, ps)?;
             for (x, p) in xs.iter().zip(*ps) {
                 check_id(&self.id, &x.id, "ciphertext")?;
-                check_id(&self.id, &p.id, "plaintext")?;
+                check_id(&self.id, p.id(), "plaintext")?;
                 same_level(SUM, l, x.level)?;
                 S::same_scale(SUM, x0.scale, x.scale)?;
-                S::same_scale(SUM, p0.scale, p.scale)?;
-                if p.level < l || !p.is_extended() {
-                    same_level(SUM, l, if p.is_extended() { p.level } else { 0 })?;
+                S::same_scale(SUM, scale, p.scale())?;
+                let (level, extended) = p.place();
+                if level < l || !extended {
+                    same_level(SUM, l, if extended { level } else { 0 })?;
                 }
             }
             count(&self.counters.pt_mul, xs.len() as u64);
@@ -157,15 +203,63 @@ impl<S: Scheme> Evaluator<S> {
         }
         let mut outs: Vec<[Pooled; 2]> = sums.iter().map(|_| self.extended_pair(l)).collect();
         let mut triples = Vec::new();
-        for (i, m) in self.params().level_data(l).qp.moduli().enumerate() {
-            for ((xs, ps), [out0, out1]) in sums.iter().zip(&mut outs) {
+        for i in 0..self.params().level_data(l).qp.limbs() {
+            for ((xs, ps), out) in sums.iter().zip(&mut outs) {
+                if ps.iter().any(|p| matches!(p, Factor::Compact(_))) {
+                    self.dot_compact(l, i, xs, ps, out);
+                    continue;
+                }
                 triples.clear();
-                triples.extend(xs.iter().zip(*ps).map(|(x, p)| (x.a[0].row(i), x.a[1].row(i), p.row(l, i))));
+                triples.extend(xs.iter().zip(*ps).filter_map(|(x, p)| match p {
+                    Factor::Ready(p) => Some((x.a[0].row(i), x.a[1].row(i), p.row(l, i))),
+                    Factor::Compact(_) => None,
+                }));
+                let m = self.params().level_data(l).qp.modulus(i);
+                let [out0, out1] = out;
                 kernel::dot2_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
             }
         }
-        let scale = self.scheme.product(x0.scale, p0.scale);
+        let scale = self.scheme.product(x0.scale, scale);
         Ok(outs.into_iter().map(|out| self.extended(out, l, scale)).collect())
+    }
+
+    /// Limb `i` of a sum of products at level `l`, some of whose plaintexts are to be transformed.
+    fn dot_compact(
+        &self,
+        l: usize,
+        i: usize,
+        xs: &[&ExtendedCiphertext<S>],
+        ps: &[Factor<'_, S>],
+        out: &mut [Pooled; 2],
+    ) {
+        let (data, pool) = (self.params().level_data(l), self.params().pool());
+        let (one, table) = (data.q.prefix(1), data.qp.table(i));
+        let mut rows: Vec<Pooled> = (0..AT_ONCE.min(ps.len())).map(|_| pool.take(&one)).collect();
+        let mut sums = [pool.take(&one), pool.take(&one)];
+        let [out0, out1] = out;
+        for (k, (xs, ps)) in xs.chunks(AT_ONCE).zip(ps.chunks(AT_ONCE)).enumerate() {
+            for (p, row) in ps.iter().zip(&mut rows) {
+                if let Factor::Compact(p) = p {
+                    p.transform_row(table, row.row_mut(0));
+                }
+            }
+            let mut triples = Vec::with_capacity(AT_ONCE);
+            for ((x, p), row) in xs.iter().zip(ps).zip(&rows) {
+                let weights = match p {
+                    Factor::Ready(p) => p.row(l, i),
+                    Factor::Compact(_) => row.row(0),
+                };
+                triples.push((x.a[0].row(i), x.a[1].row(i), weights));
+            }
+            if k == 0 {
+                kernel::dot2_into(table.modulus(), &triples, out0.row_mut(i), out1.row_mut(i));
+                continue;
+            }
+            let [sum0, sum1] = &mut sums;
+            kernel::dot2_into(table.modulus(), &triples, sum0.row_mut(0), sum1.row_mut(0));
+            kernel::add_assign(table.modulus(), out0.row_mut(i), sum0.row(0));
+            kernel::add_assign(table.modulus(), out1.row_mut(i), sum1.row(0));
+        }
     }
 
     /// x ← x + y modulo QP. Equal levels and scales.

@@ -5,7 +5,7 @@ mod merged;
 mod rotate;
 mod scalars;
 
-pub use extended::{ExtendedCiphertext, Products};
+pub use extended::{ExtendedCiphertext, Factor, Products};
 pub use rotate::Hoisted;
 pub use scalars::{Place, ScalarMatrix};
 

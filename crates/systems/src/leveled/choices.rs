@@ -49,7 +49,7 @@ pub(super) struct LeveledChoices {
     pub(super) input: InputForm,
     /// What it was weighed with.
     pub(super) units: UnitCosts,
-    /// Whether plaintexts are encoded at every use, for want of memory.
+    /// Whether plaintexts are kept as coefficients and transformed at every use, for want of memory.
     pub(super) deferred: bool,
     /// Of the linear layers in order; with [`InputForm::Taps`] the first one has but its scale,
     /// with [`InputForm::Lola`] there are none.

@@ -34,7 +34,7 @@ pub(super) struct Derived {
     pub(super) output_bytes: usize,
     pub(super) output_scale: f64,
     pub(super) error: f64,
-    /// Whether plaintexts are encoded at every use.
+    /// Whether plaintexts are transformed at every use.
     pub(super) deferred: bool,
     pub(super) predicted_us: u64,
 }

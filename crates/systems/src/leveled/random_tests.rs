@@ -184,7 +184,7 @@ fn fifty_random_networks_cost_what_their_plans_say_and_compute_what_they_should(
             encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap()
         };
         let cts: Vec<_> = d.circuit.encode(&inputs[0]).into_iter().map(encrypt).collect();
-        let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
+        let y = d.circuit.run(&mut CkksSlots::new(&evaluator), &cts, &plains).unwrap();
         assert_eq!(evaluator.take_counts(), plan.cost.ops, "{seed}: {:#?}", d.circuit.describe());
         let decrypted = oblivia_he::ckks::Decryptor::new(&sk).decrypt(&y[0]).unwrap();
         let out = d.circuit.decode(&[encoder.decode(&decrypted).unwrap()]);

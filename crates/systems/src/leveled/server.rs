@@ -15,7 +15,6 @@ use rayon::prelude::*;
 /// A model's weights as plaintexts of one plan, shared by all sessions.
 pub(super) struct Prepared {
     d: Derived,
-    encoder: Encoder,
     plains: Vec<CkksPlain>,
 }
 
@@ -31,7 +30,7 @@ impl Prepared {
         let prepare = || {
             let used = plains.into_par_iter().zip(&d.plains);
             used.map(|(p, at)| match d.deferred && at.extended {
-                true => Ok(CkksPlain::defer(p, *at)),
+                true => CkksPlain::defer(&encoder, &p, *at),
                 false => CkksPlain::prepare(&encoder, &p, *at),
             })
             .collect::<Result<Vec<_>, _>>()
@@ -40,7 +39,7 @@ impl Prepared {
             what: format!("a weight of `{}`", model.public.name),
             why: e.to_string(),
         })?;
-        Ok(Self { d, encoder, plains })
+        Ok(Self { d, plains })
     }
 }
 
@@ -80,7 +79,7 @@ fn predict(prepared: &Prepared, evaluator: &Evaluator, label: &[u8], body: &[u8]
         .map(|ct| ct.expand(&d.params, label))
         .collect::<Result<_, _>>()
         .map_err(|e| invalid("Input", &e))?;
-    let mut slots = CkksSlots::new(evaluator, &prepared.encoder);
+    let mut slots = CkksSlots::new(evaluator);
     let ys = d.circuit.run(&mut slots, &xs, &prepared.plains).map_err(|e| match e {
         CkksError::He(e) => Error::Misuse(format!("the circuit does not fit its plan: {e}")),
         e => Error::Misuse(e.to_string()),

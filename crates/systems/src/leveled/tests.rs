@@ -137,7 +137,7 @@ fn encrypted_every_plan_stays_within_its_declared_error_and_does_the_declared_op
             };
             let cts: Vec<_> = d.circuit.encode(x).into_iter().map(encrypt).collect();
             let start = std::time::Instant::now();
-            let y = d.circuit.run(&mut CkksSlots::new(&evaluator, &encoder), &cts, &plains).unwrap();
+            let y = d.circuit.run(&mut CkksSlots::new(&evaluator), &cts, &plains).unwrap();
             let time = start.elapsed();
             assert_eq!(evaluator.take_counts(), plan.cost.ops, "{name}");
             let open = |y| encoder.decode(&Decryptor::new(&sk).decrypt(y).unwrap()).unwrap();

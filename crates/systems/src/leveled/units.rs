@@ -152,9 +152,9 @@ impl Units {
         products + (maps as f64 - 1.0) * self.rotation() + 2.0 * self.limbs * self.ntt
     }
 
-    /// Encoding the plaintexts of a matrix product.
-    pub(super) fn encoding(&self, plains: usize) -> f64 {
-        plains as f64 * self.all() * self.encode_row
+    /// Transforming the plaintexts of a matrix product that are kept as coefficients.
+    pub(super) fn transforming(&self, plains: usize) -> f64 {
+        plains as f64 * self.all() * self.ntt
     }
 
     /// A matrix product by diagonals (cookbook §4).
@@ -229,10 +229,10 @@ fn program_ns(at: impl Fn(usize) -> Units, top: usize, program: &Program, deferr
             (Step::Taps(_), Kind::Linear(l)) => units.taps(l.window.fan_in(), layer.shape[0]),
             (Step::Linear { copies, circuit }, _) => {
                 let doublings = copies.map_or(0, |p| (program.slots() / p).ilog2());
-                let encoding = if deferred { units.encoding(circuit.plain_count()) } else { 0.0 };
+                let transforming = if deferred { units.transforming(circuit.plain_count()) } else { 0.0 };
                 f64::from(doublings) * units.rotation()
                     + units.linear(&circuit.schedule().outline())
-                    + encoding
+                    + transforming
             }
             (Step::Square, _) => program.vectors(layer.from) as f64 * units.square(),
             _ => 0.0,

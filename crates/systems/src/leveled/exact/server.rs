@@ -37,7 +37,7 @@ impl Prepared {
         let prepare = |context: &oblivia_he::bfv::Context| {
             let encoder = Encoder::new(context);
             let one = |(p, at): (&Plain, &oblivia_pack::PlainUse)| match d.deferred && at.extended {
-                true => Ok(BfvPlain::defer(p.clone(), *at)),
+                true => BfvPlain::defer(&encoder, p, *at),
                 false => BfvPlain::prepare(&encoder, p, *at),
             };
             let plains = plains.par_iter().zip(&d.plains).map(one).collect::<Result<Vec<_>, _>>()?;
