@@ -411,7 +411,7 @@ fn add_products2<const N: usize>(
 /// Vector `j` of a row.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn vector(a: &[u64], j: usize) -> V {
+pub(super) fn vector(a: &[u64], j: usize) -> V {
     let a = &a[8 * j..8 * j + 8];
     // SAFETY: eight words are readable; the load asks for no alignment.
     unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
@@ -420,7 +420,7 @@ fn vector(a: &[u64], j: usize) -> V {
 /// Deferred sums reduced, which then count as one term.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
+pub(super) fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
     let mut reduced = lo;
     for (r, h) in reduced.iter_mut().zip(hi) {
         *r = w.sum(*r, h);
