@@ -1,8 +1,16 @@
 //! Rows held as bits: eight residues take as many bytes as one has bits, and one permutation of bytes, one shift and one
 //! mask give them a lane each. Rows have whole vectors, since all rings do.
+//!
+//! # Sums in place
+//!
+//! Sums of products leave the shift out where a residue and the bits before it fit 52 bits together: lane k of every
+//! row holds its residue times 2^s, s = k·bits mod 8 the same for all rows, so the sum comes times 2^s, and the constants
+//! of its reduction, 1 and 2^52, are divided by that. There, q is below 2^45: the errors of constants may be up to
+//! 2^52/q > 128 where the parent module allows for 4.
 
 use super::rows::{Wide, folded, vector};
 use super::{V, load, mhi, mlo, splat, store};
+use crate::modulus::hi52;
 use crate::{Modulus, PackedRow};
 use std::arch::x86_64::*;
 
@@ -13,11 +21,15 @@ const FETCH: usize = 512;
 /// How eight residues of one width come out of their bytes.
 struct Fields {
     bits: usize,
+    /// Cache lines that four vectors take, rounded up.
+    lines: usize,
     /// The eight bytes from that of the first bit on, for each lane.
     bytes: V,
     /// Bits of the first byte that belong to the residue before.
     shift: V,
     mask: V,
+    /// The bits of a residue where they are before the shift.
+    mask_in_place: V,
 }
 
 impl Fields {
@@ -29,24 +41,37 @@ impl Fields {
         // SAFETY: 64 bytes are readable; the load asks for no alignment.
         let bytes = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
         let shift = load(&std::array::from_fn(|k| (k * bits % 8) as u64));
-        Self { bits, bytes, shift, mask: splat((1 << bits) - 1) }
+        let mask = splat((1 << bits) - 1);
+        let mask_in_place = _mm512_sllv_epi64(mask, shift);
+        Self { bits, lines: bits.div_ceil(16), bytes, shift, mask, mask_in_place }
     }
 
-    /// The bytes that vectors `at` to `at` + `count` − 1 are taken from.
-    #[inline]
-    fn bytes<'a>(&self, row: PackedRow<'a>, at: usize, count: usize) -> &'a [u8] {
-        &row.bytes[self.bits * at..][..self.bits * (count - 1) + 64]
-    }
-
-    /// Vector `j` of those that `bytes` start with.
+    /// Vector `j` of the row that `bytes` are a part of, from that of a vector on.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi")]
     fn vector(&self, bytes: &[u8], j: usize) -> V {
+        _mm512_and_si512(_mm512_srlv_epi64(self.lanes(bytes, j), self.shift), self.mask)
+    }
+
+    /// [`Fields::vector`], `IN_PLACE` every lane times 2^s.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vbmi")]
+    fn factor<const IN_PLACE: bool>(&self, bytes: &[u8], j: usize) -> V {
+        if IN_PLACE {
+            _mm512_and_si512(self.lanes(bytes, j), self.mask_in_place)
+        } else {
+            self.vector(bytes, j)
+        }
+    }
+
+    /// Lanes that start with the byte in which their residue does.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vbmi")]
+    fn lanes(&self, bytes: &[u8], j: usize) -> V {
         let bytes = &bytes[self.bits * j..][..64];
         // SAFETY: 64 bytes are readable; the load asks for no alignment.
         let x = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
-        let x = _mm512_srlv_epi64(_mm512_permutexvar_epi8(self.bytes, x), self.shift);
-        _mm512_and_si512(x, self.mask)
+        _mm512_permutexvar_epi8(self.bytes, x)
     }
 }
 
@@ -54,7 +79,7 @@ impl Fields {
 pub(crate) fn unpack(row: PackedRow<'_>, out: &mut [u64]) {
     let fields = Fields::new(row.bits);
     for (at, o) in out.as_chunks_mut().0.iter_mut().enumerate() {
-        store(o, fields.vector(fields.bytes(row, at, 1), 0));
+        store(o, fields.vector(row.bytes, at));
     }
 }
 
@@ -63,7 +88,7 @@ pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
     let (fields, q) = (Fields::new(row.bits), splat(q));
     let mut above = 0;
     for at in 0..row.n / 8 {
-        above |= _mm512_cmpge_epu64_mask(fields.vector(fields.bytes(row, at, 1), 0), q);
+        above |= _mm512_cmpge_epu64_mask(fields.vector(row.bytes, at), q);
     }
     above == 0
 }
@@ -100,71 +125,84 @@ pub(crate) fn pack(bits: usize, row: &[u64], out: &mut [u8]) {
 }
 
 type Triple<'a> = (PackedRow<'a>, PackedRow<'a>, &'a [u64]);
-type Sums<const N: usize> = [([V; N], [V; N]); 2];
 
-/// Adds the products of vectors `at` to `at` + N − 1 of each triple to deferred sums, at most as many as they hold.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
-fn add_products2<const N: usize>(
-    [(mut lo, mut hi), (mut lo2, mut hi2)]: Sums<N>,
-    fields: &Fields,
-    triples: &[Triple<'_>],
-    at: usize,
-) -> Sums<N> {
-    for &(a, b, c) in triples {
-        let (a, b, c) = (fields.bytes(a, at, N), fields.bytes(b, at, N), &c[8 * at..][..8 * N]);
-        for from in [a, b] {
-            for line in 0..(fields.bits * N).div_ceil(64) {
-                // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
-                _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(FETCH + 64 * line).cast());
-            }
-        }
-        for j in 0..N {
-            let (a, b, c) = (fields.vector(a, j), fields.vector(b, j), vector(c, j));
-            (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
-            (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
-        }
-    }
-    [(lo, hi), (lo2, hi2)]
+/// How sums of packed rows are taken.
+struct Sum<'a> {
+    fields: Fields,
+    triples: &'a [Triple<'a>],
+    /// How many products fit a deferred sum.
+    terms: usize,
+    /// Reduces a sum that is not complete.
+    part: Wide,
+    /// Reduces a complete one, and divides it by 2^s.
+    whole: Wide,
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
-fn dot2_at<const N: usize>(
-    w: &Wide,
-    terms: usize,
-    fields: &Fields,
-    triples: &[Triple<'_>],
-    at: usize,
-    outs: [&mut [u64]; 2],
-) {
-    let zero = ([w.q.zero; N], [w.q.zero; N]);
-    let (first, mut rest) = triples.split_at(triples.len().min(terms));
-    let mut sums = add_products2([zero, zero], fields, first, at);
-    while !rest.is_empty() {
-        let (group, later) = rest.split_at(rest.len().min(terms - 1));
-        let [a, b] = sums;
-        sums = add_products2([folded(w, a), folded(w, b)], fields, group, at);
-        rest = later;
+impl Sum<'_> {
+    /// Vectors `at` to `at` + N − 1 of both sums.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+    fn at<const IN_PLACE: bool, const N: usize>(&self, at: usize, outs: [&mut [u64]; 2]) {
+        let fields = &self.fields;
+        let zero = [self.part.q.zero; N];
+        let [mut lo, mut hi, mut lo2, mut hi2] = [zero; 4];
+        let (start, len) = (fields.bits * at, fields.bits * (N - 1) + 64);
+        let mut used = 0;
+        for (a, b, c) in self.triples {
+            if used == self.terms {
+                ((lo, hi), (lo2, hi2)) = (folded(&self.part, (lo, hi)), folded(&self.part, (lo2, hi2)));
+                used = 1;
+            }
+            used += 1;
+            let (a, b, c) = (&a.bytes[start..][..len], &b.bytes[start..][..len], &c[8 * at..][..8 * N]);
+            let [mut to_a, mut to_b] = [a, b].map(|row| row.as_ptr().wrapping_add(FETCH));
+            for _ in 0..fields.lines {
+                // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
+                _mm_prefetch::<_MM_HINT_T0>(to_a.cast());
+                _mm_prefetch::<_MM_HINT_T0>(to_b.cast());
+                (to_a, to_b) = (to_a.wrapping_add(64), to_b.wrapping_add(64));
+            }
+            for j in 0..N {
+                let (a, b) = (fields.factor::<IN_PLACE>(a, j), fields.factor::<IN_PLACE>(b, j));
+                let c = vector(c, j);
+                (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
+                (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
+            }
+        }
+        for (out, sums) in outs.into_iter().zip([(lo, hi), (lo2, hi2)]) {
+            for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(&self.whole, sums).0) {
+                store(o, sum);
+            }
+        }
     }
-    for (out, sums) in outs.into_iter().zip(sums) {
-        for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(w, sums).0) {
-            store(o, sum);
+
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+    fn all<const IN_PLACE: bool>(&self, out: &mut [u64], other: &mut [u64]) {
+        let vectors = out.len() / 8;
+        let mut at = 0;
+        while at + 4 <= vectors {
+            self.at::<IN_PLACE, 4>(at, [out, other]);
+            at += 4;
+        }
+        while at < vectors {
+            self.at::<IN_PLACE, 1>(at, [out, other]);
+            at += 1;
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
 pub(crate) fn dot2_packed(m: &Modulus, triples: &[Triple<'_>], out: &mut [u64], other: &mut [u64]) {
-    let (w, terms, vectors) = (Wide::new(m), m.mac_terms() as usize, out.len() / 8);
-    let fields = Fields::new(m.bits() as usize);
-    let mut at = 0;
-    while at + 4 <= vectors {
-        dot2_at::<4>(&w, terms, &fields, triples, at, [out, other]);
-        at += 4;
-    }
-    while at < vectors {
-        dot2_at::<1>(&w, terms, &fields, triples, at, [out, other]);
-        at += 1;
+    let bits = m.bits() as usize;
+    let (fields, part) = (Fields::new(bits), Wide::new(m));
+    if bits + 7 <= 52 {
+        let powers = std::array::from_fn(|k| k * bits % 8);
+        // As [`Modulus::mac_terms`], of factors times 2^7.
+        let terms = ((1 << 52) / (hi52(m.value(), m.value() << 7) + 1)).min(4096) as usize;
+        let sum = Sum { fields, triples, terms, part, whole: Wide::divided(m, powers) };
+        sum.all::<true>(out, other);
+    } else {
+        let sum = Sum { fields, triples, terms: m.mac_terms() as usize, part, whole: Wide::new(m) };
+        sum.all::<false>(out, other);
     }
 }
