@@ -101,6 +101,10 @@ fn rows(c: &mut Criterion) {
         bench("dot2 of 4, packed", &mut || {
             kernel::dot2_packed_into(&m, &bits, black_box(o), other.row_mut(0));
         });
+        let by: Vec<_> = (0..4).map(|k| (p[k].row(0), p[k + 4].row(0), packed.row(k + 8, 0))).collect();
+        bench("dot2 of 4, by packed", &mut || {
+            kernel::dot2_by_packed_into(&m, &by, black_box(o), other.row_mut(0));
+        });
         bench("unpack", &mut || packed.row(0, 0).unpack_into(black_box(o)));
         bench("mac", &mut || kernel::mac(lo.row_mut(0), hi.row_mut(0), p[0].row(0), black_box(p[1].row(0))));
         bench("mac_reduce", &mut || kernel::mac_reduce_into(&m, lo.row(0), hi.row(0), black_box(o)));

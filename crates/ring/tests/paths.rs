@@ -211,6 +211,12 @@ fn packed_rows_give_their_residues_and_the_sums_of_plain_ones() {
                     kernel::dot2_into(&m, &plain, a, b);
                     kernel::dot2_packed_into(&m, &bits, c, d);
                     assert_eq!((&a, &b), (&c, &d), "{count} terms, q {q} length {}", shape.n());
+                    let by: Vec<_> = plain.iter().zip(&bits).map(|(&(a, _, c), t)| (a, c, t.1)).collect();
+                    let plain: Vec<_> = plain.iter().map(|&(a, b, c)| (a, c, b)).collect();
+                    let [a, b, c, d] = &mut outs;
+                    kernel::dot2_into(&m, &plain, a, b);
+                    kernel::dot2_by_packed_into(&m, &by, c, d);
+                    assert_eq!((&a, &b), (&c, &d), "{count} terms by packed, q {q}");
                     sums.push(outs);
                 }
                 sums

@@ -72,6 +72,16 @@ pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
 }
 
 #[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn dot2_by_packed(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    portable::dot2_by_packed(m, triples, out, other);
+}
+
+#[target_feature(enable = "avx2,bmi2")]
 pub(crate) fn dot2_packed(
     m: &Modulus,
     triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])],

@@ -440,6 +440,27 @@ pub fn dot2_packed_into(
     portable::dot2_packed(m, triples, out, other);
 }
 
+/// [`dot2_into`] where c is packed.
+pub fn dot2_by_packed_into(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    same_length!(out, other);
+    for (a, b, c) in triples {
+        same_length!(out, a, b, c);
+        assert!(c.bits == m.bits() as usize, "a packed row of another modulus");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::dot2_by_packed(m, triples, out, other) };
+    }
+    avx2!(dot2_by_packed(m, triples, out, other));
+    portable::dot2_by_packed(m, triples, out, other);
+}
+
 /// out ← the residues of a packed row.
 pub fn unpack_into(row: PackedRow<'_>, out: &mut [u64]) {
     same_length!(row, out);

@@ -238,7 +238,7 @@ pub(crate) fn pack(bits: usize, row: &[u64], out: &mut [u8]) {
     }
 }
 
-/// Both sums of products of packed rows with plain ones.
+/// Both sums of products of packed rows a and b with plain ones.
 #[inline(always)]
 pub(crate) fn dot2_packed(
     m: &Modulus,
@@ -246,25 +246,58 @@ pub(crate) fn dot2_packed(
     out: &mut [u64],
     other: &mut [u64],
 ) {
-    let mut unpacked = [0; BLOCK];
+    let mut blocks = [[0; BLOCK]; 2];
+    dot2_blocks(m, triples, out, other, |(a, b, c), start, len, add| {
+        let [x, y] = &mut blocks;
+        unpack_block(*a, start, &mut x[..len]);
+        unpack_block(*b, start, &mut y[..len]);
+        add(&x[..len], &y[..len], &c[start..start + len]);
+    });
+}
+
+/// Both sums of products of plain rows a and b with packed ones.
+#[inline(always)]
+pub(crate) fn dot2_by_packed(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let mut block = [0; BLOCK];
+    dot2_blocks(m, triples, out, other, |(a, b, c), start, len, add| {
+        unpack_block(*c, start, &mut block[..len]);
+        add(&a[start..start + len], &b[start..start + len], &block[..len]);
+    });
+}
+
+/// Both sums, block by block: `term` is given a triple, where its block starts, how long it is, and what takes its rows.
+#[inline(always)]
+fn dot2_blocks<T>(
+    m: &Modulus,
+    triples: &[T],
+    out: &mut [u64],
+    other: &mut [u64],
+    mut term: impl FnMut(&T, usize, usize, &mut dyn FnMut(&[u64], &[u64], &[u64])),
+) {
     for (k, (out, other)) in out.chunks_mut(BLOCK).zip(other.chunks_mut(BLOCK)).enumerate() {
-        let (start, len) = (k * BLOCK, out.len());
-        let mut sums = [([0u64; BLOCK], [0u64; BLOCK]); 2];
+        let len = out.len();
+        let [(mut lo, mut hi), (mut lo2, mut hi2)] = [([0u64; BLOCK], [0u64; BLOCK]); 2];
+        let (lo, hi, lo2, hi2) = (&mut lo[..len], &mut hi[..len], &mut lo2[..len], &mut hi2[..len]);
         let mut used = 0;
-        for (a, b, c) in triples {
-            for (row, (lo, hi)) in [a, b].into_iter().zip(&mut sums) {
-                let (lo, hi) = (&mut lo[..len], &mut hi[..len]);
-                if used == m.mac_terms() {
-                    mac_fold(m, lo, hi);
-                }
-                unpack_block(*row, start, &mut unpacked[..len]);
-                mac(lo, hi, &unpacked[..len], &c[start..start + len]);
+        for triple in triples {
+            if used == m.mac_terms() {
+                mac_fold(m, lo, hi);
+                mac_fold(m, lo2, hi2);
+                used = 1;
             }
-            used = if used == m.mac_terms() { 2 } else { used + 1 };
+            used += 1;
+            term(triple, k * BLOCK, len, &mut |a, b, c| {
+                mac(lo, hi, a, c);
+                mac(lo2, hi2, b, c);
+            });
         }
-        for (out, (lo, hi)) in [out, other].into_iter().zip(&sums) {
-            mac_reduce(m, &lo[..len], &hi[..len], out);
-        }
+        mac_reduce(m, lo, hi, out);
+        mac_reduce(m, lo2, hi2, other);
     }
 }
 

@@ -46,6 +46,20 @@ impl Fields {
         Self { bits, lines: bits.div_ceil(16), bytes, shift, mask, mask_in_place }
     }
 
+    /// The bytes of vectors `at` to `at` + N − 1 of a row, while those further on are fetched.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn bytes<'a, const N: usize>(&self, row: PackedRow<'a>, at: usize) -> &'a [u8] {
+        let bytes = &row.bytes[self.bits * at..][..self.bits * (N - 1) + 64];
+        let mut to = bytes.as_ptr().wrapping_add(FETCH);
+        for _ in 0..self.lines {
+            // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
+            _mm_prefetch::<_MM_HINT_T0>(to.cast());
+            to = to.wrapping_add(64);
+        }
+        bytes
+    }
+
     /// Vector `j` of the row that `bytes` are a part of, from that of a vector on.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi")]
@@ -124,12 +138,9 @@ pub(crate) fn pack(bits: usize, row: &[u64], out: &mut [u8]) {
     }
 }
 
-type Triple<'a> = (PackedRow<'a>, PackedRow<'a>, &'a [u64]);
-
 /// How sums of packed rows are taken.
-struct Sum<'a> {
+struct Sums {
     fields: Fields,
-    triples: &'a [Triple<'a>],
     /// How many products fit a deferred sum.
     terms: usize,
     /// Reduces a sum that is not complete.
@@ -138,33 +149,42 @@ struct Sum<'a> {
     whole: Wide,
 }
 
-impl Sum<'_> {
-    /// Vectors `at` to `at` + N − 1 of both sums.
+impl Sums {
+    /// With one packed factor in every product, `in_place`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
-    fn at<const IN_PLACE: bool, const N: usize>(&self, at: usize, outs: [&mut [u64]; 2]) {
-        let fields = &self.fields;
+    #[target_feature(enable = "avx512f")]
+    fn new(m: &Modulus, in_place: bool) -> Self {
+        let bits = m.bits() as usize;
+        let (fields, part) = (Fields::new(bits), Wide::new(m));
+        if in_place {
+            // As [`Modulus::mac_terms`], of factors times 2^7.
+            let terms = ((1 << 52) / (hi52(m.value(), m.value() << 7) + 1)).min(4096) as usize;
+            Self { fields, terms, part, whole: Wide::divided(m, std::array::from_fn(|k| k * bits % 8)) }
+        } else {
+            Self { fields, terms: m.mac_terms() as usize, part, whole: Wide::new(m) }
+        }
+    }
+
+    /// Vectors `at` to `at` + N − 1 of both sums. `vectors` gives those of a triple.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at<const N: usize, T>(
+        &self,
+        triples: &[T],
+        at: usize,
+        outs: [&mut [u64]; 2],
+        vectors: impl Fn(&T) -> [[V; 3]; N],
+    ) {
         let zero = [self.part.q.zero; N];
         let [mut lo, mut hi, mut lo2, mut hi2] = [zero; 4];
-        let (start, len) = (fields.bits * at, fields.bits * (N - 1) + 64);
         let mut used = 0;
-        for (a, b, c) in self.triples {
+        for triple in triples {
             if used == self.terms {
                 ((lo, hi), (lo2, hi2)) = (folded(&self.part, (lo, hi)), folded(&self.part, (lo2, hi2)));
                 used = 1;
             }
             used += 1;
-            let (a, b, c) = (&a.bytes[start..][..len], &b.bytes[start..][..len], &c[8 * at..][..8 * N]);
-            let [mut to_a, mut to_b] = [a, b].map(|row| row.as_ptr().wrapping_add(FETCH));
-            for _ in 0..fields.lines {
-                // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
-                _mm_prefetch::<_MM_HINT_T0>(to_a.cast());
-                _mm_prefetch::<_MM_HINT_T0>(to_b.cast());
-                (to_a, to_b) = (to_a.wrapping_add(64), to_b.wrapping_add(64));
-            }
-            for j in 0..N {
-                let (a, b) = (fields.factor::<IN_PLACE>(a, j), fields.factor::<IN_PLACE>(b, j));
-                let c = vector(c, j);
+            for (j, [a, b, c]) in vectors(triple).into_iter().enumerate() {
                 (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
                 (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
             }
@@ -175,34 +195,94 @@ impl Sum<'_> {
             }
         }
     }
+}
 
-    #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
-    fn all<const IN_PLACE: bool>(&self, out: &mut [u64], other: &mut [u64]) {
-        let vectors = out.len() / 8;
-        let mut at = 0;
-        while at + 4 <= vectors {
-            self.at::<IN_PLACE, 4>(at, [out, other]);
-            at += 4;
+/// Whether a residue fits 52 bits together with the bits before it.
+fn fits_in_place(m: &Modulus) -> bool {
+    m.bits() + 7 <= 52
+}
+
+/// Calls `$body` with a constant N for vectors `$at` to `$at` + N − 1, until all of `$vectors` have had their turn.
+macro_rules! blocks {
+    ($vectors:expr, |$at:ident, $n:ident| $body:expr) => {{
+        let (vectors, mut $at) = ($vectors, 0);
+        while $at + 4 <= vectors {
+            const $n: usize = 4;
+            $body;
+            $at += 4;
         }
-        while at < vectors {
-            self.at::<IN_PLACE, 1>(at, [out, other]);
-            at += 1;
+        while $at < vectors {
+            const $n: usize = 1;
+            $body;
+            $at += 1;
         }
+    }};
+}
+
+type OfPacked<'a> = (PackedRow<'a>, PackedRow<'a>, &'a [u64]);
+
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+pub(crate) fn dot2_packed(m: &Modulus, triples: &[OfPacked<'_>], out: &mut [u64], other: &mut [u64]) {
+    if fits_in_place(m) {
+        dot2_packed_as::<true>(m, triples, out, other);
+    } else {
+        dot2_packed_as::<false>(m, triples, out, other);
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
-pub(crate) fn dot2_packed(m: &Modulus, triples: &[Triple<'_>], out: &mut [u64], other: &mut [u64]) {
-    let bits = m.bits() as usize;
-    let (fields, part) = (Fields::new(bits), Wide::new(m));
-    if bits + 7 <= 52 {
-        let powers = std::array::from_fn(|k| k * bits % 8);
-        // As [`Modulus::mac_terms`], of factors times 2^7.
-        let terms = ((1 << 52) / (hi52(m.value(), m.value() << 7) + 1)).min(4096) as usize;
-        let sum = Sum { fields, triples, terms, part, whole: Wide::divided(m, powers) };
-        sum.all::<true>(out, other);
+fn dot2_packed_as<const IN_PLACE: bool>(
+    m: &Modulus,
+    triples: &[OfPacked<'_>],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let sums = Sums::new(m, IN_PLACE);
+    let fields = &sums.fields;
+    blocks!(out.len() / 8, |at, N| {
+        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+            let (a, b) = (fields.bytes::<N>(*a, at), fields.bytes::<N>(*b, at));
+            let c = &c[8 * at..][..8 * N];
+            let mut v = [[fields.mask; 3]; N];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = [fields.factor::<IN_PLACE>(a, j), fields.factor::<IN_PLACE>(b, j), vector(c, j)];
+            }
+            v
+        });
+    });
+}
+
+type ByPacked<'a> = (&'a [u64], &'a [u64], PackedRow<'a>);
+
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+pub(crate) fn dot2_by_packed(m: &Modulus, triples: &[ByPacked<'_>], out: &mut [u64], other: &mut [u64]) {
+    if fits_in_place(m) {
+        dot2_by_packed_as::<true>(m, triples, out, other);
     } else {
-        let sum = Sum { fields, triples, terms: m.mac_terms() as usize, part, whole: Wide::new(m) };
-        sum.all::<false>(out, other);
+        dot2_by_packed_as::<false>(m, triples, out, other);
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+fn dot2_by_packed_as<const IN_PLACE: bool>(
+    m: &Modulus,
+    triples: &[ByPacked<'_>],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let sums = Sums::new(m, IN_PLACE);
+    let fields = &sums.fields;
+    blocks!(out.len() / 8, |at, N| {
+        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+            let c = fields.bytes::<N>(*c, at);
+            let (a, b) = (&a[8 * at..][..8 * N], &b[8 * at..][..8 * N]);
+            let mut v = [[fields.mask; 3]; N];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = [vector(a, j), vector(b, j), fields.factor::<IN_PLACE>(c, j)];
+            }
+            v
+        });
+    });
 }
