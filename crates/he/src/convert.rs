@@ -1,5 +1,5 @@
 use crate::HeError;
-use oblivia_ring::kernel::{self, CentredTerm};
+use oblivia_ring::kernel::{self, Ahead, CentredTerm};
 use oblivia_ring::{Basis, Modulus, NttTable, Shoup};
 
 /// Fast base conversion from primes with product D to other primes, centred:
@@ -38,7 +38,7 @@ impl Conversion {
         }
     }
 
-    /// out ← the transform of what [`Conversion::apply`] gives, for the target with this table. The rows `ahead` are
+    /// out ← the transform of what [`Conversion::apply`] gives, for the target with this table. What is `ahead` is
     /// fetched meanwhile.
     pub(crate) fn apply_forward<'a>(
         &self,
@@ -46,7 +46,7 @@ impl Conversion {
         table: &NttTable,
         rows: impl ExactSizeIterator<Item = &'a [u64]>,
         out: &mut [u64],
-        ahead: &[&[u64]],
+        ahead: &[Ahead<'_>],
     ) {
         if let ([from], 1) = (self.from.as_slice(), rows.len()) {
             rows.for_each(|row| kernel::forward_centred_into(from, table, row, out, ahead));

@@ -3,7 +3,8 @@
 //! A switching key from s_from to s_to has, per digit j, b_j = −a_j·s_to + e_j + P·g_j·s_from and a_j modulo QP;
 //! P·g_j is P on the digit's limbs and 0 on every other limb (Han and Ki, *Better bootstrapping for approximate
 //! homomorphic encryption*, 2020). A key is stored over the limbs of its highest level of use only: lower levels
-//! ignore limbs.
+//! ignore limbs. Both halves are held packed, as many bits a residue as its prime has: a key is read from memory at every
+//! use, which takes longer than the arithmetic.
 //!
 //! Rotation keys go from s to σ_g⁻¹(s), so that the automorphism can come last.
 
@@ -16,7 +17,7 @@ use crate::secret_key::{SecretKey, UniformSource, error_ntt, fresh_seed};
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, PublicSeed, Secret};
-use oblivia_ring::{Basis, Ntt, Permutation, Poly, RingShape, kernel, packing};
+use oblivia_ring::{Ntt, PackedPolys, PackedRow, Permutation, Poly, RingShape, kernel, packing};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -26,15 +27,16 @@ const DOMAIN: &str = "he evaluation key a v1";
 #[derive(Clone)]
 pub(crate) struct SwitchingKey {
     level: usize,
-    /// (b, a) per digit, over Q_level·P.
-    digits: Vec<(Poly<Ntt>, Poly<Ntt>)>,
+    /// b and a of one digit after the other, over Q_level·P.
+    halves: PackedPolys<Ntt>,
 }
 
 impl SwitchingKey {
     /// A key over given halves.
     #[cfg(test)]
-    pub(crate) fn of_digits(level: usize, digits: Vec<(Poly<Ntt>, Poly<Ntt>)>) -> Self {
-        Self { level, digits }
+    pub(crate) fn of_digits(level: usize, digits: &[(Poly<Ntt>, Poly<Ntt>)]) -> Self {
+        let halves: Vec<_> = digits.iter().flat_map(|(b, a)| [b, a]).collect();
+        Self { level, halves: PackedPolys::pack(halves[0].basis(), &halves) }
     }
 
     /// Highest level of use.
@@ -44,10 +46,9 @@ impl SwitchingKey {
 
     /// Rows (b, a) of digit `j` for limb `i` of Q_level·P, for use at `level`.
     #[inline]
-    pub(crate) fn rows(&self, j: usize, level: usize, i: usize) -> (&[u64], &[u64]) {
+    pub(crate) fn rows(&self, j: usize, level: usize, i: usize) -> (PackedRow<'_>, PackedRow<'_>) {
         let i = if i < level { i } else { i + self.level - level };
-        let (b, a) = &self.digits[j];
-        (b.row(i), a.row(i))
+        (self.halves.row(2 * j, i), self.halves.row(2 * j + 1, i))
     }
 
     fn generate(
@@ -62,32 +63,33 @@ impl SwitchingKey {
         let params = scheme.params();
         let data = params.level_data(level);
         let skip = params.max_level() - level;
-        let digits = (0..data.digits.len())
-            .map(|j| {
-                let a = source.draw(&data.qp, &[name, j as u64]);
-                let mut b = Poly::zero(&data.qp);
-                let error = error_ntt(scheme, &data.qp, rng);
-                for (i, m) in data.qp.moduli().enumerate() {
-                    let row = b.row_mut(i);
-                    kernel::mul_into(m, a.row(i), to.row(if i < level { i } else { i + skip }), row);
-                    kernel::neg_assign(m, row);
-                    kernel::add_assign(m, row, error.expose().row(i));
-                    if data.digits[j].limbs.contains(&i) {
-                        kernel::scale_add_assign(m, row, from.row(i), data.p_mod[i]);
-                    }
+        let mut halves = PackedPolys::zero(&data.qp, 2 * data.digits.len());
+        let mut rows = [vec![0; params.n()], vec![0; params.n()]];
+        let [b, a] = &mut rows;
+        for (j, digit) in data.digits.iter().enumerate() {
+            let error = error_ntt(scheme, &data.qp, rng);
+            for (i, m) in data.qp.moduli().enumerate() {
+                source.draw_row(m, &[name, j as u64], a);
+                kernel::mul_into(m, a, to.row(if i < level { i } else { i + skip }), b);
+                kernel::neg_assign(m, b);
+                kernel::add_assign(m, b, error.expose().row(i));
+                if digit.limbs.contains(&i) {
+                    kernel::scale_add_assign(m, b, from.row(i), data.p_mod[i]);
                 }
-                (b, a)
-            })
-            .collect();
-        Self { level, digits }
+                halves.set_row(2 * j, i, b);
+                halves.set_row(2 * j + 1, i, a);
+            }
+        }
+        Self { level, halves }
     }
 
     fn encode(&self, w: &mut Writer) {
-        for (b, _) in &self.digits {
-            packing::write_poly(b, w);
+        for b in (0..self.halves.count()).step_by(2) {
+            packing::write_packed(&self.halves, b, w);
         }
     }
 
+    /// The reader holds all that is to be read.
     fn decode(
         level: usize,
         params: &Params,
@@ -95,11 +97,17 @@ impl SwitchingKey {
         name: u64,
         r: &mut Reader<'_>,
     ) -> Result<Self, HeError> {
-        let qp: &Basis = &params.level("evaluation key", level)?.qp;
-        let digits = (0..params.digits(level) as u64)
-            .map(|j| Ok((packing::read_poly(qp, r)?, source.draw(qp, &[name, j]))))
-            .collect::<Result<_, HeError>>()?;
-        Ok(Self { level, digits })
+        let data = params.level("evaluation key", level)?;
+        let mut halves = PackedPolys::zero(&data.qp, 2 * data.digits.len());
+        let mut a = vec![0; params.n()];
+        for j in 0..data.digits.len() {
+            packing::read_packed(&mut halves, 2 * j, r)?;
+            for (i, m) in data.qp.moduli().enumerate() {
+                source.draw_row(m, &[name, j as u64], &mut a);
+                halves.set_row(2 * j + 1, i, &a);
+            }
+        }
+        Ok(Self { level, halves })
     }
 }
 

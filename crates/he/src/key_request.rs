@@ -88,6 +88,12 @@ impl KeyRequest {
         3 * 32 + self.relin.iter().chain(self.rotations.values()).map(key).sum::<usize>()
     }
 
+    /// Bytes that these keys take in memory once decoded: both halves, packed. Levels as in
+    /// [`KeyRequest::encoded_bytes`].
+    pub fn memory_bytes(&self, params: &Params) -> usize {
+        2 * (self.encoded_bytes(params) - 3 * 32)
+    }
+
     /// A hash of the request.
     pub fn id(&self) -> Digest {
         let mut t = Transcript::new("he key request v1");

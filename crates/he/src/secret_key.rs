@@ -106,13 +106,17 @@ impl UniformSource<'_> {
     /// Uniform residues, directly in transformed form. One stream per `index` and prime, so that an element over
     /// fewer limbs has the same rows.
     pub(crate) fn draw(&self, basis: &Basis, index: &[u64]) -> Poly<Ntt> {
-        let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
-        sample::uniform_seeded(basis, self.seed, self.domain, &[&self.id.0, self.label, &index])
+        let mut p = Poly::zero(basis);
+        for (m, row) in basis.moduli().zip(p.rows_mut()) {
+            self.draw_row(m, index, row);
+        }
+        p
     }
 
-    /// The row modulo one prime of what [`UniformSource::draw`] gives for no index.
-    pub(crate) fn draw_row(&self, m: &Modulus, row: &mut [u64]) {
-        let parts: [&[u8]; 3] = [&self.id.0, self.label, &[]];
+    /// The row modulo one prime of what [`UniformSource::draw`] gives.
+    pub(crate) fn draw_row(&self, m: &Modulus, index: &[u64], row: &mut [u64]) {
+        let index: Vec<u8> = index.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let parts: [&[u8]; 3] = [&self.id.0, self.label, &index];
         sample::uniform_row_seeded(m, self.seed, self.domain, &parts, row);
     }
 }

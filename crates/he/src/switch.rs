@@ -6,7 +6,7 @@ use crate::evaluation_keys::SwitchingKey;
 use crate::params::{Level, Params};
 use crate::pool::Pooled;
 use crate::scheme::{Correction, Scheme};
-use oblivia_ring::kernel::{self, CentredTerm};
+use oblivia_ring::kernel::{self, Ahead, CentredTerm};
 use oblivia_ring::{Basis, Coeff, Modulus, Ntt, Permutation, Poly, Shoup};
 use std::sync::atomic::AtomicU64;
 
@@ -70,7 +70,7 @@ impl Scratch {
             let mut triples = Vec::with_capacity(level.digits.len());
             for (j, digit) in level.digits.iter().enumerate() {
                 let (b, a) = key.rows(j, l, t);
-                ahead.extend([b, a]);
+                ahead.extend([Ahead::from(b), a.into()]);
                 if !digit.limbs.contains(&t) {
                     let out = self.digits.row_mut(j);
                     let rows = digit.limbs.clone().map(|i| self.coeff.row(i));
@@ -85,7 +85,7 @@ impl Scratch {
                 triples.push((b, a, x));
             }
             let [acc0, acc1] = &mut self.acc;
-            kernel::dot2_into(table.modulus(), &triples, acc0.row_mut(t), acc1.row_mut(t));
+            kernel::dot2_packed_into(table.modulus(), &triples, acc0.row_mut(t), acc1.row_mut(t));
         }
     }
 
@@ -102,7 +102,7 @@ impl Scratch {
                 let (b, a) = key.rows(j, l, t);
                 (b, a, x.row(t))
             }));
-            kernel::dot2_into(m, &triples, acc0.row_mut(t), acc1.row_mut(t));
+            kernel::dot2_packed_into(m, &triples, acc0.row_mut(t), acc1.row_mut(t));
         }
     }
 
@@ -172,10 +172,10 @@ impl Scratch {
             let rows = (kept..all).map(|j| acc.row(j));
             let (modulus, row, factor) = (table.modulus(), acc.row(i), division.inverses[i]);
             match division.correction {
-                None => division.conversion.apply_forward(i, table, rows, t, &[row]),
+                None => division.conversion.apply_forward(i, table, rows, t, &[row.into()]),
                 Some(c) => {
                     division.conversion.apply_with(i, modulus, rows, c.term(i, u), t);
-                    kernel::forward_fetching(table, t, &[row]);
+                    kernel::forward_fetching(table, t, &[row.into()]);
                 }
             }
             finish(i, Quotient { modulus, row, rest: t, factor });
@@ -204,11 +204,11 @@ impl Scratch {
         for (i, table) in level.q.tables().take(last).enumerate() {
             let t = self.row.row_mut(0);
             match correction {
-                None => kernel::forward_centred_into(from, table, tail, t, &[c.row(i)]),
+                None => kernel::forward_centred_into(from, table, tail, t, &[c.row(i).into()]),
                 Some(correction) => {
                     let tail = CentredTerm { row: tail, modulus: from, factor: table.modulus().shoup(1) };
                     kernel::convert_centred_into(table.modulus(), &[tail, correction.term(i, u)], t);
-                    kernel::forward_fetching(table, t, &[c.row(i)]);
+                    kernel::forward_fetching(table, t, &[c.row(i).into()]);
                 }
             }
             kernel::sub_scale_into(table.modulus(), c.row(i), t, level.last_inv[i], None, out.row_mut(i));

@@ -9,7 +9,7 @@ use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_ring::kernel::{self, Path};
 use oblivia_ring::{
-    Accumulator, Basis, Modulus, Ntt, NttTable, Poly, RingKind, RingShape, packing, prime_below,
+    Accumulator, Basis, Modulus, Ntt, NttTable, PackedPolys, Poly, RingKind, RingShape, packing, prime_below,
     primes_below, sample,
 };
 use std::hint::black_box;
@@ -95,6 +95,17 @@ fn rows(c: &mut Criterion) {
         bench("gather", &mut || kernel::gather_into(&perm, p[0].row(0), black_box(o)));
         bench("dot of 6", &mut || kernel::dot_into(&m, &pairs, black_box(o)));
         bench("dot2 of 4", &mut || kernel::dot2_into(&m, &triples, black_box(o), other.row_mut(0)));
+        let packed = PackedPolys::pack(&basis, &p.iter().collect::<Vec<_>>());
+        let bits: Vec<_> =
+            (0..4).map(|k| (packed.row(k, 0), packed.row(k + 4, 0), p[k + 8].row(0))).collect();
+        bench("dot2 of 4, packed", &mut || {
+            kernel::dot2_packed_into(&m, &bits, black_box(o), other.row_mut(0));
+        });
+        let by: Vec<_> = (0..4).map(|k| (p[k].row(0), p[k + 4].row(0), packed.row(k + 8, 0))).collect();
+        bench("dot2 of 4, by packed", &mut || {
+            kernel::dot2_by_packed_into(&m, &by, black_box(o), other.row_mut(0));
+        });
+        bench("unpack", &mut || packed.row(0, 0).unpack_into(black_box(o)));
         bench("mac", &mut || kernel::mac(lo.row_mut(0), hi.row_mut(0), p[0].row(0), black_box(p[1].row(0))));
         bench("mac_reduce", &mut || kernel::mac_reduce_into(&m, lo.row(0), hi.row(0), black_box(o)));
     }

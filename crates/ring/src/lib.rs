@@ -7,6 +7,7 @@
 //! - [`Poly`]: rows of residues over a basis, typed by representation ([`Coeff`] or [`Ntt`]).
 //! - [`Accumulator`]: sums of products with deferred reduction.
 //! - [`kernel`]: the same operations on single rows, for callers that schedule rows themselves.
+//! - [`PackedPolys`]: elements held as bits, for what is read often and written once.
 //! - [`packing`]: rows of residues as bits, canonical in both directions.
 //! - [`sample`]: uniform, ternary and Gaussian samplers, and elements made from a public seed.
 //!
@@ -31,6 +32,7 @@ mod error;
 pub mod kernel;
 mod modulus;
 mod ntt;
+mod packed;
 pub mod packing;
 mod poly;
 mod rows;
@@ -42,5 +44,6 @@ pub use basis::Basis;
 pub use error::RingError;
 pub use modulus::{MAX_MODULUS_BITS, Modulus, Shoup, is_prime, prime_below, primes_below};
 pub use ntt::NttTable;
+pub use packed::{PackedPolys, PackedRow};
 pub use poly::{Coeff, Ntt, Poly, Representation};
 pub use shape::{MAX_LOG_N, MIN_LOG_N, Permutation, RingKind, RingShape};

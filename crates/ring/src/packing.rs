@@ -3,7 +3,7 @@
 //! One row has one encoding: decoding refuses residues that are not below q and padding bits that are not zero.
 #![deny(clippy::indexing_slicing)]
 
-use crate::{Basis, Modulus, Poly, Representation};
+use crate::{Basis, Modulus, PackedPolys, Poly, Representation, kernel};
 use oblivia_base::codec::{DecodeError, Fault, Reader, Writer};
 
 /// Bytes of a packed row of `n` residues.
@@ -85,4 +85,32 @@ pub fn read_poly<R: Representation>(basis: &Basis, r: &mut Reader<'_>) -> Result
         read_row(m, r, row)?;
     }
     Ok(p)
+}
+
+/// Appends element `k` of a list that is packed already, as [`write_poly`] does.
+pub fn write_packed<R: Representation>(polys: &PackedPolys<R>, k: usize, w: &mut Writer) {
+    for i in 0..polys.basis().limbs() {
+        w.raw(polys.row(k, i).packed());
+    }
+}
+
+/// Element `k` of a list ← what [`write_packed`] or [`write_poly`] wrote.
+///
+/// # Errors
+/// As [`read_row`].
+pub fn read_packed<R: Representation>(
+    polys: &mut PackedPolys<R>,
+    k: usize,
+    r: &mut Reader<'_>,
+) -> Result<(), DecodeError> {
+    const WHAT: &str = "row of residues";
+    for i in 0..polys.basis().limbs() {
+        let row = polys.row_bytes_mut(k, i);
+        row.copy_from_slice(r.raw(row.len(), WHAT)?);
+        // Rows of a ring end with a byte: there is no padding.
+        if !kernel::is_canonical(polys.basis().modulus(i), polys.row(k, i)) {
+            return Err(r.error(WHAT, Fault::Invalid));
+        }
+    }
+    Ok(())
 }

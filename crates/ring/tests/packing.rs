@@ -2,8 +2,12 @@
 
 use oblivia_base::Prg;
 use oblivia_base::codec::{Fault, Reader, Writer};
-use oblivia_ring::packing::{poly_bytes, read_poly, read_row, row_bytes, write_poly, write_row};
-use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, prime_below, primes_below};
+use oblivia_ring::packing::{
+    poly_bytes, read_packed, read_poly, read_row, row_bytes, write_packed, write_poly, write_row,
+};
+use oblivia_ring::{
+    Basis, Modulus, Ntt, PackedPolys, Poly, RingKind, RingShape, prime_below, primes_below, sample,
+};
 use rand_core::Rng;
 
 fn packed(m: &Modulus, row: &[u64]) -> Vec<u8> {
@@ -76,6 +80,58 @@ fn polynomials_come_back_and_truncated_ones_are_refused() {
     r.finish().unwrap();
     for cut in [0, 1, bytes.len() - 1] {
         let e = read_poly::<Ntt>(&basis, &mut Reader::new(&bytes[..cut])).unwrap_err();
+        assert_eq!(e.fault, Fault::Truncated);
+    }
+}
+
+#[test]
+fn packed_polynomials_have_the_same_encoding_and_refuse_what_is_not_canonical() {
+    let shape = RingShape::new(RingKind::ConjugateInvariant, 9).unwrap();
+    let basis = Basis::new(shape, &primes_below(&[34, 26, 50, 43], shape.order(), &[]).unwrap()).unwrap();
+    let mut rng = Prg::new(&[5; 32], "packing tests", &[]);
+    let polys: Vec<Poly<Ntt>> = (0..3).map(|_| sample::uniform(&basis, &mut rng)).collect();
+    let refs: Vec<_> = polys.iter().collect();
+    let packed = PackedPolys::pack(&basis, &refs);
+    assert_eq!((packed.count(), packed.basis()), (3, &basis));
+    let bytes: Vec<Vec<u8>> = polys
+        .iter()
+        .map(|p| {
+            let mut w = Writer::new();
+            write_poly(p, &mut w);
+            w.into_bytes()
+        })
+        .collect();
+    let mut back = PackedPolys::<Ntt>::zero(&basis, 3);
+    let copy = packed.clone();
+    for k in 0..3 {
+        for packed in [&packed, &copy] {
+            let mut w = Writer::new();
+            write_packed(packed, k, &mut w);
+            assert_eq!(w.into_bytes(), bytes[k]);
+            assert_eq!(packed.unpack(k), polys[k]);
+        }
+        let mut r = Reader::new(&bytes[k]);
+        read_packed(&mut back, k, &mut r).unwrap();
+        r.finish().unwrap();
+        assert_eq!(back.unpack(k), polys[k]);
+    }
+    // Every row in turn, its first and its last residue too large by as little as can be.
+    let mut start = 0;
+    for m in basis.moduli() {
+        let bits = m.bits() as usize;
+        for entry in [0, 77, 511] {
+            let mut bad = bytes[0].clone();
+            for bit in 0..bits {
+                let at = 8 * start + entry * bits + bit;
+                bad[at / 8] = bad[at / 8] & !(1 << (at % 8)) | ((m.value() >> bit & 1) as u8) << (at % 8);
+            }
+            let e = read_packed(&mut back, 0, &mut Reader::new(&bad)).unwrap_err();
+            assert_eq!(e.fault, Fault::Invalid);
+        }
+        start += row_bytes(m, 512);
+    }
+    for cut in [0, 1, bytes[0].len() - 1] {
+        let e = read_packed(&mut back, 0, &mut Reader::new(&bytes[0][..cut])).unwrap_err();
         assert_eq!(e.fault, Fault::Truncated);
     }
 }

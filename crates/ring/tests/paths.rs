@@ -3,7 +3,7 @@
 
 use oblivia_base::Prg;
 use oblivia_ring::kernel::{self, CentredTerm, ConstantMatrix, Path};
-use oblivia_ring::{Modulus, NttTable, RingKind, RingShape, prime_below, sample};
+use oblivia_ring::{Basis, Modulus, Ntt, NttTable, PackedPolys, RingKind, RingShape, prime_below, sample};
 use rand_core::Rng;
 use std::sync::Mutex;
 
@@ -89,7 +89,8 @@ fn transforms_of_centred_rows_agree_between_all_sizes() {
                             &format!("{kind:?} log n {log_n}, {from_q} to {to_q}, {k}"),
                             || {
                                 let (mut once, mut twice) = (vec![7; t.n()], vec![7; t.n()]);
-                                kernel::forward_centred_into(&from, &t, &row, &mut once, &[&row, &row]);
+                                let ahead = [row[..].into(), row[..8].into()];
+                                kernel::forward_centred_into(&from, &t, &row, &mut once, &ahead);
                                 kernel::reduce_centred_into(&from, &to, &row, &mut twice);
                                 kernel::forward(&t, &mut twice);
                                 assert_eq!(once, twice);
@@ -174,6 +175,57 @@ fn sums_agree_up_to_the_last_term_they_hold() {
             });
         }
     }
+}
+
+#[test]
+fn packed_rows_give_their_residues_and_the_sums_of_plain_ones() {
+    let mut widths = Vec::new();
+    for bits in 2..=50 {
+        for log_n in [3, 4, 6, 9] {
+            let shape = RingShape::new(RingKind::Standard, log_n).unwrap();
+            // Small primes serve small rings alone.
+            let Ok(q) = prime_below(bits, shape.order(), &[]) else { continue };
+            widths.push(bits);
+            let basis = Basis::new(shape, &[q]).unwrap();
+            let m = *basis.modulus(0);
+            let rows = rows(&m, shape.n());
+            same_on_all_paths(&format!("packed rows, q {q} length {}", shape.n()), || {
+                let mut packed = PackedPolys::<Ntt>::zero(&basis, rows.len());
+                for (k, row) in rows.iter().enumerate() {
+                    packed.set_row(k, 0, row);
+                }
+                for (k, row) in rows.iter().enumerate() {
+                    assert_eq!(packed.unpack(k).row(0), row);
+                }
+                let mut sums = Vec::new();
+                for count in [0, 1, 2, 6, 15, 16, 17, 31, 32, 100] {
+                    // Long sums are of largest terms.
+                    let of = |k: usize| if count > 6 { 2 } else { [2, 2, 0, 1, 2, 4, 3][k % 7] };
+                    let numbers = (0..count).map(|k| (of(k), of(k + 3), of(k + 1)));
+                    let plain: Vec<_> =
+                        numbers.clone().map(|(a, b, c)| (&rows[a][..], &rows[b][..], &rows[c][..])).collect();
+                    let bits: Vec<_> =
+                        numbers.map(|(a, b, c)| (packed.row(a, 0), packed.row(b, 0), &rows[c][..])).collect();
+                    let mut outs = [(); 4].map(|_| vec![7; shape.n()]);
+                    let [a, b, c, d] = &mut outs;
+                    kernel::dot2_into(&m, &plain, a, b);
+                    kernel::dot2_packed_into(&m, &bits, c, d);
+                    assert_eq!((&a, &b), (&c, &d), "{count} terms, q {q} length {}", shape.n());
+                    let by: Vec<_> = plain.iter().zip(&bits).map(|(&(a, _, c), t)| (a, c, t.1)).collect();
+                    let plain: Vec<_> = plain.iter().map(|&(a, b, c)| (a, c, b)).collect();
+                    let [a, b, c, d] = &mut outs;
+                    kernel::dot2_into(&m, &plain, a, b);
+                    kernel::dot2_by_packed_into(&m, &by, c, d);
+                    assert_eq!((&a, &b), (&c, &d), "{count} terms by packed, q {q}");
+                    sums.push(outs);
+                }
+                sums
+            });
+        }
+    }
+    widths.dedup();
+    // There are 17, then 97 and 113.
+    assert_eq!(widths, (5..=50).filter(|&b| b != 6).collect::<Vec<_>>());
 }
 
 #[test]

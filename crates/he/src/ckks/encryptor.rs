@@ -38,7 +38,7 @@ impl Encryptor {
             let (m, product) = (table.modulus(), product.expose_mut());
             kernel::reduce_i64_into(m, message.expose(), row);
             kernel::forward(table, row);
-            source.draw_row(m, product);
+            source.draw_row(m, &[], product);
             kernel::mul_assign(m, product, sk.row(level, i));
             kernel::sub_assign(m, row, product);
         }

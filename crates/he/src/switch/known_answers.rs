@@ -67,8 +67,8 @@ fn key_switching_equals_big_integers_bit_for_bit() {
         };
         let params = params(kind, case.n, &case.q, &case.p, case.alpha);
         let qp = &params.level_data(params.max_level()).qp;
-        let digits = case.keys.iter().map(|k| (ntt(qp, &k.b), ntt(qp, &k.a))).collect();
-        let key = SwitchingKey::of_digits(params.max_level(), digits);
+        let digits: Vec<_> = case.keys.iter().map(|k| (ntt(qp, &k.b), ntt(qp, &k.a))).collect();
+        let key = SwitchingKey::of_digits(params.max_level(), &digits);
         let q = &params.level_data(case.level).q;
         let c = ntt(q, &case.input);
         let (mut scratch, count) = (Scratch::new(&params), AtomicU64::new(0));

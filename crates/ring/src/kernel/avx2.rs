@@ -3,7 +3,7 @@
 //! constants and reductions of two words gain less than a tenth, since AVX2 has no product of 64 bits, and stay out.
 
 use super::{ConstantMatrix, portable};
-use crate::{Modulus, NttTable};
+use crate::{Modulus, NttTable, PackedRow};
 
 #[target_feature(enable = "avx2,bmi2")]
 pub(crate) fn forward(table: &NttTable, a: &mut [u64]) {
@@ -59,4 +59,34 @@ pub(crate) fn dot_constants(
     outs: &mut [&mut [u64]],
 ) {
     portable::dot_constants(m, xs, matrix, skip, outs);
+}
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn unpack(row: PackedRow<'_>, out: &mut [u64]) {
+    portable::unpack(row, out);
+}
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
+    portable::is_canonical(q, row)
+}
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn dot2_by_packed(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    portable::dot2_by_packed(m, triples, out, other);
+}
+
+#[target_feature(enable = "avx2,bmi2")]
+pub(crate) fn dot2_packed(
+    m: &Modulus,
+    triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    portable::dot2_packed(m, triples, out, other);
 }

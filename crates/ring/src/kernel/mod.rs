@@ -17,7 +17,8 @@ pub use constants::ConstantMatrix;
 pub(crate) use ifma::tables::Tables;
 pub use path::Path;
 
-use crate::{Modulus, NttTable, Permutation, Shoup};
+use crate::{Modulus, NttTable, PackedRow, Permutation, Shoup};
+use std::fmt;
 
 /// Runs a vector kernel where the machine has one; how many of `$len` entries it has done.
 macro_rules! vector {
@@ -51,18 +52,53 @@ macro_rules! avx2 {
     };
 }
 
+/// What a kernel may fetch into the second-level cache while it computes: memory that the caller reads next.
+#[derive(Clone, Copy)]
+pub struct Ahead<'a>(Memory<'a>);
+
+#[derive(Clone, Copy)]
+enum Memory<'a> {
+    Words(&'a [u64]),
+    Bytes(&'a [u8]),
+}
+
+impl Ahead<'_> {
+    /// Where it is, and how many bytes.
+    #[cfg(target_arch = "x86_64")]
+    fn span(&self) -> (*const i8, usize) {
+        match self.0 {
+            Memory::Words(words) => (words.as_ptr().cast(), size_of_val(words)),
+            Memory::Bytes(bytes) => (bytes.as_ptr().cast(), bytes.len()),
+        }
+    }
+}
+
+impl<'a> From<&'a [u64]> for Ahead<'a> {
+    fn from(row: &'a [u64]) -> Self {
+        Self(Memory::Words(row))
+    }
+}
+
+impl<'a> From<PackedRow<'a>> for Ahead<'a> {
+    fn from(row: PackedRow<'a>) -> Self {
+        Self(Memory::Bytes(&row.bytes[..row.bytes.len() - SLACK]))
+    }
+}
+
+impl fmt::Debug for Ahead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ahead(..)")
+    }
+}
+
 /// Coefficients to values, in place: output i is f(ψ^e(i)). `row` has n entries.
 pub fn forward(table: &NttTable, row: &mut [u64]) {
     forward_fetching(table, row, &[]);
 }
 
-/// [`forward`], fetching the rows `ahead` into the second-level cache meanwhile: those that the caller reads next and
-/// that come from further away, such as rows of keys. All have n entries.
-pub fn forward_fetching(table: &NttTable, row: &mut [u64], ahead: &[&[u64]]) {
+/// [`forward`], fetching the rows `ahead` meanwhile: those that come from further away, such as rows of keys.
+pub fn forward_fetching(table: &NttTable, row: &mut [u64], ahead: &[Ahead<'_>]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
-    for other in ahead {
-        same_length!(row, other);
-    }
     #[cfg(target_arch = "x86_64")]
     if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
@@ -85,19 +121,16 @@ pub fn inverse(table: &NttTable, row: &mut [u64]) {
 }
 
 /// out ← the transform of centred(src) mod q, where src is canonical modulo `from`: [`reduce_centred_into`] and then
-/// [`forward_fetching`]. All have n entries.
+/// [`forward_fetching`]. Both have n entries.
 pub fn forward_centred_into(
     from: &Modulus,
     table: &NttTable,
     src: &[u64],
     out: &mut [u64],
-    ahead: &[&[u64]],
+    ahead: &[Ahead<'_>],
 ) {
     same_length!(src, out);
     assert_eq!(out.len(), table.n(), "row length is not the ring degree");
-    for other in ahead {
-        same_length!(out, other);
-    }
     #[cfg(target_arch = "x86_64")]
     if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
@@ -386,6 +419,85 @@ pub fn dot2_into(m: &Modulus, triples: &[(&[u64], &[u64], &[u64])], out: &mut [u
     }
 }
 
+/// [`dot2_into`] where a and b are packed. The rows of a modulus other than `m` give a panic.
+pub fn dot2_packed_into(
+    m: &Modulus,
+    triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    same_length!(out, other);
+    for (a, b, c) in triples {
+        same_length!(out, a, b, c);
+        assert!([a.bits, b.bits] == [m.bits() as usize; 2], "a packed row of another modulus");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::dot2_packed(m, triples, out, other) };
+    }
+    avx2!(dot2_packed(m, triples, out, other));
+    portable::dot2_packed(m, triples, out, other);
+}
+
+/// [`dot2_into`] where c is packed.
+pub fn dot2_by_packed_into(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    same_length!(out, other);
+    for (a, b, c) in triples {
+        same_length!(out, a, b, c);
+        assert!(c.bits == m.bits() as usize, "a packed row of another modulus");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::dot2_by_packed(m, triples, out, other) };
+    }
+    avx2!(dot2_by_packed(m, triples, out, other));
+    portable::dot2_by_packed(m, triples, out, other);
+}
+
+/// out ← the residues of a packed row.
+pub fn unpack_into(row: PackedRow<'_>, out: &mut [u64]) {
+    same_length!(row, out);
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::unpack(row, out) };
+    }
+    avx2!(unpack(row, out));
+    portable::unpack(row, out);
+}
+
+/// out ← a row packed, ⌈log2 q⌉ bits a residue. Panics unless it has a multiple of eight residues and `out` the bytes
+/// they take.
+pub(crate) fn pack_into(m: &Modulus, row: &[u64], out: &mut [u8]) {
+    let bits = m.bits() as usize;
+    assert!(row.len().is_multiple_of(8) && out.len() == row.len() / 8 * bits, "bytes of another row");
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma && bits >= 8 {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::pack(bits, row, out) };
+    }
+    portable::pack(bits, row, out);
+}
+
+/// Whether the residues of a packed row are below q.
+pub(crate) fn is_canonical(m: &Modulus, row: PackedRow<'_>) -> bool {
+    assert!(row.bits == m.bits() as usize, "a packed row of another modulus");
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe { ifma::packed::is_canonical(m.value(), row) };
+    }
+    avx2!(is_canonical(m.value(), row));
+    portable::is_canonical(m.value(), row)
+}
+
 /// outs\[r\] ← Σ_t matrix\[r, t\]·xs\[t\], entry by entry: a matrix of constants times a vector of rows, over any number
 /// of terms. Every x is read once for several results, so cut long rows so that a piece of all of them fits the
 /// second-level cache. The matrix belongs to the modulus.
@@ -401,7 +513,7 @@ pub fn dot_constants_into(m: &Modulus, xs: &[&[u64]], matrix: &ConstantMatrix, o
     }
 }
 
-/// Bytes that [`accept_below`] wants beyond the last group.
+/// Bytes that [`accept_below`] and kernels of packed rows want beyond the last group.
 pub(crate) const SLACK: usize = 64;
 
 /// Takes 8·`groups` fields of ⌈log2 q⌉ bits from `bytes`, least significant first, and writes those below q to `out` in

@@ -4,7 +4,7 @@
 use super::constants::{ConstantMatrix, GROUP};
 use crate::modulus::{hi52, lo52, sub_once};
 use crate::ntt::InverseScale;
-use crate::{Modulus, NttTable, Shoup};
+use crate::{Modulus, NttTable, PackedRow, Shoup};
 
 #[inline(always)]
 pub(crate) fn zip_assign(a: &mut [u64], b: &[u64], f: impl Fn(u64, u64) -> u64) {
@@ -183,6 +183,121 @@ pub(crate) fn dot(m: &Modulus, pairs: &[(&[u64], &[u64])], skip: usize, out: &mu
             used += 1;
         }
         mac_reduce(m, lo, hi, out);
+    }
+}
+
+/// Residues from `start`, a multiple of eight, of a packed row.
+#[inline(always)]
+fn unpack_block(row: PackedRow<'_>, start: usize, out: &mut [u64]) {
+    let (bits, mask) = (row.bits, (1u64 << row.bits) - 1);
+    for (k, out) in out.chunks_exact_mut(8).enumerate() {
+        // Eight residues take `bits` bytes; bits + 7 ≤ 57 of the 64 bits are needed.
+        let bytes = &row.bytes[(start / 8 + k) * bits..][..bits + 8];
+        for (i, o) in out.iter_mut().enumerate() {
+            let at = i * bits;
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at / 8..at / 8 + 8]);
+            *o = (u64::from_le_bytes(word) >> (at % 8)) & mask;
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn unpack(row: PackedRow<'_>, out: &mut [u64]) {
+    unpack_block(row, 0, out);
+}
+
+/// Whether all residues are below q.
+#[inline(always)]
+pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
+    let mut block = [0; BLOCK];
+    (0..row.n).step_by(BLOCK).all(|start| {
+        let block = &mut block[..BLOCK.min(row.n - start)];
+        unpack_block(row, start, block);
+        block.iter().all(|&x| x < q)
+    })
+}
+
+/// Eight residues of `bits` bits at a time to as many bytes.
+pub(crate) fn pack(bits: usize, row: &[u64], out: &mut [u8]) {
+    for (row, out) in row.as_chunks::<8>().0.iter().zip(out.chunks_exact_mut(bits)) {
+        let (mut word, mut filled) = (0u64, 0);
+        let mut out = out.iter_mut();
+        for &x in row {
+            // Below 8 + 50 bits.
+            word |= x << filled;
+            filled += bits;
+            while filled >= 8 {
+                if let Some(o) = out.next() {
+                    *o = word as u8;
+                }
+                word >>= 8;
+                filled -= 8;
+            }
+        }
+    }
+}
+
+/// Both sums of products of packed rows a and b with plain ones.
+#[inline(always)]
+pub(crate) fn dot2_packed(
+    m: &Modulus,
+    triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let mut blocks = [[0; BLOCK]; 2];
+    dot2_blocks(m, triples, out, other, |(a, b, c), start, len, add| {
+        let [x, y] = &mut blocks;
+        unpack_block(*a, start, &mut x[..len]);
+        unpack_block(*b, start, &mut y[..len]);
+        add(&x[..len], &y[..len], &c[start..start + len]);
+    });
+}
+
+/// Both sums of products of plain rows a and b with packed ones.
+#[inline(always)]
+pub(crate) fn dot2_by_packed(
+    m: &Modulus,
+    triples: &[(&[u64], &[u64], PackedRow<'_>)],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let mut block = [0; BLOCK];
+    dot2_blocks(m, triples, out, other, |(a, b, c), start, len, add| {
+        unpack_block(*c, start, &mut block[..len]);
+        add(&a[start..start + len], &b[start..start + len], &block[..len]);
+    });
+}
+
+/// Both sums, block by block: `term` is given a triple, where its block starts, how long it is, and what takes its rows.
+#[inline(always)]
+fn dot2_blocks<T>(
+    m: &Modulus,
+    triples: &[T],
+    out: &mut [u64],
+    other: &mut [u64],
+    mut term: impl FnMut(&T, usize, usize, &mut dyn FnMut(&[u64], &[u64], &[u64])),
+) {
+    for (k, (out, other)) in out.chunks_mut(BLOCK).zip(other.chunks_mut(BLOCK)).enumerate() {
+        let len = out.len();
+        let [(mut lo, mut hi), (mut lo2, mut hi2)] = [([0u64; BLOCK], [0u64; BLOCK]); 2];
+        let (lo, hi, lo2, hi2) = (&mut lo[..len], &mut hi[..len], &mut lo2[..len], &mut hi2[..len]);
+        let mut used = 0;
+        for triple in triples {
+            if used == m.mac_terms() {
+                mac_fold(m, lo, hi);
+                mac_fold(m, lo2, hi2);
+                used = 1;
+            }
+            used += 1;
+            term(triple, k * BLOCK, len, &mut |a, b, c| {
+                mac(lo, hi, a, c);
+                mac(lo2, hi2, b, c);
+            });
+        }
+        mac_reduce(m, lo, hi, out);
+        mac_reduce(m, lo2, hi2, other);
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             ops: d.ops,
         },
         key_bytes,
-        session_memory_bytes: session_memory_bytes(&d),
+        session_memory_bytes: d.keys.memory_bytes(&d.params) as u64,
         security_bits: 128,
         parameters: parameters(&d.params),
         predicted_us: d.predicted_us,
@@ -241,14 +241,6 @@ pub(super) fn carried(message: &str, bytes: usize) -> Result<(), Error> {
     }
     let why = format!("the plan would send {bytes} bytes of {message} at once, links carry {MAX_BODY_BYTES}");
     Err(Error::Refused { why })
-}
-
-/// The keys as the server holds them: both halves, 8 bytes per residue.
-fn session_memory_bytes(d: &Derived) -> u64 {
-    let key = |&level: &usize| {
-        (d.params.digits(level) * (level + d.params.special().limbs()) * d.params.n() * 2 * 8) as u64
-    };
-    d.keys.rotations.values().chain(&d.keys.relin).map(key).sum()
 }
 
 pub(super) fn chain(params: &Params) -> Result<Chain, Error> {

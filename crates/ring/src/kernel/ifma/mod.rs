@@ -20,6 +20,7 @@
 
 pub(crate) mod bits;
 pub(crate) mod ntt;
+pub(crate) mod packed;
 pub(crate) mod rows;
 pub(crate) mod scalars;
 pub(crate) mod tables;

@@ -70,6 +70,22 @@ impl Wide {
         Self { q: Q::new(m), one: F::splat(Fraction::one(m)), radix: F::splat(Fraction::radix(m)) }
     }
 
+    /// Constants 1/2^s and 2^52/2^s with s = `powers[k]` in lane k, their errors up to 2.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn divided(m: &Modulus, powers: [usize; 8]) -> Self {
+        let [one, radix] = [(1, Fraction::one(m)), (m.radix().value(), Fraction::radix(m))].map(|(w, f)| {
+            let mut halves = [f; 8];
+            let mut w = w;
+            for k in 1..8 {
+                (w, halves[k]) = halves[k - 1].halved(m, w);
+            }
+            let lanes = powers.map(|s| halves[s]);
+            F { high: load(&lanes.map(|f| f.high)), low: load(&lanes.map(|f| f.low)) }
+        });
+        Self { q: Q::new(m), one, radix }
+    }
+
     /// `onto` + (hi·2^52 + lo mod q) for hi ≡ and lo ≡ any values below 2^52: a sum of two fractions.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -411,7 +427,7 @@ fn add_products2<const N: usize>(
 /// Vector `j` of a row.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn vector(a: &[u64], j: usize) -> V {
+pub(super) fn vector(a: &[u64], j: usize) -> V {
     let a = &a[8 * j..8 * j + 8];
     // SAFETY: eight words are readable; the load asks for no alignment.
     unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
@@ -420,7 +436,7 @@ fn vector(a: &[u64], j: usize) -> V {
 /// Deferred sums reduced, which then count as one term.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
+pub(super) fn folded<const N: usize>(w: &Wide, (lo, hi): ([V; N], [V; N])) -> ([V; N], [V; N]) {
     let mut reduced = lo;
     for (r, h) in reduced.iter_mut().zip(hi) {
         *r = w.sum(*r, h);

@@ -32,6 +32,16 @@ impl Fraction {
         Self { high: m.radix().quotient, low: m.radix2().quotient + 1 }
     }
 
+    /// w/2 mod q and its fraction, where this is the one of w: (W + 2^104)/2 for an odd w, else W/2, rounded up, so that
+    /// the error is halved and grows by less than 1.
+    pub(crate) fn halved(self, m: &Modulus, w: u64) -> (u64, Self) {
+        let odd = w & 1;
+        let fraction = (u128::from(self.high) << 52) + u128::from(self.low) + (u128::from(odd) << 104);
+        let half = fraction.div_ceil(2);
+        let low = half as u64 & ((1 << 52) - 1);
+        ((w + odd * m.value()) / 2, Self { high: (half >> 52) as u64, low })
+    }
+
     fn of(m: &Modulus, w: u64) -> Self {
         Self::new(m, m.shoup(w))
     }

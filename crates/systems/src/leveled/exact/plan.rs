@@ -202,10 +202,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         leaks.push(statement(Role::Client, Leak::PartialSums, detail));
     }
     let params = d.params()?;
-    let key = |&level: &usize| {
-        (params.digits(level) * (level + params.special().limbs()) * params.n() * 2 * 8) as u64
-    };
-    let held: u64 = d.keys.rotations.values().chain(&d.keys.relin).map(key).sum();
+    let held: usize = d.contexts.iter().map(|c| d.keys.memory_bytes(c.params())).sum();
     Ok(Plan {
         choices: choices.clone(),
         model: model_digest(model),
@@ -221,7 +218,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             ops: d.ops,
         },
         key_bytes: d.key_bytes as u64,
-        session_memory_bytes: held.saturating_mul(d.contexts.len() as u64),
+        session_memory_bytes: held as u64,
         security_bits: 128,
         parameters: parameters(&d, params),
         predicted_us: d.predicted_us,

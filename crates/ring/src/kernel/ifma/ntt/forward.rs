@@ -4,12 +4,13 @@ use super::super::{F, Lift, Q, V, add, load, mhi, splat, store, sub, sub_once};
 use super::conjugate::fold_first;
 use super::{exchange, strided, twiddles_1, twiddles_2, twiddles_4, whole_twiddles};
 use crate::Modulus;
+use crate::kernel::Ahead;
 use std::arch::x86_64::*;
 
 /// Values at the roots of unity from coefficients, for every n that has [`Tables`]. The rows `ahead` are fetched into the
 /// second-level cache meanwhile.
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn forward(m: &Modulus, tables: &Tables, a: &mut [u64], ahead: &[&[u64]]) {
+pub(crate) fn forward(m: &Modulus, tables: &Tables, a: &mut [u64], ahead: &[Ahead<'_>]) {
     if tables.lazy {
         forward_as::<true>(m, tables, None, a, ahead);
     } else {
@@ -25,7 +26,7 @@ pub(crate) fn forward_centred(
     tables: &Tables,
     src: &[u64],
     out: &mut [u64],
-    ahead: &[&[u64]],
+    ahead: &[Ahead<'_>],
 ) {
     let source = (&Lift::new(from, m), src);
     if tables.forward.passes.is_empty() && tables.conjugate.is_none() {
@@ -47,12 +48,12 @@ fn forward_as<const LAZY: bool>(
     tables: &Tables,
     source: Source<'_>,
     a: &mut [u64],
-    ahead: &[&[u64]],
+    ahead: &[Ahead<'_>],
 ) {
     let levels = a.len().ilog2();
     let q = Q::new(m);
     let bias = splat(if LAZY { u64::from(levels) * m.value() } else { 0 });
-    let c = Forward { q, one: F::splat(Fraction::one(m)), bias, source, ahead };
+    let c = Forward { q, one: F::splat(Fraction::one(m)), bias, source, ahead, log_blocks: levels - 6 };
     let w = &tables.forward;
     match (&tables.conjugate, source) {
         (None, _) => return forward_from::<LAZY, true>(&c, radices(levels), &w.passes, w, 0, a),
@@ -77,7 +78,9 @@ struct Forward<'a> {
     /// What the first pass adds to the x of its first level.
     bias: V,
     source: Source<'a>,
-    ahead: &'a [&'a [u64]],
+    ahead: &'a [Ahead<'a>],
+    /// log2 of the blocks of 64 entries in the row.
+    log_blocks: u32,
 }
 
 /// The passes of `radices` over the subtree of the `node`-th node of their first level.
@@ -97,11 +100,11 @@ fn forward_from<const LAZY: bool, const FIRST: bool>(
         let two = if LAZY { blocks.len() / 2 * 2 } else { 0 };
         let ((twos, ones), (words, words_1)) = (blocks.split_at_mut(two), words.split_at(two));
         for (k, (blocks, words)) in twos.as_chunks_mut().0.iter_mut().zip(words.as_chunks().0).enumerate() {
-            fetch(c.ahead, 64 * (node + 2 * k), 128);
+            fetch(c, node + 2 * k, 2);
             forward_blocks::<LAZY, FIRST, 2>(c, words, blocks);
         }
         for (k, (block, words)) in ones.as_chunks_mut().0.iter_mut().zip(words_1.as_chunks().0).enumerate() {
-            fetch(c.ahead, 64 * (node + two + k), 64);
+            fetch(c, node + two + k, 1);
             forward_blocks::<LAZY, FIRST, 1>(c, words, block);
         }
         return;
@@ -123,13 +126,17 @@ fn forward_from<const LAZY: bool, const FIRST: bool>(
     }
 }
 
-/// Fetches `words` words from `start` of each row: while a part of a row is transformed, the same part of others comes.
+/// Fetches a share of what is ahead: while blocks `start` to `start + blocks` of a row are transformed, the same part of
+/// other rows comes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fetch(rows: &[&[u64]], start: usize, words: usize) {
-    for row in rows {
-        for line in row[start..start + words].as_chunks::<8>().0 {
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+fn fetch(c: &Forward<'_>, start: usize, blocks: usize) {
+    for ahead in c.ahead {
+        let (at, len) = ahead.span();
+        let line = |block: usize| ((len * block) >> c.log_blocks) / 64;
+        for line in line(start)..line(start + blocks) {
+            // A fetch has no effect but on time, whatever the address.
+            _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(64 * line));
         }
     }
 }

@@ -1,0 +1,288 @@
+//! Rows held as bits: eight residues take as many bytes as one has bits, and one permutation of bytes, one shift and one
+//! mask give them a lane each. Rows have whole vectors, since all rings do.
+//!
+//! # Sums in place
+//!
+//! Sums of products leave the shift out where a residue and the bits before it fit 52 bits together: lane k of every
+//! row holds its residue times 2^s, s = k·bits mod 8 the same for all rows, so the sum comes times 2^s, and the constants
+//! of its reduction, 1 and 2^52, are divided by that. There, q is below 2^45: the errors of constants may be up to
+//! 2^52/q > 128 where the parent module allows for 4.
+
+use super::rows::{Wide, folded, vector};
+use super::{V, load, mhi, mlo, splat, store};
+use crate::modulus::hi52;
+use crate::{Modulus, PackedRow};
+use std::arch::x86_64::*;
+
+/// How far ahead sums of products fetch packed rows, in bytes: best of 512, 1024 and 2048 on rows in the third-level
+/// cache.
+const FETCH: usize = 512;
+
+/// How eight residues of one width come out of their bytes.
+struct Fields {
+    bits: usize,
+    /// Cache lines that four vectors take, rounded up.
+    lines: usize,
+    /// The eight bytes from that of the first bit on, for each lane.
+    bytes: V,
+    /// Bits of the first byte that belong to the residue before.
+    shift: V,
+    mask: V,
+    /// The bits of a residue where they are before the shift.
+    mask_in_place: V,
+}
+
+impl Fields {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(bits: usize) -> Self {
+        // bits + 7 ≤ 57 of a lane's 64 bits are needed; eight residues are `bits` ≤ 50 bytes, so indices end at 50.
+        let bytes: [u8; 64] = std::array::from_fn(|i| (i / 8 * bits / 8 + i % 8) as u8);
+        // SAFETY: 64 bytes are readable; the load asks for no alignment.
+        let bytes = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+        let shift = load(&std::array::from_fn(|k| (k * bits % 8) as u64));
+        let mask = splat((1 << bits) - 1);
+        let mask_in_place = _mm512_sllv_epi64(mask, shift);
+        Self { bits, lines: bits.div_ceil(16), bytes, shift, mask, mask_in_place }
+    }
+
+    /// The bytes of vectors `at` to `at` + N − 1 of a row, while those further on are fetched.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn bytes<'a, const N: usize>(&self, row: PackedRow<'a>, at: usize) -> &'a [u8] {
+        let bytes = &row.bytes[self.bits * at..][..self.bits * (N - 1) + 64];
+        let mut to = bytes.as_ptr().wrapping_add(FETCH);
+        for _ in 0..self.lines {
+            // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
+            _mm_prefetch::<_MM_HINT_T0>(to.cast());
+            to = to.wrapping_add(64);
+        }
+        bytes
+    }
+
+    /// Vector `j` of the row that `bytes` are a part of, from that of a vector on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vbmi")]
+    fn vector(&self, bytes: &[u8], j: usize) -> V {
+        _mm512_and_si512(_mm512_srlv_epi64(self.lanes(bytes, j), self.shift), self.mask)
+    }
+
+    /// [`Fields::vector`], `IN_PLACE` every lane times 2^s.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vbmi")]
+    fn factor<const IN_PLACE: bool>(&self, bytes: &[u8], j: usize) -> V {
+        if IN_PLACE {
+            _mm512_and_si512(self.lanes(bytes, j), self.mask_in_place)
+        } else {
+            self.vector(bytes, j)
+        }
+    }
+
+    /// Lanes that start with the byte in which their residue does.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vbmi")]
+    fn lanes(&self, bytes: &[u8], j: usize) -> V {
+        let bytes = &bytes[self.bits * j..][..64];
+        // SAFETY: 64 bytes are readable; the load asks for no alignment.
+        let x = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+        _mm512_permutexvar_epi8(self.bytes, x)
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vbmi")]
+pub(crate) fn unpack(row: PackedRow<'_>, out: &mut [u64]) {
+    let fields = Fields::new(row.bits);
+    for (at, o) in out.as_chunks_mut().0.iter_mut().enumerate() {
+        store(o, fields.vector(row.bytes, at));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vbmi")]
+pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
+    let (fields, q) = (Fields::new(row.bits), splat(q));
+    let mut above = 0;
+    for at in 0..row.n / 8 {
+        above |= _mm512_cmpge_epu64_mask(fields.vector(row.bytes, at), q);
+    }
+    above == 0
+}
+
+/// At least eight bits a residue: else three of them could share a byte.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+pub(crate) fn pack(bits: usize, row: &[u64], out: &mut [u8]) {
+    // Byte i is made of the residue that has its first bit, and of the one that has its last: the even one of the two and
+    // the odd one. Residue k, moved left by the bits of its first byte that are not its own, has its bytes from
+    // k·bits/8 on.
+    let mut sources = [[0u8; 64]; 2];
+    let mut masks = [0u64; 2];
+    for k in 0..8 {
+        let start = k * bits / 8;
+        let own = &mut sources[k % 2][start..((k + 1) * bits).div_ceil(8)];
+        for (i, source) in own.iter_mut().enumerate() {
+            *source = (8 * k + i) as u8;
+            masks[k % 2] |= 1 << (start + i);
+        }
+    }
+    // SAFETY: 64 bytes are readable; the load asks for no alignment.
+    let [even, odd] = sources.map(|s| unsafe { _mm512_loadu_si512(s.as_ptr().cast()) });
+    let shift = load(&std::array::from_fn(|k| (k * bits % 8) as u64));
+    let whole = (1u64 << bits) - 1;
+    for (x, out) in row.as_chunks().0.iter().zip(out.chunks_exact_mut(bits)) {
+        let x = _mm512_sllv_epi64(load(x), shift);
+        let bytes = _mm512_or_si512(
+            _mm512_maskz_permutexvar_epi8(masks[0], even, x),
+            _mm512_maskz_permutexvar_epi8(masks[1], odd, x),
+        );
+        // SAFETY: the mask lets `bits` bytes be written, the length of `out`.
+        unsafe { _mm512_mask_storeu_epi8(out.as_mut_ptr().cast(), whole, bytes) };
+    }
+}
+
+/// How sums of packed rows are taken.
+struct Sums {
+    fields: Fields,
+    /// How many products fit a deferred sum.
+    terms: usize,
+    /// Reduces a sum that is not complete.
+    part: Wide,
+    /// Reduces a complete one, and divides it by 2^s.
+    whole: Wide,
+}
+
+impl Sums {
+    /// With one packed factor in every product, `in_place`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(m: &Modulus, in_place: bool) -> Self {
+        let bits = m.bits() as usize;
+        let (fields, part) = (Fields::new(bits), Wide::new(m));
+        if in_place {
+            // As [`Modulus::mac_terms`], of factors times 2^7.
+            let terms = ((1 << 52) / (hi52(m.value(), m.value() << 7) + 1)).min(4096) as usize;
+            Self { fields, terms, part, whole: Wide::divided(m, std::array::from_fn(|k| k * bits % 8)) }
+        } else {
+            Self { fields, terms: m.mac_terms() as usize, part, whole: Wide::new(m) }
+        }
+    }
+
+    /// Vectors `at` to `at` + N − 1 of both sums. `vectors` gives those of a triple.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn at<const N: usize, T>(
+        &self,
+        triples: &[T],
+        at: usize,
+        outs: [&mut [u64]; 2],
+        vectors: impl Fn(&T) -> [[V; 3]; N],
+    ) {
+        let zero = [self.part.q.zero; N];
+        let [mut lo, mut hi, mut lo2, mut hi2] = [zero; 4];
+        let mut used = 0;
+        for triple in triples {
+            if used == self.terms {
+                ((lo, hi), (lo2, hi2)) = (folded(&self.part, (lo, hi)), folded(&self.part, (lo2, hi2)));
+                used = 1;
+            }
+            used += 1;
+            for (j, [a, b, c]) in vectors(triple).into_iter().enumerate() {
+                (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
+                (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
+            }
+        }
+        for (out, sums) in outs.into_iter().zip([(lo, hi), (lo2, hi2)]) {
+            for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(&self.whole, sums).0) {
+                store(o, sum);
+            }
+        }
+    }
+}
+
+/// Whether a residue fits 52 bits together with the bits before it.
+fn fits_in_place(m: &Modulus) -> bool {
+    m.bits() + 7 <= 52
+}
+
+/// Calls `$body` with a constant N for vectors `$at` to `$at` + N − 1, until all of `$vectors` have had their turn.
+macro_rules! blocks {
+    ($vectors:expr, |$at:ident, $n:ident| $body:expr) => {{
+        let (vectors, mut $at) = ($vectors, 0);
+        while $at + 4 <= vectors {
+            const $n: usize = 4;
+            $body;
+            $at += 4;
+        }
+        while $at < vectors {
+            const $n: usize = 1;
+            $body;
+            $at += 1;
+        }
+    }};
+}
+
+type OfPacked<'a> = (PackedRow<'a>, PackedRow<'a>, &'a [u64]);
+
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+pub(crate) fn dot2_packed(m: &Modulus, triples: &[OfPacked<'_>], out: &mut [u64], other: &mut [u64]) {
+    if fits_in_place(m) {
+        dot2_packed_as::<true>(m, triples, out, other);
+    } else {
+        dot2_packed_as::<false>(m, triples, out, other);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+fn dot2_packed_as<const IN_PLACE: bool>(
+    m: &Modulus,
+    triples: &[OfPacked<'_>],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let sums = Sums::new(m, IN_PLACE);
+    let fields = &sums.fields;
+    blocks!(out.len() / 8, |at, N| {
+        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+            let (a, b) = (fields.bytes::<N>(*a, at), fields.bytes::<N>(*b, at));
+            let c = &c[8 * at..][..8 * N];
+            let mut v = [[fields.mask; 3]; N];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = [fields.factor::<IN_PLACE>(a, j), fields.factor::<IN_PLACE>(b, j), vector(c, j)];
+            }
+            v
+        });
+    });
+}
+
+type ByPacked<'a> = (&'a [u64], &'a [u64], PackedRow<'a>);
+
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+pub(crate) fn dot2_by_packed(m: &Modulus, triples: &[ByPacked<'_>], out: &mut [u64], other: &mut [u64]) {
+    if fits_in_place(m) {
+        dot2_by_packed_as::<true>(m, triples, out, other);
+    } else {
+        dot2_by_packed_as::<false>(m, triples, out, other);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+fn dot2_by_packed_as<const IN_PLACE: bool>(
+    m: &Modulus,
+    triples: &[ByPacked<'_>],
+    out: &mut [u64],
+    other: &mut [u64],
+) {
+    let sums = Sums::new(m, IN_PLACE);
+    let fields = &sums.fields;
+    blocks!(out.len() / 8, |at, N| {
+        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+            let c = fields.bytes::<N>(*c, at);
+            let (a, b) = (&a[8 * at..][..8 * N], &b[8 * at..][..8 * N]);
+            let mut v = [[fields.mask; 3]; N];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = [vector(a, j), vector(b, j), fields.factor::<IN_PLACE>(c, j)];
+            }
+            v
+        });
+    });
+}
