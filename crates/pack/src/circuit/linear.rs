@@ -158,12 +158,13 @@ impl Linear {
         self.schedule.plains() + self.output.vectors()
     }
 
-    /// The most diagonals that one result sums over, partial sums included: each adds its rounding.
+    /// The most diagonals that one slot of the results sums over, those that have no weight there included: plaintexts
+    /// are rounded in every slot, so each adds its rounding, and each fold adds that of twice as many slots.
     pub fn terms(&self) -> usize {
         let diagonals =
             |groups: &Vec<crate::schedule::Group>| groups.iter().map(|g| g.terms.len()).sum::<usize>();
         let most = self.schedule.outputs.iter().map(diagonals).max().unwrap_or(0);
-        (most << self.schedule.folds.len()).min(self.window.fan_in().next_power_of_two() * 2)
+        most << self.schedule.folds.len()
     }
 
     /// The plaintexts in order of use: diagonals, then biases (at the scale of the result). `weight` and `bias` (per
