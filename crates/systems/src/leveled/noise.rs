@@ -3,6 +3,21 @@
 //!
 //! Weights are unknown to a client, so a linear layer amplifies by its published row norm. Rounding of a
 //! plaintext acts on whatever the slots hold; their root mean square is taken to be at most the peak.
+//!
+//! **What is taken to be independent, and what is not.** Errors of different origin (an encryption, a key switch, a
+//! division, the rounding of one plaintext) are independent of each other, and one origin's errors in different slots are
+//! uncorrelated: values of a polynomial with independent coefficients at the points of an orthogonal transform. So sums of
+//! rotations of *one such error* (folds, copies, stacked maps) add variances. Everything else that meets again may hold the
+//! same error:
+//!
+//! - Results of a linear layer hold the errors of the same inputs. A [`Wire`] keeps that part apart (`shared`): a row with
+//!   norm ‖V‖ over inputs with errors Σ_j W_ij·e_j, each e_j in at most r of them, has the variance
+//!   Σ_j (Σ_i V_i·W_ij)²·σ² ≤ r·‖V‖²·max‖W_i‖²·σ² by Cauchy and Schwarz, whatever the weights; vectors, maps and merged
+//!   averages make no difference.
+//! - The operands of a residual sum share whatever lies before the fork: standard deviations add.
+//! - A square multiplies its operand's error by 2x + e, both of one value: at most 2·peak + c·σ.
+//!
+//! Roundings of scalars (taps) are the same in all slots, so they are shared from the start.
 
 use super::circuit::Circuit;
 use super::lola::{self, LolaProgram};
@@ -20,10 +35,23 @@ const FLOAT_EVALUATION: f64 = 1.0 / (1 << 20) as f64;
 /// A value as the plan sees it.
 #[derive(Clone, Copy, Debug)]
 struct Wire {
-    /// Of a slot's error, in the worst slot under the worst accepted key.
-    variance: f64,
+    /// Variance of a slot's error, in the worst slot under the worst accepted key: of the part that is uncorrelated
+    /// with that of other slots,
+    own: f64,
+    /// and of the part that linear layers or scalars brought into several slots.
+    shared: f64,
+    /// As `shared`, of slots that hold no element.
+    stray: f64,
+    /// How many elements one error of that part is in at most.
+    reach: f64,
     level: usize,
     scale: f64,
+}
+
+impl Wire {
+    fn variance(&self) -> f64 {
+        self.own + self.shared
+    }
 }
 
 /// Largest error of an output, in the network's own units; refuses scales under which a value could wrap around.
@@ -32,13 +60,9 @@ pub(super) fn bound(params: &Params, circuit: &Circuit) -> Result<f64, Error> {
     let scale = circuit.input_scale().0;
     let fresh = square(machine.model.fresh(1.0, scale).error.worst);
     machine.fits(1.0, params.max_level(), scale)?;
-    let input = Wire { variance: fresh, level: params.max_level(), scale };
-    let last = match circuit {
-        Circuit::Program(program) => machine.program(program, input)?,
-        Circuit::Lola(program) => machine.lola(program, input)?,
-    };
+    let last = machine.run(circuit, fresh)?;
     let norm = circuit.network().layers.last().map_or(1.0, |l| l.norm);
-    Ok(norm * BOUND_FACTOR_2_64 * last.variance.sqrt() + circuit.output_bound() * FLOAT_EVALUATION)
+    Ok(norm * BOUND_FACTOR_2_64 * last.variance().sqrt() + circuit.output_bound() * FLOAT_EVALUATION)
 }
 
 /// The scheme's noise as variances in the worst slot under the worst accepted key, in units of 1.
@@ -49,6 +73,16 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    /// The last value, the input's slots being off by the variance `fresh`.
+    fn run(&self, circuit: &Circuit, fresh: f64) -> Result<Wire, Error> {
+        let (level, scale) = (self.params.max_level(), circuit.input_scale().0);
+        let input = Wire { own: fresh, shared: 0.0, stray: 0.0, reach: 1.0, level, scale };
+        match circuit {
+            Circuit::Program(program) => self.program(program, input),
+            Circuit::Lola(program) => self.lola(program, input),
+        }
+    }
+
     fn switch(&self, level: usize, scale: f64) -> Result<f64, HeError> {
         Ok(square(self.model.key_switching(level, scale)?.worst))
     }
@@ -101,12 +135,16 @@ impl Machine<'_> {
     }
 
     fn square(&self, x: Wire, layer: &Layer) -> Result<Wire, Error> {
-        let (q, product, v) = (self.last_prime(x.level, layer)?, x.scale * x.scale, x.variance);
+        let (q, product) = (self.last_prime(x.level, layer)?, x.scale * x.scale);
         let peak = self.network.peak(layer.from);
         self.fits(peak * peak, x.level, product)?;
         let scale = product / q;
         let own = self.switch(x.level, product).map_err(refused)? + self.rescale(scale);
-        Ok(Wire { variance: 4.0 * square(peak) * v + 3.0 * v * v + own, level: x.level - 1, scale })
+        let factor = square(2.0 * peak + BOUND_FACTOR_2_64 * x.variance().sqrt());
+        // Nothing is there to be multiplied with.
+        let stray = square(BOUND_FACTOR_2_64 * x.stray);
+        let (own, shared) = (factor * x.own + own, factor * x.shared);
+        Ok(Wire { own, shared, stray, level: x.level - 1, scale, ..x })
     }
 
     /// What a linear layer with results of scale `target` works on.
@@ -114,13 +152,18 @@ impl Machine<'_> {
         let product = target * self.last_prime(x.level, layer)?;
         let gain = l.row_norm * self.network.norm(layer.from) / layer.norm;
         let peak = self.network.peak(layer.from);
-        Ok(Place { x, gain, peak, product, weight: product / x.scale })
+        let fan_in = l.window.fan_in() as f64;
+        let outputs = |axis: usize| l.window.kernel[axis].div_ceil(l.window.stride[axis].max(1));
+        let fan_out = l.window.output[0] / l.window.groups.max(1) * outputs(0) * outputs(1);
+        Ok(Place { x, gain, peak, product, weight: product / x.scale, fan_in, fan_out: fan_out as f64 })
     }
 
-    /// Products of the variance `v` brought to scale `target`, a bias added.
-    fn finished(&self, at: Place, v: f64, target: f64) -> Wire {
-        let bias = self.rounding(at.product);
-        Wire { variance: v + bias + self.rescale(target), level: at.x.level - 1, scale: target }
+    /// The errors `v` of products brought to scale `target`, a bias added.
+    fn finished(&self, at: Place, v: Errors, target: f64, shape: [usize; 3]) -> Wire {
+        let own = v.own + self.rounding(at.product) + self.rescale(target);
+        let elements = shape.iter().product::<usize>() as f64;
+        let reach = (at.x.reach * at.fan_out).min(elements);
+        Wire { own, shared: v.shared, stray: v.stray, reach, level: at.x.level - 1, scale: target }
     }
 
     /// LoLa's circuits. Behind the first dense layer slots between the results hold sums over parts of two rows; the
@@ -137,33 +180,35 @@ impl Machine<'_> {
         let target = scales.conv.0;
         let at = self.place(x, l0, conv, target)?;
         self.fits(conv.peak, x.level, at.product)?;
-        let x = self.finished(at, self.taps(at, l0, conv).map_err(refused)?, target);
+        let x = self.finished(at, self.taps(at, conv).map_err(refused)?, target, conv.shape);
         self.fits(conv.peak, x.level, x.scale)?;
         let x = self.square(x, square1)?;
         self.fits(square1.peak, x.level, x.scale)?;
 
         let (copies, block) = (plan.copies() as f64, plan.dense1().block());
         let copying = (copies - 1.0) * self.switch(x.level, x.scale).map_err(refused)?;
-        let x = Wire { variance: copies * x.variance + copying, ..x };
+        let shared = x.shared + (copies - 1.0) * x.stray;
+        let x = Wire { own: copies * x.own + copying, shared, ..x };
         let target = scales.dense1.0;
         let at = self.place(x, l1, dense1, target)?;
         // |Σ over parts of two rows| by Cauchy and Schwarz.
-        let between = (at.gain * at.peak * (2.0 * l1.window.fan_in() as f64).sqrt()).max(dense1.peak);
+        let between = (at.gain * at.peak * (2.0 * at.fan_in).sqrt()).max(dense1.peak);
         self.fits(between, x.level, at.product)?;
-        let rows = 2.0 * square(at.gain) * x.variance;
-        let rounding = block as f64 * (square(at.peak) + x.variance) * self.rounding(at.weight);
+        let rounding = block as f64 * (square(at.peak) + x.variance()) * self.rounding(at.weight);
         let folds = self.doubling(0.0, block, x.level, at.product).map_err(refused)?;
-        let x = self.finished(at, rows + rounding + folds, target);
+        let inherited = 2.0 * at.inherited();
+        let errors = Errors { own: rounding + folds, shared: inherited, stray: inherited };
+        let x = self.finished(at, errors, target, dense1.shape);
         self.fits(between, x.level, x.scale)?;
 
         let target = scales.interleaved.0;
         let product = target * self.last_prime(x.level, dense1)?;
         let vectors = plan.dense1().vectors() as f64;
-        let rounding = vectors * (square(between) + x.variance) * self.rounding(product / x.scale);
+        let rounding = vectors * (square(between) + x.variance()) * self.rounding(product / x.scale);
         let moving = (vectors - 1.0) * self.switch(x.level, product).map_err(refused)?;
         self.fits(dense1.peak, x.level, product)?;
-        let variance = x.variance + rounding + moving + self.rescale(target);
-        let x = Wire { variance, level: x.level - 1, scale: target };
+        let own = x.own + rounding + moving + self.rescale(target);
+        let x = Wire { own, stray: 0.0, level: x.level - 1, scale: target, ..x };
         self.fits(dense1.peak, x.level, x.scale)?;
         let x = self.square(x, square2)?;
         self.fits(square2.peak, x.level, x.scale)?;
@@ -171,10 +216,11 @@ impl Machine<'_> {
         let target = scales.dense2.0;
         let at = self.place(x, l2, dense2, target)?;
         self.fits(dense2.peak, x.level, at.product)?;
-        let filled = l2.window.fan_in() as f64 * square(at.peak) + program.period() as f64 * x.variance;
+        let filled = at.fan_in * square(at.peak) + program.period() as f64 * x.variance();
         let folds = self.doubling(0.0, program.period(), x.level, at.product).map_err(refused)?;
-        let v = square(at.gain) * x.variance + filled * self.rounding(at.weight) + folds;
-        let x = self.finished(at, v, target);
+        let own = filled * self.rounding(at.weight) + folds;
+        let errors = Errors { own, shared: at.inherited(), stray: at.inherited() };
+        let x = self.finished(at, errors, target, dense2.shape);
         self.fits(dense2.peak, x.level, x.scale)?;
         Ok(x)
     }
@@ -191,51 +237,82 @@ impl Machine<'_> {
         match (step, &layer.kind) {
             (Step::Add(other), _) => {
                 let y = *wires.get(*other).ok_or_else(missing)?;
-                Ok(Wire { variance: x.variance + y.variance, level: x.level.min(y.level), scale: x.scale })
+                Ok(x.plus(y))
             }
-            (Step::Shift, _) => Ok(Wire { variance: x.variance + self.rounding(x.scale), ..x }),
+            (Step::Shift, _) => Ok(Wire { own: x.own + self.rounding(x.scale), ..x }),
             (Step::Square, _) => self.square(x, layer),
             (Step::Taps(_) | Step::Linear { .. }, Kind::Linear(l)) => {
                 let joined = self.network.joins(k + 1).and_then(|o| wires.get(o));
                 let target = joined.map_or(program.scale(k).0, |w| w.scale);
                 let at = self.place(x, l, layer, target)?;
                 self.fits(layer.peak, x.level, at.product)?;
-                let variance = match step {
+                let errors = match step {
                     Step::Linear { copies, circuit } => {
                         self.linear(at, copies.map(|p| program.slots() / p), circuit)
                     }
-                    _ => self.taps(at, l, layer),
+                    _ => self.taps(at, layer),
                 };
-                let variance = variance.map_err(refused)? + self.rescale(target) + self.rounding(target);
-                Ok(Wire { variance, level: x.level - 1, scale: target })
+                let y = self.finished(at, errors.map_err(refused)?, target, layer.shape);
+                // A bias is added behind the division here.
+                Ok(Wire { own: y.own + self.rounding(target), ..y })
             }
             _ => Err(missing()),
         }
     }
 
     /// Integer weights, maps stacked at product scale.
-    fn taps(&self, at: Place, linear: &LinearLayer, layer: &Layer) -> Result<f64, HeError> {
-        let (taps, maps) = (linear.window.fan_in() as f64, layer.shape[0] as f64);
-        let rounding = taps * square(at.peak) / (12.0 * square(at.weight));
-        let v = square(at.gain) * at.x.variance + rounding + self.rounding(at.product);
-        Ok(maps * v + (maps - 1.0) * self.switch(at.x.level, at.product)?)
+    fn taps(&self, at: Place, layer: &Layer) -> Result<Errors, HeError> {
+        let maps = layer.shape[0] as f64;
+        let rounding = at.fan_in * square(at.peak) / (12.0 * square(at.weight));
+        let own = maps * self.rounding(at.product) + (maps - 1.0) * self.switch(at.x.level, at.product)?;
+        // A scalar multiplies all slots, those without an element too.
+        let shared = maps * (at.inherited() + rounding);
+        Ok(Errors { own, shared, stray: shared })
     }
 
     /// Copies, baby steps, giant steps, folds.
-    fn linear(&self, at: Place, copies: Option<usize>, circuit: &Linear) -> Result<f64, HeError> {
-        let (level, schedule) = (at.x.level, circuit.schedule());
-        let mut v = at.x.variance;
+    fn linear(&self, at: Place, copies: Option<usize>, circuit: &Linear) -> Result<Errors, HeError> {
+        let (level, schedule, mut x) = (at.x.level, circuit.schedule(), at.x);
         if let Some(copies) = copies {
-            v = self.doubling(v, copies, level, at.x.scale)?;
+            x.own = self.doubling(x.own, copies, level, x.scale)?;
+            x.shared += (copies as f64 - 1.0) * x.stray;
         }
         if schedule.babies.iter().flatten().any(|&b| b != 0) {
-            v += self.switch(level, at.x.scale)?;
+            x.own += self.switch(level, x.scale)?;
         }
-        v = square(at.gain) * v + circuit.terms() as f64 * square(at.peak) * self.rounding(at.weight);
+        let rounded = square(at.peak) + x.variance();
+        let rounding = circuit.terms() as f64 * rounded * self.rounding(at.weight);
         let most = schedule.outputs.iter().map(|g| g.iter().map(|g| g.turns.len()).sum::<usize>()).max();
         let giants = most.unwrap_or(0) as f64 * self.switch(level, at.product)?;
-        Ok(v + self.doubling(giants, 1 << schedule.folds.len(), level, at.product)?)
+        let own = rounding + self.doubling(giants, 1 << schedule.folds.len(), level, at.product)?;
+        let shared = Place { x, ..at }.inherited();
+        // Other slots are multiplied by zeros or hold sums over parts of rows.
+        let stray = if circuit.is_clean() { 0.0 } else { 2.0 * shared };
+        Ok(Errors { own, shared, stray })
     }
+}
+
+impl Wire {
+    /// The sum with a value that may hold the same errors, also in its other part: (a + b)² ≤ 2a² + 2b².
+    fn plus(self, y: Self) -> Self {
+        let both = |a: f64, b: f64| 2.0 * square(a.sqrt() + b.sqrt());
+        Self {
+            own: both(self.own, y.own),
+            shared: both(self.shared, y.shared),
+            stray: both(self.stray, y.stray),
+            reach: self.reach + y.reach,
+            level: self.level.min(y.level),
+            scale: self.scale,
+        }
+    }
+}
+
+/// Variances of what a linear layer makes, as in a [`Wire`].
+#[derive(Clone, Copy)]
+struct Errors {
+    own: f64,
+    shared: f64,
+    stray: f64,
 }
 
 /// What a linear layer works on.
@@ -250,8 +327,23 @@ struct Place {
     product: f64,
     /// Scale of its weights.
     weight: f64,
+    /// Inputs of a result.
+    fan_in: f64,
+    /// Results that read one input, at most.
+    fan_out: f64,
+}
+
+impl Place {
+    /// Variance of the input's errors in a result.
+    fn inherited(&self) -> f64 {
+        square(self.gain) * (self.x.own + self.fan_in.min(self.x.reach) * self.x.shared)
+    }
 }
 
 fn square(x: f64) -> f64 {
     x * x
 }
+
+#[cfg(test)]
+#[path = "noise_tests.rs"]
+mod tests;
