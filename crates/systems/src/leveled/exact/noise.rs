@@ -3,6 +3,13 @@
 //! Weights are taken for plaintexts whose polynomials have coefficients like uniform residues, rows equal
 //! ([`NoiseModel::spread_equal_rows`]): a dense layer's as independent of each other, a convolution's not, since one kernel
 //! is on all of them. Scalars of the first level have no factor, so they are as small as the published row norm says.
+//!
+//! **What is taken to be independent, and what is not.** Errors of different origin are independent, and products with
+//! weights like the above have coefficients whose variance the norm of the error alone decides, however its
+//! coefficients depend on each other. But what meets again in a sum may be the same error, and then standard deviations add:
+//! operands of a residual sum share what lies before the fork, stacked maps are made from the same inputs, and a
+//! rotation is a permutation of coefficients (with signs) that leaves some where they are, the constant one always, so that
+//! each fold and each doubling of copies doubles them ([`together`]).
 
 use super::super::network::{Kind, LinearLayer};
 use super::super::program::{Program, Step};
@@ -78,6 +85,16 @@ pub(super) fn verdict(
     Ok(Verdict { spare: m.spare, flood: needed })
 }
 
+/// x + y that may hold the same errors.
+fn together(model: &NoiseModel, x: Estimate, y: Estimate) -> Estimate {
+    Estimate { std: x.std + y.std, ..model.add(x, y) }
+}
+
+/// x and a rotation of it.
+fn doubled(model: &NoiseModel, x: Estimate, level: usize) -> Result<Estimate, HeError> {
+    Ok(together(model, x, model.key_switch(x, level)?))
+}
+
 impl Machine<'_> {
     /// Takes note of a value.
     fn at(&mut self, x: Wire) -> Result<Wire, HeError> {
@@ -101,7 +118,7 @@ impl Machine<'_> {
             self.at(scaled)?;
             high = Wire { phase: self.model.switch(scaled.phase, level)?, level: low.level };
         }
-        self.at(Wire { phase: self.model.add(high.phase, low.phase), ..low })
+        self.at(Wire { phase: together(&self.model, high.phase, low.phase), ..low })
     }
 
     /// Scalar products, maps stacked by rotations, a switch, a bias.
@@ -117,7 +134,7 @@ impl Machine<'_> {
         let turned = self.model.key_switch(one, x.level)?;
         let mut sum = one;
         for _ in 1..maps {
-            sum = self.model.add(sum, turned);
+            sum = together(&self.model, sum, turned);
         }
         self.at(Wire { phase: sum, ..x })?;
         let phase = self.model.add_plain(self.model.switch(sum, x.level)?);
@@ -130,7 +147,7 @@ impl Machine<'_> {
         let mut phase = x.phase;
         if let Some(period) = copies {
             for _ in 0..(self.program.slots() / period.max(1)).ilog2() {
-                phase = self.model.add(phase, self.model.key_switch(phase, x.level)?);
+                phase = doubled(&self.model, phase, x.level)?;
             }
         }
         let of = |groups: &Vec<oblivia_pack::Group>| {
@@ -147,10 +164,86 @@ impl Machine<'_> {
         let w = self.model.spread_equal_rows();
         let mut phase = self.model.double_hoisted(phase, counted, turns, w, x.level)?;
         for _ in &schedule.folds {
-            phase = self.model.add(phase, self.model.key_switch(phase, x.level)?);
+            phase = doubled(&self.model, phase, x.level)?;
         }
         self.at(Wire { phase, ..x })?;
         let phase = self.model.add_plain(self.model.reduce_switch(phase, x.level)?);
         self.at(Wire { phase, level: x.level.saturating_sub(1) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{doubled, together};
+    use oblivia_base::Prg;
+    use oblivia_he::bfv::{
+        Ciphertext, Context, Decryptor, Encoder, Encryptor, Estimate, Evaluator, Factor, NoiseModel,
+    };
+    use oblivia_he::noise::BOUND_FACTOR_2_64;
+    use oblivia_he::{KeyRequest, Moduli, Params, ParamsLiteral, RingKind, SecretKey};
+    use rand_core::Rng;
+    use std::sync::Arc;
+
+    const LEVEL: usize = 3;
+
+    /// A ring that protects nothing, with keys for folds over a row of 4096 slots.
+    fn ends() -> (Context, SecretKey, Evaluator, Prg) {
+        let params = Params::new(&ParamsLiteral {
+            kind: RingKind::Standard,
+            log_n: 13,
+            q: Moduli::Bits(vec![44; LEVEL]),
+            p: Moduli::Bits(vec![49]),
+            alpha: 1,
+        })
+        .unwrap();
+        let context = Context::over(&params, &Moduli::Bits(vec![32])).unwrap().remove(0);
+        let mut rng = Prg::new(&[8; 32], "folds", &[]);
+        let sk = SecretKey::generate(&params, &mut rng);
+        let mut request = KeyRequest::new();
+        (0..12).for_each(|e| request.need_rotation(1 << e, LEVEL));
+        let keys = context.evaluation_keys(&sk, &request, b"", &mut rng).unwrap();
+        (context, sk, Evaluator::new(Arc::new(keys)), rng)
+    }
+
+    #[test]
+    fn a_fold_doubles_the_errors_of_coefficients_that_rotations_leave_in_place() {
+        let (context, sk, evaluator, mut rng) = ends();
+        let (model, encoder) = (NoiseModel::new(&context), Encoder::new(&context));
+        let slots = context.slots();
+        let mut worst = [0.0f64; 2];
+        for _ in 0..4 {
+            // Zero times a random plaintext: an error and nothing else.
+            let zero = encoder.encode(&vec![0; slots], LEVEL, Factor::ONE).unwrap();
+            let x = Encryptor::new(&context).encrypt_symmetric(&sk, &zero, &mut rng).unwrap();
+            let w: Vec<i64> = (0..slots).map(|_| i64::from(rng.next_u32() >> 2)).collect();
+            let w = encoder.encode(&w, LEVEL, Factor::ONE).unwrap();
+            let mut y: Ciphertext = evaluator.mul_plain(&x, &w).unwrap();
+            let start = Estimate { peak: 0.0, rms: 0.0, slot: 0.0, std: model.fresh().std };
+            let mut phase = model.mul_plain(start, model.spread());
+            let mut apart = phase;
+            for e in 0..12 {
+                let mut turned = evaluator.rotate(&y, 1 << e).unwrap();
+                evaluator.add_assign(&mut turned, &y).unwrap();
+                y = turned;
+                phase = doubled(&model, phase, LEVEL).unwrap();
+                apart = model.add(apart, model.key_switch(apart, LEVEL).unwrap());
+            }
+            let found = Decryptor::new(&context, &sk).unwrap().noise(&y).unwrap().largest;
+            for (worst, model) in worst.iter_mut().zip([phase, apart]) {
+                *worst = worst.max(found / model.bound(BOUND_FACTOR_2_64));
+            }
+        }
+        println!("largest coefficient over the bound: {:.3}; errors taken apart: {:.3}", worst[0], worst[1]);
+        assert!(worst[0] < 1.0, "{} times the bound", worst[0]);
+        // Variances do not add here.
+        assert!(worst[1] > 1.0, "{}", worst[1]);
+    }
+
+    #[test]
+    fn a_value_and_itself_have_twice_the_error() {
+        let (context, ..) = ends();
+        let model = NoiseModel::new(&context);
+        let x = model.fresh();
+        assert_eq!(together(&model, x, x).std, 2.0 * x.std);
     }
 }
