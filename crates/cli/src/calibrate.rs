@@ -3,6 +3,7 @@
 use crate::args::CalibrateArgs;
 use crate::output::{entry, json, note, out};
 use anyhow::Result;
+use oblivia_base::SessionRng;
 use oblivia_protocol::Workload;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 const EACH: Duration = Duration::from_millis(400);
 
 pub(crate) fn run(a: &CalibrateArgs) -> Result<()> {
+    let mut rng = SessionRng::fresh()?;
     let mut units = BTreeMap::new();
     for system in oblivia_systems::SYSTEMS {
-        let workloads = system.workloads();
+        let workloads = system.workloads(&mut rng);
         if !workloads.is_empty() && !a.json {
             note(&format!(
                 "timing {} kinds of work of {}, about {} s\n",

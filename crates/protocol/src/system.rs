@@ -7,6 +7,7 @@ use crate::keys::{KeyMemory, KeyUse};
 use crate::permit::Permits;
 use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
+use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, SessionRng};
 use oblivia_nn::quant::IntegerModel;
 use oblivia_nn::{Graph, Model, Node, PublicModel, Tensor};
@@ -150,8 +151,8 @@ pub trait System: Send + Sync {
     fn plans(&self) -> &'static [&'static str] {
         &[]
     }
-    /// What to time so that plans are weighed with this machine's costs.
-    fn workloads(&self) -> Vec<Workload> {
+    /// What to time so that plans are weighed with this machine's costs; `rng` makes the keys and ciphertexts for it.
+    fn workloads(&self, _rng: &mut dyn EntropySource) -> Vec<Workload> {
         Vec::new()
     }
     /// The roles that take part.

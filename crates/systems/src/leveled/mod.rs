@@ -23,6 +23,7 @@ mod units;
 mod workloads;
 
 use crate::common::{TwoSeats, two_seats};
+use oblivia_base::seed::EntropySource;
 use oblivia_nn::quant::IntegerModel;
 use oblivia_nn::{Graph, Model, Node, PublicModel};
 use oblivia_protocol::{
@@ -52,8 +53,8 @@ impl System for Leveled {
         &search::PLANS
     }
 
-    fn workloads(&self) -> Vec<Workload> {
-        workloads::all()
+    fn workloads(&self, rng: &mut dyn EntropySource) -> Vec<Workload> {
+        workloads::all(rng)
     }
 
     fn supports(&self, _: &Graph, node: &Node) -> Support {

@@ -1,6 +1,6 @@
 //! Work whose time tells a machine's unit costs ([`super::units::UnitCosts`]).
 
-use oblivia_base::Prg;
+use oblivia_base::seed::EntropySource;
 use oblivia_he::ckks::{Encoder, Encryptor, Evaluator, ExtendedCiphertext};
 use oblivia_he::{
     EvaluationKeys, HeError, KeyRequest, Moduli, Params, ParamsLiteral, Plaintext, RingKind, SecretKey,
@@ -26,7 +26,7 @@ struct Bench {
 const SCALE: f64 = (1u64 << 30) as f64;
 
 impl Bench {
-    fn new(log_n: u32) -> Result<Self, HeError> {
+    fn new(log_n: u32, rng: &mut dyn EntropySource) -> Result<Self, HeError> {
         let params = Params::new(&ParamsLiteral {
             kind: RingKind::ConjugateInvariant,
             log_n,
@@ -34,16 +34,14 @@ impl Bench {
             p: Moduli::Bits(vec![40]),
             alpha: 1,
         })?;
-        // What is timed is no secret: the key is thrown away.
-        let mut rng = Prg::new(&[0; 32], "calibration v1", &[]);
-        let sk = SecretKey::generate(&params, &mut rng);
+        let sk = SecretKey::generate(&params, rng);
         let mut request = KeyRequest::new();
         (1..=STEPS).for_each(|s| request.need_rotation(s, LIMBS));
-        let keys = EvaluationKeys::generate(&sk, &request, b"", &mut rng)?;
+        let keys = EvaluationKeys::generate(&sk, &request, b"", rng)?;
         let (encoder, encryptor) = (Encoder::new(&params), Encryptor::new(&params));
         let values: Vec<f64> = (0..params.slots()).map(|i| (i % 97) as f64 / 97.0 - 0.5).collect();
         let pt = encoder.encode(&values, LIMBS, SCALE)?;
-        let x = encryptor.encrypt_symmetric(&sk, &pt, &mut rng)?;
+        let x = encryptor.encrypt_symmetric(&sk, &pt, rng)?;
         let evaluator = Evaluator::new(Arc::new(keys));
         let plains =
             (0..STEPS).map(|_| encoder.encode_extended(&values, LIMBS, SCALE)).collect::<Result<_, _>>()?;
@@ -64,11 +62,11 @@ fn work(
     Workload { name: format!("{name}/{log_n}"), units: (rows << log_n) as u64, run }
 }
 
-/// The work of all dimensions plans use.
-pub(super) fn all() -> Vec<Workload> {
+/// The work of all dimensions plans use, on keys and ciphertexts made with `rng` that are thrown away.
+pub(super) fn all(rng: &mut dyn EntropySource) -> Vec<Workload> {
     let mut found = Vec::new();
     for log_n in 13..=15 {
-        let Ok(bench) = Bench::new(log_n) else { continue };
+        let Ok(bench) = Bench::new(log_n, rng) else { continue };
         let b = Arc::new(bench);
         let all = LIMBS + 1;
         let own = b.clone();
@@ -89,4 +87,24 @@ pub(super) fn all() -> Vec<Workload> {
         }));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bench, LIMBS};
+    use oblivia_base::Prg;
+    use oblivia_base::codec::Writer;
+
+    #[test]
+    fn what_is_timed_comes_from_the_randomness_handed_in() {
+        let first = |seed: u8| {
+            let bench = Bench::new(13, &mut Prg::new(&[seed; 32], "workloads", &[])).unwrap();
+            assert_eq!(bench.x.level(), LIMBS);
+            let mut bytes = Writer::new();
+            bench.x.encode(&mut bytes);
+            bytes.into_bytes()
+        };
+        assert!(first(1) == first(1), "the same randomness, the same work");
+        assert!(first(1) != first(2), "randomness of another place");
+    }
 }
