@@ -1,5 +1,4 @@
 //! `oblivia bench` on the MNIST test set. Without the data the tests are listed as ignored, with the reason.
-#![allow(clippy::expect_used, reason = "a test runner of its own")]
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oblivia_data::data_dir;

@@ -1,5 +1,4 @@
 //! Real files of the data directory. A test whose files are absent is listed as ignored, with the reason.
-#![allow(clippy::expect_used, reason = "a test runner of its own")]
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oblivia_data::{MAX_NPY_BYTES, Npy, Split, data_dir, labelled_folder, mnist, read};

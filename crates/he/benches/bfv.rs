@@ -1,6 +1,6 @@
 //! `cargo bench -p oblivia-he --bench bfv`: single exact operations at dimensions 8192 and 16384, one thread.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use oblivia_base::Prg;

@@ -1,6 +1,6 @@
 //! `cargo bench -p oblivia-he`: single operations at dimension 8192, one thread.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use oblivia_base::Prg;

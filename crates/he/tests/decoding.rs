@@ -1,6 +1,6 @@
 //! What is read from bytes: sizes, round trips, and everything that must be refused.
 
-#![allow(clippy::unwrap_used, reason = "statics of the tests unwrap too")]
+#![expect(clippy::unwrap_used, reason = "statics of the tests unwrap too")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Exact arithmetic on encrypted slots, against integers modulo t.
 
-#![allow(clippy::unwrap_used, reason = "helpers of the tests unwrap too")]
+#![expect(clippy::unwrap_used, reason = "helpers of the tests unwrap too")]
 
 mod common;
 

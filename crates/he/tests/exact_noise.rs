@@ -1,6 +1,6 @@
 //! The noise model of exact arithmetic against measurements, and what it says about whole computations.
 
-#![allow(clippy::unwrap_used, reason = "helpers of the tests unwrap too")]
+#![expect(clippy::unwrap_used, reason = "helpers of the tests unwrap too")]
 
 mod common;
 

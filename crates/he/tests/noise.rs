@@ -1,6 +1,6 @@
 //! The noise model against measurements at dimension 8192, conjugate-invariant, primes 34,26,33,26,33,26 and 39.
 
-#![allow(clippy::unwrap_used, reason = "statics and helpers of the tests unwrap too")]
+#![expect(clippy::unwrap_used, reason = "statics and helpers of the tests unwrap too")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Models for tests: a builder, a tiny fixed network and seeded random ones. Not part of a release build.
-#![allow(clippy::expect_used, clippy::panic, reason = "test support, compiled only for tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "test support, compiled only for tests")]
 
 use crate::op::{Conv, Op, Pool};
 use crate::{Graph, InputSpec, Model, OutputPolicy, PublicModel, Shape, Tensor, WeightId, Weights, WireId};

@@ -1,5 +1,4 @@
 //! Seconds of the float evaluator and of reading a model file.
-#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use oblivia_data::data_dir;

@@ -1,6 +1,6 @@
 //! Real models: what the float evaluator makes of them against onnxruntime's recorded answers, and what
 //! damage to their files does. A test whose files are absent is listed as ignored, with the reason.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test runner of its own")]
+#![expect(clippy::expect_used, reason = "a test runner of its own")]
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oblivia_data::{MAX_NPY_BYTES, Npy, NpyData, Pixels, Split, data_dir, mnist, read};

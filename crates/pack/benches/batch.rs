@@ -1,7 +1,7 @@
 //! `cargo bench -p oblivia-pack --bench batch`: the CryptoNets network over 8192 images at once, random weights, by
 //! phase and number of threads. Elements are images.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oblivia_base::Prg;

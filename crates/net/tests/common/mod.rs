@@ -1,5 +1,5 @@
 //! Servers and clients on 127.0.0.1 for the tests of this folder.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, reason = "each test binary uses a part: no expectation holds in all of them")]
 
 use oblivia_net::{
     ClientTls, ConnectOptions, Identity, Limits, LinkOptions, Owner, Server, ServerCheck, ServerOptions,

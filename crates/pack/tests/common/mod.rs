@@ -1,5 +1,6 @@
 //! What the tests share.
-#![allow(dead_code, clippy::unwrap_used, reason = "test support, of which each binary uses a part")]
+#![allow(dead_code, reason = "each test binary uses a part: no expectation holds in all of them")]
+#![expect(clippy::unwrap_used, reason = "test support: a failed unwrap is a failed test")]
 
 use oblivia_base::Prg;
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor, Evaluator};

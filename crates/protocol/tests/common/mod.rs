@@ -1,5 +1,5 @@
 //! A toy system and a toy wire, so that sessions can be tried without networks and cryptography.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, reason = "each test binary uses a part: no expectation holds in all of them")]
 
 use oblivia_base::codec::Decode;
 use oblivia_base::{Digest, Prg};
