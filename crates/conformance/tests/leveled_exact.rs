@@ -2,7 +2,8 @@
 //! there the integer network is the float network, and the declared error is none at all.
 #![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
-use oblivia_conformance::{Case, answers, costs, hostile, leaks, over_memory, small};
+use oblivia_conformance::faults::Keys;
+use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, over_memory, small};
 use oblivia_protocol::{Kind, LoggedMessage, Wish};
 
 fn case(mode: &str, inputs: usize) -> Case {
@@ -37,4 +38,16 @@ fn exact_answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_a
 #[test]
 fn circuit_private_answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_refused() {
     suite("circuit-private");
+}
+
+#[test]
+fn a_fault_at_any_message_of_an_exact_session_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().expect("a folder");
+    faults::check(&case("exact", 1), state.path(), [6, 4], Keys::Fresh);
+}
+
+#[test]
+fn a_fault_at_any_message_of_a_circuit_private_session_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().expect("a folder");
+    faults::check(&case("circuit-private", 1), state.path(), [6, 4], Keys::Fresh);
 }

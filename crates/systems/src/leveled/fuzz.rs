@@ -14,6 +14,8 @@ use oblivia_nn::{Conv, Graph, InputSpec, NnError, Op, OutputPolicy, PublicModel,
 use oblivia_protocol::Choices;
 use std::sync::LazyLock;
 
+pub use super::exact::fuzz as exact;
+
 /// The label everything is decoded under.
 pub const LABEL: &[u8] = b"fuzz";
 
@@ -71,7 +73,7 @@ pub(super) fn network(s: &Sizes) -> Result<PublicModel, NnError> {
     })
 }
 
-static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network(&SMALL).ok());
+pub(super) static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network(&SMALL).ok());
 
 /// Choices of the plan `name` for a network.
 pub(super) fn choices_of(model: &PublicModel, name: &'static str) -> Option<LeveledChoices> {

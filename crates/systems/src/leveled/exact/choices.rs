@@ -1,6 +1,6 @@
 //! What a planner of the exact modes may choose, in canonical bytes.
 
-use super::super::choices::LeveledChoices;
+use super::super::choices::{InputForm, LeveledChoices};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 
 /// Everything that is chosen.
@@ -45,6 +45,7 @@ impl Decode for ExactChoices {
         let inner = LeveledChoices::decode(r)?;
         let whole = inner.input_log_scale == 0 && inner.layers.iter().all(|l| l.log_scale == 0);
         r.require(whole, "scale of integers")?;
+        r.require(!matches!(inner.input, InputForm::Lola(_)), "input form without whole numbers")?;
         let number = |r: &mut Reader<'_>, range: std::ops::RangeInclusive<u32>, what: &'static str| {
             let v = r.u32(what)?;
             r.require(range.contains(&v), what)?;

@@ -6,6 +6,7 @@
 
 mod choices;
 pub(super) mod client;
+pub mod fuzz;
 mod noise;
 mod plan;
 mod search;
