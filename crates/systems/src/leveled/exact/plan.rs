@@ -145,6 +145,8 @@ pub(super) fn derive_from(model: &PublicModel, network: Network, c: &ExactChoice
     }
     let mut ops = counter.counts();
     ops.ntt += wire::REPLY_NTTS;
+    let output_bytes = wire::output_bytes(&contexts, c.cut).map_err(refused)?;
+    carried("outputs", output_bytes)?;
     let keys = counter.keys().clone();
     let key_bytes = wire::key_bytes(&contexts, &keys, c.flood > 0);
     carried("keys", key_bytes)?;
@@ -175,7 +177,7 @@ pub(super) fn derive_from(model: &PublicModel, network: Network, c: &ExactChoice
         plains: counter.plains().to_vec(),
         key_bytes,
         input_bytes,
-        output_bytes: wire::output_bytes(&contexts, c.cut).map_err(refused)?,
+        output_bytes,
         flood,
         cut: c.cut,
         spare,
