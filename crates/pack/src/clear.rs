@@ -120,10 +120,12 @@ impl Slots for ClearSlots {
                 inner.rotate_left(g.giant % self.slots);
                 sum.iter_mut().zip(inner).for_each(|(a, b)| *a += b);
             }
-            for &step in &schedule.folds {
-                let mut moved = sum.clone();
-                moved.rotate_left(step % self.slots);
-                sum.iter_mut().zip(moved).for_each(|(a, b)| *a += b);
+            for stage in &schedule.folds {
+                let before = sum.clone();
+                for &step in stage {
+                    let moved = before.iter().cycle().skip(step % self.slots);
+                    sum.iter_mut().zip(moved).for_each(|(a, b)| *a += b);
+                }
             }
             Ok(sum)
         };

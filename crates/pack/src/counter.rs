@@ -215,8 +215,8 @@ impl Slots for Counter {
         rows.iter().map(|ps| self.dot(xs, ps.len(), target)).collect()
     }
 
-    /// Transforms as cookbook §4 states for double hoisting: d(ℓ+k) per rotated input, (d+1)(ℓ+k) per rotation of
-    /// a sum, 2(ℓ+k) per output for the division by P and the last prime at once.
+    /// Transforms as cookbook §4 states for double hoisting: d(ℓ+k) per rotated input, (d+1)(ℓ+k) per giant step
+    /// and stage of folds, 2(ℓ+k) per output for the division by P and the last prime at once.
     fn linear(
         &mut self,
         xs: &[&Traced],
@@ -249,11 +249,16 @@ impl Slots for Counter {
                 self.counts.pt_mul += g.terms.len() as u64;
                 self.counts.add += g.terms.len() as u64 - 1;
             }
-            self.counts.add += groups.len() as u64 - 1 + schedule.folds.len() as u64;
-            let giants = groups.iter().flat_map(|g| &g.turns);
-            for &step in giants.chain(&schedule.folds) {
+            self.counts.add += groups.len() as u64 - 1;
+            for &step in groups.iter().flat_map(|g| &g.turns) {
                 self.keys.need_rotation(step, level);
                 self.counts.rotations += 1;
+                self.counts.ntt += giant;
+            }
+            for stage in &schedule.folds {
+                stage.iter().for_each(|&step| self.keys.need_rotation(step, level));
+                self.counts.rotations += stage.len() as u64;
+                self.counts.add += stage.len() as u64;
                 self.counts.ntt += giant;
             }
             self.counts.rescale += 1;

@@ -40,9 +40,8 @@ pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
         let (own, rest) = plains.split_at_checked(count).unwrap_or((plains, &[]));
         plains = rest;
         let mut sum = sum_of_groups(evaluator, &babies, groups, schedule.chained, own)?;
-        for &step in &schedule.folds {
-            let moved = evaluator.rotate_giant(&sum, step)?;
-            evaluator.add_extended_assign(&mut sum, &moved)?;
+        for stage in &schedule.folds {
+            evaluator.fold_extended(&mut sum, stage)?;
         }
         ys.push(evaluator.reduce_rescale(&sum)?);
     }

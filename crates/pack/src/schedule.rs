@@ -18,6 +18,8 @@ pub struct Group {
 /// `y_v = fold(Σ_g rot(Σ_{(u, i) ∈ g} w ⊙ rot(x_u, i), g))` for every output vector v: baby steps and giant steps (Halevi
 /// and Shoup 2014), then rotations added to the sum itself.
 ///
+/// Folds double the sum one rotation after the other, or quadruple it by three rotations of one decomposition.
+///
 /// Giant steps are either taken one by one, each with a key of its own, or *chained* as in Horner's rule: the sum so far
 /// is rotated by one baby size between groups, so that one key serves them all.
 ///
@@ -30,8 +32,9 @@ pub struct Schedule {
     pub outputs: Vec<Vec<Group>>,
     /// Whether each group's sum joins the sum so far before that is turned.
     pub chained: bool,
-    /// Steps by which the sum is rotated and added to itself, one after the other.
-    pub folds: Vec<usize>,
+    /// Stages, one after the other: the steps by which the sum is rotated, each added to it. Rotations of a stage share
+    /// one decomposition.
+    pub folds: Vec<Vec<usize>>,
 }
 
 /// What a [`Schedule`] costs, without what it does.
@@ -39,6 +42,8 @@ pub struct Schedule {
 pub struct Outline {
     /// Babies, giants, folds.
     pub rotations: [usize; 3],
+    /// Stages of folds, of all outputs.
+    pub stages: usize,
     /// Input vectors that are rotated at all.
     pub hoisted: usize,
     /// Plaintexts, biases left out.
@@ -56,7 +61,7 @@ impl Outline {
         diagonals: &[Vec<Vec<i64>>],
         baby: usize,
         chained: bool,
-        folds: &[usize],
+        folds: &[Vec<usize>],
     ) -> Self {
         let baby = baby.max(1) as i64;
         let modulo = |d: i64| d.rem_euclid(slots as i64) as usize;
@@ -100,12 +105,14 @@ impl Outline {
                 mark(&mut keys, modulo(least));
             }
         }
-        for &f in folds {
+        for &f in folds.iter().flatten() {
             mark(&mut keys, f % slots);
         }
         let steps = keys.iter().enumerate().skip(1).filter_map(|(s, &k)| k.then_some(s)).collect();
         let outputs = diagonals.len();
-        Self { rotations: [babies, giants, outputs * folds.len()], hoisted, plains, outputs, steps }
+        let folded = outputs * folds.iter().map(Vec::len).sum::<usize>();
+        let (rotations, stages) = ([babies, giants, folded], outputs * folds.len());
+        Self { rotations, stages, hoisted, plains, outputs, steps }
     }
 }
 
@@ -118,7 +125,7 @@ impl Schedule {
         diagonals: &[Vec<Vec<i64>>],
         baby: usize,
         chained: bool,
-        folds: Vec<usize>,
+        folds: Vec<Vec<usize>>,
     ) -> Self {
         let baby = baby.max(1) as i64;
         let modulo = |d: i64| d.rem_euclid(slots as i64) as usize;
@@ -170,11 +177,16 @@ impl Schedule {
         self.outputs.iter().flatten().map(|g| g.terms.len()).sum()
     }
 
+    /// How many rotated copies of a sum its folds add up.
+    pub fn folded(&self) -> usize {
+        self.folds.iter().map(|stage| stage.len() + 1).product()
+    }
+
     /// Rotations: babies, then giants, then folds.
     pub fn rotations(&self) -> [usize; 3] {
         let babies = self.babies.iter().flatten().filter(|&&b| b != 0).count();
         let giants = self.outputs.iter().flatten().map(|g| g.turns.len()).sum();
-        [babies, giants, self.outputs.len() * self.folds.len()]
+        [babies, giants, self.outputs.len() * self.folds.iter().map(Vec::len).sum::<usize>()]
     }
 
     /// Its cost.
@@ -185,7 +197,7 @@ impl Schedule {
             .iter()
             .flatten()
             .chain(turns)
-            .chain(&self.folds)
+            .chain(self.folds.iter().flatten())
             .copied()
             .filter(|&s| s != 0)
             .collect();
@@ -193,7 +205,7 @@ impl Schedule {
         steps.dedup();
         let hoisted = self.babies.iter().filter(|b| b.iter().any(|&b| b != 0)).count();
         let (rotations, plains, outputs) = (self.rotations(), self.plains(), self.outputs.len());
-        Outline { rotations, hoisted, plains, outputs, steps }
+        Outline { rotations, stages: outputs * self.folds.len(), hoisted, plains, outputs, steps }
     }
 
     /// Checks that it takes what it is given.

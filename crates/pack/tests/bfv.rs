@@ -38,9 +38,9 @@ fn layers() -> [Linear; 2] {
     let input = Layout::features(40, slots, 1, 64).unwrap();
     let hidden = Layout::features(12, slots, 1, 16).unwrap();
     let output = Layout::features(5, slots, 1, 8).unwrap();
-    let options = Options { fold: 16, spread: 1, baby: 4, chained: false };
+    let options = Options { fold: 16, spread: 1, baby: 4, chained: false, quarters: true };
     let first = Linear::new(Window::dense([40, 1, 1], 12), &input, &hidden, options).unwrap();
-    let options = Options { fold: 8, spread: 1, baby: 3, chained: true };
+    let options = Options { fold: 8, spread: 1, baby: 3, chained: true, quarters: false };
     [first, Linear::new(Window::dense([12, 1, 1], 5), &hidden, &output, options).unwrap()]
 }
 

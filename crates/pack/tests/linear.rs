@@ -57,14 +57,16 @@ fn bias(seed: u64, m: usize) -> f64 {
 /// that nothing else is there if nothing else may be.
 fn check(linear: &Linear, seed: u64, dirty: bool) {
     check_one(linear, seed, dirty);
-    let options = Options { chained: !linear.options().chained, ..linear.options() };
-    let other = Linear::new(linear.window().clone(), linear.input(), linear.output(), options).unwrap();
-    check_one(&other, seed, dirty);
+    for (chained, quarters) in [(true, false), (false, true), (true, true)] {
+        let options = Options { chained, quarters, ..linear.options() };
+        let other = Linear::new(linear.window().clone(), linear.input(), linear.output(), options).unwrap();
+        check_one(&other, seed, dirty);
+    }
 }
 
 fn check_one(linear: &Linear, seed: u64, dirty: bool) {
     let (input, output, o) = (linear.input(), linear.output(), linear.options());
-    assert_eq!(linear.outline_with(o.baby, o.chained), linear.schedule().outline());
+    assert_eq!(linear.outline_with(o.baby, o.chained, o.quarters), linear.schedule().outline());
     let x: Vec<f64> = (0..input.shape().iter().product()).map(|i| value(seed ^ 5, i)).collect();
     let mut vectors = input.spread(x.iter().copied());
     if dirty {
@@ -137,7 +139,7 @@ proptest! {
         for p in [period, slots] {
             let input = grid(before, slots, w * pool, cell, p);
             let output = Layout::new(window.output, slots, 2, places.clone(), slots).unwrap();
-            let options = Options { fold: p, spread: 1, baby, chained: false };
+            let options = Options { fold: p, spread: 1, baby, chained: false, quarters: false };
             check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
         }
     }
@@ -168,7 +170,7 @@ proptest! {
             Axis::new(0, &[(copies, block), (vectors, slots)]), Axis::strided(oh, columns), Axis::strided(ow, 1),
         ];
         let output = Layout::new(window.output, slots, vectors, places, fold).unwrap();
-        let linear = Linear::new(window, &input, &output, Options { fold, spread: 1, baby, chained: false });
+        let linear = Linear::new(window, &input, &output, Options { fold, spread: 1, baby, chained: false, quarters: false });
         let linear = linear.unwrap();
         let taps = kernel.div_ceil(stride).pow(2);
         prop_assert!(linear.schedule().plains() <= taps * vectors, "one diagonal per tap of a phase");
@@ -186,11 +188,11 @@ proptest! {
         for period in [p, 2 * p, slots] {
             let input = Layout::features(inputs, slots, 1, period).unwrap();
             if rows <= period {
-                let options = Options { fold: rows, spread: 1, baby, chained: false };
+                let options = Options { fold: rows, spread: 1, baby, chained: false, quarters: false };
                 let output = Layout::features(outputs, slots, 1, rows).unwrap();
                 check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
                 let spread = 1 << spread;
-                let options = Options { fold: rows, spread, baby, chained: false };
+                let options = Options { fold: rows, spread, baby, chained: false, quarters: false };
                 let output = Layout::features(outputs, slots, 1, slots).unwrap();
                 if spread > 1 && spread <= rows && spread * (period + 1) <= slots {
                     check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
@@ -202,7 +204,7 @@ proptest! {
             if each < period && copies > 1 {
                 let axes = [Axis::new(0, &[(each, 1), (copies, period)]), Axis::default(), Axis::default()];
                 let output = Layout::new([outputs, 1, 1], slots, 1, axes, slots).unwrap();
-                let options = Options { fold: each, spread: 1, baby, chained: false };
+                let options = Options { fold: each, spread: 1, baby, chained: false, quarters: false };
                 check(&Linear::new(window.clone(), &input, &output, options).unwrap(), seed, true);
             }
         }
@@ -222,7 +224,7 @@ proptest! {
         let input = grid(window.input, slots, side, side * side, slots);
         let axes = [Axis::strided(groups, side * side), Axis::strided(size, k * side), Axis::strided(size, k)];
         let output = Layout::new(window.output, slots, 1, axes, slots).unwrap();
-        let options = Options { fold: slots, spread: 1, baby, chained: false };
+        let options = Options { fold: slots, spread: 1, baby, chained: false, quarters: false };
         check(&Linear::new(window, &input, &output, options).unwrap(), seed, true);
     }
 }
@@ -288,12 +290,12 @@ fn diagonal(slots: usize, babies: [usize; 2]) -> (u64, u64) {
     let rows = 128 * 1024 / slots;
     let axes = [Axis::new(0, &[(rows, 1), (slots / 1024, 1024)]), Axis::default(), Axis::default()];
     let hidden = Layout::new([100, 1, 1], slots, 1, axes, slots).unwrap();
-    let options = Options { fold: rows, spread: 1, baby: babies[0], chained: false };
+    let options = Options { fold: rows, spread: 1, baby: babies[0], chained: false, quarters: false };
     let first = Linear::new(Window::dense(output, 100), &flat.unwrap(), &hidden, options).unwrap();
     let x = layer(&mut s, x, &first);
     let x = s.square_rescale(&x).unwrap();
     let logits = Layout::features(10, slots, 1, 1024).unwrap();
-    let options = Options { fold: 1024, spread: 1, baby: babies[1], chained: false };
+    let options = Options { fold: 1024, spread: 1, baby: babies[1], chained: false, quarters: false };
     let second = Linear::new(Window::dense([100, 1, 1], 10), &hidden, &logits, options).unwrap();
     assert!(!first.is_clean() && second.is_clean());
     assert_eq!(layer(&mut s, x, &second).level, 1);
@@ -308,18 +310,18 @@ fn packed(spread: usize) -> (u64, u64, u64) {
     let axes = [Axis::strided(1, 0), phase(512, 15), phase(256, 1)];
     let image = Layout::new(input, SLOTS, 1, axes, 1024).unwrap();
     let maps = grid(output, SLOTS, 15, 1024, SLOTS);
-    let options = Options { fold: 256, spread: 1, baby: SLOTS, chained: false };
+    let options = Options { fold: 256, spread: 1, baby: SLOTS, chained: false, quarters: false };
     let conv = Linear::new(Window::conv(&conv, input, output), &image, &maps, options).unwrap();
     let x = s.input(6, Scale((1u64 << 32) as f64));
     let x = layer(&mut s, x, &conv);
     let x = s.square_rescale(&x).unwrap();
     let hidden = Layout::features(100, SLOTS, 1, 128).unwrap();
-    let options = Options { fold: 128, spread: 1, baby: 16, chained: false };
+    let options = Options { fold: 128, spread: 1, baby: 16, chained: false, quarters: false };
     let first = Linear::new(Window::dense(output, 100), &maps, &hidden, options).unwrap();
     let x = layer(&mut s, x, &first);
     let x = s.square_rescale(&x).unwrap();
     let logits = Layout::features(10, SLOTS, 1, if spread > 1 { SLOTS } else { 16 }).unwrap();
-    let options = Options { fold: 16, spread, baby: 4, chained: false };
+    let options = Options { fold: 16, spread, baby: 4, chained: false, quarters: false };
     let second = Linear::new(Window::dense([100, 1, 1], 10), &hidden, &logits, options).unwrap();
     assert_eq!(second.is_clean(), spread == 1);
     assert_eq!(layer(&mut s, x, &second).level, 1);
@@ -371,7 +373,7 @@ fn layers_that_would_take_too_much_to_look_at_are_refused_before_they_are() {
         Layout::new([n * each, 1, 1], slots, n, axes, slots).unwrap()
     };
     let large = vectors(slots, 1, 16);
-    let plain = Options { fold: slots, spread: 1, baby: 256, chained: false };
+    let plain = Options { fold: slots, spread: 1, baby: 256, chained: false, quarters: false };
     let all = 16 * slots;
     assert!(why(Window::dense([all, 1, 1], all), &large, &large, plain).contains("too many weights"));
     // A column of kernels as long as the input, at every place of it.

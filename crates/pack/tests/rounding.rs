@@ -28,7 +28,7 @@ fn apart(strides: [usize; 2], fold: usize) -> Linear {
         let axes = [Axis::strided(N, stride), Axis::default(), Axis::default()];
         Layout::new([N, 1, 1], SLOTS, 1, axes, period).unwrap()
     };
-    let options = Options { fold, spread: 1, baby: 8, chained: false };
+    let options = Options { fold, spread: 1, baby: 8, chained: false, quarters: false };
     Linear::new(window, &features(strides[0], 128), &features(strides[1], SLOTS), options).unwrap()
 }
 
@@ -50,7 +50,7 @@ fn roundings(linear: &Linear) -> f64 {
         .unwrap();
     let prepared = ends.prepare(&plains, counter.plains());
     let ct = ends.encrypt(&x, 2, fine);
-    let mut slots = CkksSlots::new(&ends.evaluator, &ends.encoder);
+    let mut slots = CkksSlots::new(&ends.evaluator);
     let y = linear.run(&mut slots, &[ct], &mut Plains::new(&prepared), Scale(target)).unwrap();
     let squares: f64 = ends.decrypt(&y[0]).iter().zip(&clear[0]).map(|(a, b)| (a - b) * (a - b)).sum();
     (squares / SLOTS as f64).sqrt() / NoiseModel::new(&params).plaintext_rounding(coarse).std

@@ -14,6 +14,7 @@ use crate::params::Level;
 use crate::plaintext::{CompactPlaintext, Plaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
+use crate::switch::Digits;
 use oblivia_base::Digest;
 use oblivia_ring::{Ntt, Poly, kernel};
 use std::fmt;
@@ -315,6 +316,54 @@ impl<S: Scheme> Evaluator<S> {
         });
         count(&self.counters.rotations, 1);
         Ok(self.extended(out, x.level, x.scale))
+    }
+
+    /// x ← x + Σ rot(x, step), modulo QP: divides a1 alone and decomposes it once for all steps. (d+1)(ℓ+k) transforms.
+    /// Counts a rotation and an addition per step.
+    ///
+    /// # Errors
+    /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
+    pub fn fold_extended(&self, x: &mut ExtendedCiphertext<S>, steps: &[usize]) -> Result<(), HeError> {
+        check_id(&self.id, &x.id, "ciphertext")?;
+        let level = self.params().level("rotate", x.level)?;
+        let key = |&step: &usize| match step % self.params().slots() {
+            0 => Ok(None),
+            step => self.keys.rotation(step, x.level).map(Some),
+        };
+        let keys = steps.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let mut out = x.a.clone();
+        let mut c1 = self.params().pool().take(&level.q);
+        self.with_scratch(|s| {
+            s.acc[1].reset(&level.qp);
+            s.acc[1].copy_from(&x.a[1]);
+            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+                quotient.write(None, c1.row_mut(i));
+            });
+            let digits = match keys.len() {
+                1 => None,
+                _ => Some(Digits::new(self.params(), &c1, s, &self.counters.ntt)),
+            };
+            for key in &keys {
+                let Some(key) = key else {
+                    out.iter_mut().zip(&x.a).for_each(|(out, a)| out.add_assign(a));
+                    continue;
+                };
+                match &digits {
+                    None => s.inner_product(self.params(), &c1, &key.key, &self.counters.ntt),
+                    Some(digits) => s.inner_product_hoisted(self.params(), digits, &key.key),
+                }
+                s.acc[0].add_assign(&x.a[0]);
+                for (acc, out) in s.acc.iter().zip(&mut out) {
+                    for (i, m) in level.qp.moduli().enumerate() {
+                        kernel::gather_add_assign(m, &key.permutation, out.row_mut(i), acc.row(i));
+                    }
+                }
+            }
+        });
+        x.a = out;
+        count(&self.counters.rotations, steps.len() as u64);
+        count(&self.counters.add, steps.len() as u64);
+        Ok(())
     }
 
     /// Divides by P. 2(ℓ+k) transforms.

@@ -18,6 +18,9 @@ pub struct Options {
     pub baby: usize,
     /// Whether giant steps are chained ([`Schedule`]).
     pub chained: bool,
+    /// Whether folds quadruple the sum by three rotations of one decomposition where they can: half the decompositions,
+    /// half as many rotations more.
+    pub quarters: bool,
 }
 
 /// Where the results of a [`Linear`] are.
@@ -82,7 +85,8 @@ impl Linear {
         options: Options,
     ) -> Result<Self, CircuitError> {
         let bad = |why: &'static str| CircuitError::Layout { why };
-        let (slots, p, Options { fold, spread, baby, chained }) = (input.slots(), input.period(), options);
+        let (slots, p) = (input.slots(), input.period());
+        let Options { fold, spread, baby, chained, quarters } = options;
         if input.shape() != window.input || output.shape() != window.output || output.slots() != slots {
             return Err(bad("the layouts are not those of the layer's tensors"));
         }
@@ -109,6 +113,7 @@ impl Linear {
         };
         let mut folds: Vec<usize> = powers(spread).map(|t| t * (p + 1)).collect();
         folds.extend(powers(p / fold).map(|t| t * fold));
+        let folds = stages(&folds, quarters);
         let steps = rotations(&window, input, output, fold, spread)?;
         let outline = Outline::new(slots, &steps, baby, chained, &folds);
         if outline.rotations.iter().sum::<usize>() > MAX_ROTATIONS {
@@ -118,9 +123,10 @@ impl Linear {
         Ok(Self { window, input: input.clone(), output: output.clone(), options, landing, steps, schedule })
     }
 
-    /// What it would cost with other baby steps.
-    pub fn outline_with(&self, baby: usize, chained: bool) -> Outline {
-        Outline::new(self.input.slots(), &self.steps, baby, chained, &self.schedule.folds)
+    /// What it would cost with other baby steps, giant steps and folds.
+    pub fn outline_with(&self, baby: usize, chained: bool, quarters: bool) -> Outline {
+        let folds: Vec<usize> = self.schedule.folds.iter().flat_map(|s| s.iter().take(2)).copied().collect();
+        Outline::new(self.input.slots(), &self.steps, baby, chained, &stages(&folds, quarters))
     }
 
     /// Where the results are.
@@ -164,7 +170,7 @@ impl Linear {
         let diagonals =
             |groups: &Vec<crate::schedule::Group>| groups.iter().map(|g| g.terms.len()).sum::<usize>();
         let most = self.schedule.outputs.iter().map(diagonals).max().unwrap_or(0);
-        most << self.schedule.folds.len()
+        most * self.schedule.folded()
     }
 
     /// The plaintexts in order of use: diagonals, then biases (at the scale of the result). `weight` and `bias` (per
@@ -274,6 +280,15 @@ impl Linear {
 /// A rotation modulo `modulo` as a number of places to the left: without a fold, the shorter way round the period.
 fn signed(d: usize, modulo: usize, period: usize) -> i64 {
     if modulo == period && d > period / 2 { d as i64 - period as i64 } else { d as i64 }
+}
+
+/// Folds one after the other, or two by two.
+fn stages(folds: &[usize], quarters: bool) -> Vec<Vec<usize>> {
+    let stage = |pair: &[usize]| match *pair {
+        [a, b] => vec![a, b, a + b],
+        ref one => one.to_vec(),
+    };
+    folds.chunks(if quarters { 2 } else { 1 }).map(stage).collect()
 }
 
 /// 1, 2, 4, … below `n`.

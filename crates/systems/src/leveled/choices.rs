@@ -90,6 +90,7 @@ impl Encode for LeveledChoices {
             w.count(l.options.spread);
             w.count(l.options.baby);
             w.bool(l.options.chained);
+            w.bool(l.options.quarters);
         }
     }
 }
@@ -123,7 +124,7 @@ impl Decode for LeveledChoices {
         };
         let units = UnitCosts::decode(r)?;
         let deferred = r.bool("deferred")?;
-        let count = r.count(MAX_LAYERS, 40, "layers")?;
+        let count = r.count(MAX_LAYERS, 41, "layers")?;
         let layer = |r: &mut Reader<'_>| {
             Ok(LayerChoice {
                 log_scale: log(r)?,
@@ -134,6 +135,7 @@ impl Decode for LeveledChoices {
                     spread: steps(r, 1)?,
                     baby: steps(r, 1)?,
                     chained: r.bool("chained")?,
+                    quarters: r.bool("quarters")?,
                 },
             })
         };

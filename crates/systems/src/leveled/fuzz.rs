@@ -282,7 +282,8 @@ mod tests {
                     let axes = [channels, Axis::strided(h, w), Axis::strided(w, 1)];
                     if let Ok(layout) = Layout::new([n, h, w], slots, n.div_ceil(each), axes, slots) {
                         l.output = layout;
-                        l.options = Options { fold: slots, spread: 1, baby: 1, chained: false };
+                        l.options =
+                            Options { fold: slots, spread: 1, baby: 1, chained: false, quarters: false };
                         l.copies = None;
                     }
                 }
@@ -373,8 +374,13 @@ mod tests {
                 }
                 for (at, fold, spread, baby, copies, log_scale) in edits {
                     if let Some(l) = c.layers.get_mut(at) {
-                        let options =
-                            Options { fold: 1 << fold, spread: 1 << spread, baby, chained: baby % 2 == 0 };
+                        let options = Options {
+                            fold: 1 << fold,
+                            spread: 1 << spread,
+                            baby,
+                            chained: baby % 2 == 0,
+                            quarters: baby % 3 == 0,
+                        };
                         *l = LayerChoice { log_scale, copies: copies.map(|c| 1 << c), options, ..l.clone() };
                     }
                 }

@@ -284,7 +284,7 @@ impl Machine<'_> {
         let rounding = circuit.terms() as f64 * rounded * self.rounding(at.weight);
         let most = schedule.outputs.iter().map(|g| g.iter().map(|g| g.turns.len()).sum::<usize>()).max();
         let giants = most.unwrap_or(0) as f64 * self.switch(level, at.product)?;
-        let own = rounding + self.doubling(giants, 1 << schedule.folds.len(), level, at.product)?;
+        let own = rounding + self.doubling(giants, schedule.folded(), level, at.product)?;
         let shared = Place { x, ..at }.inherited();
         // Other slots are multiplied by zeros or hold sums over parts of rows.
         let stray = if circuit.is_clean() { 0.0 } else { 2.0 * shared };

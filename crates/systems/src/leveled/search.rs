@@ -174,7 +174,7 @@ fn choices(
 
 /// Taps in, copies of the activations, hybrid diagonals by baby and giant steps.
 fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitError> {
-    let none = Options { fold: slots, spread: 1, baby: 1, chained: false };
+    let none = Options { fold: slots, spread: 1, baby: 1, chained: false, quarters: false };
     let [m, h, w] = a.window.output;
     let axes = [Axis::strided(m, h * w), Axis::strided(h, w), Axis::strided(w, 1)];
     let maps = Layout::new(a.window.output, slots, 1, axes, slots)?;
@@ -186,17 +186,33 @@ fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, Circui
     let logits = Layout::features(c.window.output[0], slots, 1, block)?;
     let copied = maps.with_period(block)?;
     let fewest = |window: &Window, from: &Layout, to: &Layout, fold: usize| {
-        let try_one =
-            |baby| Linear::new(window.clone(), from, to, Options { fold, spread: 1, baby, chained: false });
+        let try_one = |baby| {
+            Linear::new(
+                window.clone(),
+                from,
+                to,
+                Options { fold, spread: 1, baby, chained: false, quarters: false },
+            )
+        };
         (1..=64usize)
             .filter_map(|b| Some((try_one(b).ok()?.schedule().rotations(), b)))
             .min_by_key(|(r, b)| (r.iter().sum::<usize>(), *b))
             .map_or(1, |(_, b)| b)
     };
-    let b1 =
-        Options { fold: each, spread: 1, baby: fewest(&b.window, &copied, &hidden, each), chained: false };
-    let b2 =
-        Options { fold: block, spread: 1, baby: fewest(&c.window, &hidden, &logits, block), chained: false };
+    let b1 = Options {
+        fold: each,
+        spread: 1,
+        baby: fewest(&b.window, &copied, &hidden, each),
+        chained: false,
+        quarters: false,
+    };
+    let b2 = Options {
+        fold: block,
+        spread: 1,
+        baby: fewest(&c.window, &hidden, &logits, block),
+        chained: false,
+        quarters: false,
+    };
     Ok((InputForm::Taps, vec![(None, maps, none), (Some(block), hidden, b1), (None, logits, b2)]))
 }
 
@@ -208,13 +224,13 @@ fn packed([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, CircuitE
     let misfit = CircuitError::Layout { why: "its maps do not each fit a copy of the input" };
     let maps = layouts::outputs(&image, &a.window).into_iter().find(|(l, f)| *f < p && l.period() == slots);
     let (maps, fold) = maps.ok_or(misfit)?;
-    let conv = Options { fold, spread: 1, baby: slots, chained: false };
+    let conv = Options { fold, spread: 1, baby: slots, chained: false, quarters: false };
     let rows = b.window.output[0].next_power_of_two();
     let hidden = Layout::features(b.window.output[0], slots, 1, rows)?;
-    let first = Options { fold: rows, spread: 1, baby: (rows / 8).max(1), chained: false };
+    let first = Options { fold: rows, spread: 1, baby: (rows / 8).max(1), chained: false, quarters: false };
     let outs = c.window.output[0].next_power_of_two();
     let logits = Layout::features(c.window.output[0], slots, 1, slots)?;
-    let second = Options { fold: outs, spread: outs, baby: slots, chained: false };
+    let second = Options { fold: outs, spread: outs, baby: slots, chained: false, quarters: false };
     Ok((InputForm::Packed(image), vec![(None, maps, conv), (None, hidden, first), (None, logits, second)]))
 }
 
@@ -465,7 +481,11 @@ fn from_taps(state: &State, l: &LinearLayer, slots: usize, units: &Units, goal: 
         + (l.window.fan_in() - 1) as f64 * (units.input() + units.input_sent());
     s.nanoseconds += (m - 1) as f64 * goal.rotation();
     s.pay((1..m).map(|m| (slots - m * h * w % slots) % slots), units);
-    s.layers.push((None, layout.clone(), Options { fold: slots, spread: 1, baby: 1, chained: false }));
+    s.layers.push((
+        None,
+        layout.clone(),
+        Options { fold: slots, spread: 1, baby: 1, chained: false, quarters: false },
+    ));
     s.places.push(Some((layout, true)));
     Some(s)
 }
@@ -503,23 +523,30 @@ fn extend(
         let copying =
             copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * (units.rotation() + goal.rotation()));
         for (output, fold) in layouts::outputs(&input, &window) {
-            let first = Options { fold, spread: 1, baby: 1, chained: false };
+            let first = Options { fold, spread: 1, baby: 1, chained: false, quarters: false };
             let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
-            let price = |baby: usize, chained: bool| {
-                let outline = circuit.outline_with(baby, chained);
+            let price = |baby: usize, chained: bool, quarters: bool| {
+                let outline = circuit.outline_with(baby, chained, quarters);
                 let new = outline.steps.iter().filter(|s| !state.keys.contains(s)).count() as f64;
                 let rotations = outline.rotations.iter().sum::<usize>() as f64;
                 units.linear(&outline)
                     + rotations * goal.rotation()
                     + new * units.key(state.key_bytes + new * units.key_bytes() / 2.0)
             };
-            let cost = |baby: usize| [false, true].map(|chained| (price(baby, chained), baby, chained));
+            let ways = [false, true].map(|chained| [false, true].map(|quarters| (chained, quarters)));
+            let cost = |baby: usize| {
+                ways.as_flattened()
+                    .iter()
+                    .map(move |&(c, q)| (price(baby, c, q), baby, c, q))
+                    .collect::<Vec<_>>()
+            };
             let babies = (1..=12).chain((4..=slots.ilog2()).map(|e| 1usize << e)).chain(pitches(&input));
-            let Some((_, baby, chained)) = babies.flat_map(cost).min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            let Some((_, baby, chained, quarters)) = babies.flat_map(cost).min_by(|a, b| a.0.total_cmp(&b.0))
+            else {
                 continue;
             };
             let mut s = state.clone();
-            let schedule = circuit.outline_with(baby, chained);
+            let schedule = circuit.outline_with(baby, chained, quarters);
             let rotations = schedule.rotations.iter().sum::<usize>() as f64;
             s.nanoseconds += copying + units.linear(&schedule) + rotations * goal.rotation();
             if layer_is_first {
@@ -527,7 +554,7 @@ fn extend(
             }
             s.pay(doublings(copies, slots), units);
             s.pay(schedule.steps, units);
-            s.layers.push((copies, output.clone(), Options { baby, chained, ..first }));
+            s.layers.push((copies, output.clone(), Options { baby, chained, quarters, ..first }));
             s.places.push(Some((output, circuit.is_clean())));
             next.push(s);
         }

@@ -160,11 +160,11 @@ impl Units {
     /// A matrix product by diagonals (cookbook §4).
     pub(super) fn linear(&self, o: &Outline) -> f64 {
         let [babies, giants, folds] = o.rotations.map(|n| n as f64);
-        let rotation = self.all() * (self.digits + 1.0) * self.ntt + self.switch();
+        let decomposition = self.all() * (self.digits + 1.0) * self.ntt;
         o.hoisted as f64 * self.digits * self.all() * self.ntt
-            + babies * self.switch()
+            + (babies + giants + folds) * self.switch()
             + o.plains as f64 * self.all() * self.plain_row
-            + (giants + folds) * rotation
+            + (giants + o.stages as f64) * decomposition
             + o.outputs as f64 * 2.0 * self.all() * self.ntt
     }
 }

@@ -230,7 +230,7 @@ mod tests {
         for (l, shape) in c.inner.layers.iter_mut().zip(shapes) {
             if let Some(output) = layout(shape) {
                 l.output = output;
-                l.options = Options { fold: slots, spread: 1, baby: 1, chained: false };
+                l.options = Options { fold: slots, spread: 1, baby: 1, chained: false, quarters: false };
                 l.copies = None;
             }
         }
@@ -299,8 +299,13 @@ mod tests {
                 }
                 for (at, fold, spread, baby, copies) in edits {
                     if let Some(l) = c.inner.layers.get_mut(at) {
-                        l.options =
-                            Options { fold: 1 << fold, spread: 1 << spread, baby, chained: baby % 2 == 0 };
+                        l.options = Options {
+                            fold: 1 << fold,
+                            spread: 1 << spread,
+                            baby,
+                            chained: baby % 2 == 0,
+                            quarters: baby % 3 == 0,
+                        };
                         l.copies = copies.map(|c| 1 << c);
                     }
                 }

@@ -163,8 +163,9 @@ impl Machine<'_> {
         let counted = if dense { terms } else { terms * terms };
         let w = self.model.spread_equal_rows();
         let mut phase = self.model.double_hoisted(phase, counted, turns, w, x.level)?;
-        for _ in &schedule.folds {
-            phase = doubled(&self.model, phase, x.level)?;
+        for stage in &schedule.folds {
+            let moved = self.model.key_switch(phase, x.level)?;
+            phase = stage.iter().fold(phase, |sum, _| together(&self.model, sum, moved));
         }
         self.at(Wire { phase, ..x })?;
         let phase = self.model.add_plain(self.model.reduce_switch(phase, x.level)?);
