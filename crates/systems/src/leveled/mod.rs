@@ -8,6 +8,7 @@ pub mod fuzz;
 mod layouts;
 mod lola;
 mod messages;
+mod mlp;
 mod network;
 mod noise;
 mod parameters;

@@ -11,9 +11,11 @@
 //! same error:
 //!
 //! - Results of a linear layer hold the errors of the same inputs. A [`Wire`] keeps that part apart (`shared`): a row with
-//!   norm ‖V‖ over inputs with errors Σ_j W_ij·e_j, each e_j in at most r of them, has the variance
-//!   Σ_j (Σ_i V_i·W_ij)²·σ² ≤ r·‖V‖²·max‖W_i‖²·σ² by Cauchy and Schwarz, whatever the weights; vectors, maps and merged
-//!   averages make no difference.
+//!   norm ‖V‖ over inputs with errors Σ_j W_ij·e_j has the variance Σ_j (Σ_i V_i·W_ij)²·σ². Weights that a graph says are
+//!   equal (the cells of an average) add those errors up: each e_j is in at most r of n such inputs, and by Cauchy and
+//!   Schwarz the variance is at most min(n, r)·‖V‖²·max‖W_i‖²·σ². Learned weights are taken to be *without structure*:
+//!   the products V_i·W_ij of different i add like independent terms. Against weights made to align, which multiply
+//!   shared errors by up to √r a layer, the bound does not hold; a client cannot tell, and the declared error says so.
 //! - The operands of a residual sum share whatever lies before the fork: standard deviations add.
 //! - A square multiplies its operand's error by 2x + e, both of one value: at most 2·peak + c·σ.
 //!
@@ -155,7 +157,9 @@ impl Machine<'_> {
         let fan_in = l.window.fan_in() as f64;
         let outputs = |axis: usize| l.window.kernel[axis].div_ceil(l.window.stride[axis].max(1));
         let fan_out = l.window.output[0] / l.window.groups.max(1) * outputs(0) * outputs(1);
-        Ok(Place { x, gain, peak, product, weight: product / x.scale, fan_in, fan_out: fan_out as f64 })
+        let aligned = if l.weight.is_some() { l.window.cells() as f64 } else { fan_in };
+        let weight = product / x.scale;
+        Ok(Place { x, gain, peak, product, weight, fan_in, fan_out: fan_out as f64, aligned })
     }
 
     /// The errors `v` of products brought to scale `target`, a bias added.
@@ -331,12 +335,14 @@ struct Place {
     fan_in: f64,
     /// Results that read one input, at most.
     fan_out: f64,
+    /// Inputs of a result that certainly have the same weight: cells of an average.
+    aligned: f64,
 }
 
 impl Place {
     /// Variance of the input's errors in a result.
     fn inherited(&self) -> f64 {
-        square(self.gain) * (self.x.own + self.fan_in.min(self.x.reach) * self.x.shared)
+        square(self.gain) * (self.x.own + self.aligned.min(self.x.reach) * self.x.shared)
     }
 }
 

@@ -122,8 +122,9 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     })
 }
 
-const ASSUMPTION: &str = "except with probability 2^-64, assuming independent sub-Gaussian slot errors, an input \
-     whose activations stay within the published bounds, and the root mean square of all slots within them too";
+const ASSUMPTION: &str = "except with probability 2^-64, assuming sub-Gaussian errors, independent if of different \
+     origin, learned weights without structure, an input whose activations stay within the published bounds, and the root mean square of all slots within \
+     them too";
 
 fn parameters(params: &Params) -> String {
     format!(

@@ -10,7 +10,7 @@ use oblivia_nn::{
     pass,
 };
 use oblivia_pack::{CkksPlain, CkksSlots, ClearSlots};
-use oblivia_protocol::Wish;
+use oblivia_protocol::{Leak, Wish};
 use rand_core::Rng;
 use std::sync::Arc;
 
@@ -220,16 +220,21 @@ fn generated() -> Vec<(String, Model)> {
         ));
     }
     for (i, sizes) in [&[784, 128, 10][..], &[64, 32, 16, 10], &[512, 300, 5]].into_iter().enumerate() {
-        let mut b = Build::new(200 + i as u64, [sizes[0], 0, 0]);
-        for (k, &out) in sizes[1..].iter().enumerate() {
-            if k > 0 {
-                b.push(Op::Square);
-            }
-            b.dense(out);
-        }
-        found.push((format!("dense {sizes:?}"), b.finish().0));
+        found.push((format!("dense {sizes:?}"), chain(200 + i as u64, sizes).0));
     }
     found
+}
+
+/// Dense layers with squares between.
+fn chain(seed: u64, sizes: &[usize]) -> (Model, Vec<Tensor>) {
+    let mut b = Build::new(seed, [sizes[0], 0, 0]);
+    for (k, &out) in sizes[1..].iter().enumerate() {
+        if k > 0 {
+            b.push(Op::Square);
+        }
+        b.dense(out);
+    }
+    b.finish()
 }
 
 #[test]
@@ -240,10 +245,63 @@ fn on_ten_generated_networks_the_planner_loses_to_no_named_plan() {
             Some(price(&derive(&model.public, &plan.choices).unwrap()))
         };
         let planned = cost(PLANS[0]).unwrap_or_else(|| panic!("{name} has no plan"));
-        let others: Vec<_> = PLANS[1..].iter().filter_map(|p| Some((p, cost(p)?))).collect();
+        let others: Vec<_> = PLANS[1..].iter().filter_map(|p| Some((*p, cost(p)?))).collect();
+        let has = |plan: &str| others.iter().any(|(p, _)| *p == plan);
+        assert!(has("diagonal"), "{name} has nothing to be compared with");
+        assert!(has("packed") || name.starts_with("conv"), "{name} has no plan `packed`");
         println!("{name}: {planned:.0} µs planned, {others:.0?}");
         for (plan, other) in others {
             assert!(planned <= other * 1.001, "{name}: planned {planned}, {plan} {other}");
+        }
+    }
+}
+
+#[test]
+fn named_plans_of_dense_layers_compute_the_network_and_fill_no_other_slot_unless_they_say_so() {
+    let deep: (&str, &[usize]) = ("five layers", &[20, 33, 64, 7, 18, 3]);
+    let image = (
+        "an image",
+        {
+            let mut b = Build::new(300, [3, 5, 6]);
+            b.dense(40);
+            b.push(Op::Square);
+            b.dense(9);
+            b.finish()
+        },
+        2,
+    );
+    let chains = [&[784, 128, 10][..], &[64, 32, 16, 10], &[512, 300, 5], &[3, 200, 2], deep.1];
+    let chains = chains.into_iter().map(|sizes| ("a chain", chain(7, sizes), sizes.len() - 1));
+    for (what, (model, inputs), layers) in chains.chain([image]) {
+        for name in ["packed", "diagonal"] {
+            let wish = Wish { plan: Some(name.into()), ..Wish::default() };
+            let plan = match search(&model.public, &wish) {
+                Ok(plan) => plan,
+                // Too deep for the dimension of the named plans.
+                Err(e) if layers > 3 => {
+                    assert!(e.to_string().contains("security table"), "{e}");
+                    continue;
+                }
+                Err(e) => panic!("{what} of {layers} layers, {name}: {e}"),
+            };
+            let d = derive(&model.public, &plan.choices).unwrap();
+            let slots = d.params.slots();
+            let plains = d.circuit.plains(&model.weights);
+            for x in &inputs {
+                let mut vectors = d.circuit.encode(x);
+                vectors.iter_mut().for_each(|v| v.resize(slots, 0.0));
+                let y = d.circuit.run(&mut ClearSlots::new(slots), &vectors, &plains).unwrap();
+                let (out, expected) = (d.circuit.decode(&y), eval::run(&model, x).unwrap());
+                for (a, b) in out.iter().zip(expected.data()) {
+                    let close = (a - f64::from(*b)).abs() < 1e-4 * f64::from(expected.max_abs());
+                    assert!(close, "{what} of {layers} layers, {name}: {a} {b}");
+                }
+                let norm = d.circuit.output_bound();
+                let same = |v: f64| v == 0.0 || out.iter().any(|o| (o - v * norm).abs() < 1e-9 * norm);
+                let stray = y.iter().flatten().filter(|&&v| !same(v)).count();
+                let says = plan.leaks.iter().any(|l| l.leak == Leak::PartialSums);
+                assert_eq!((stray > 0, says), (name == "packed", name == "packed"), "{name}: {stray}");
+            }
         }
     }
 }

@@ -3,14 +3,15 @@
 use super::choices::{InputForm, LayerChoice, LeveledChoices, LolaChoice};
 use super::layouts;
 use super::lola::{self, LolaProgram};
+use super::mlp::{self, fewest};
 use super::network::{Kind, LinearLayer, Network};
-use super::parameters::{ChainBits, chain_bits, chain_of};
+use super::parameters::{ChainBits, Precision, chain_bits, chain_of};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
 use oblivia_he::Moduli;
 use oblivia_nn::PublicModel;
-use oblivia_pack::circuit::{Linear, Options, Window};
+use oblivia_pack::circuit::{Linear, Options};
 use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
 use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
@@ -50,10 +51,10 @@ pub(super) fn choose(
         None | Some("planned") => Ok(("planned", planned(network, wish, Goal::Time)?)),
         Some("fewest-rotations") => Ok(("fewest-rotations", planned(network, wish, Goal::Rotations)?)),
         Some("packed") => {
-            Ok(("packed", named(network, 13, packed, wish).map_err(|why| unfit(model, "packed", why))?))
+            Ok(("packed", named(network, 13, PACKED, wish).map_err(|why| unfit(model, "packed", why))?))
         }
         Some("diagonal") => {
-            Ok(("diagonal", named(network, 13, diagonal, wish).map_err(|why| unfit(model, "diagonal", why))?))
+            Ok(("diagonal", named(network, 13, DIAGONAL, wish).map_err(|why| unfit(model, "diagonal", why))?))
         }
         Some("lola") => Ok(("lola", by_lola(model, network, wish)?)),
         Some(other) => {
@@ -72,14 +73,12 @@ pub(super) fn ways(
 ) -> Result<(&'static str, Vec<Chosen>), String> {
     let slots = 1 << bits.literal.log_n;
     let found = |goal| finish(network, bits, costs, goal).into_iter().map(|s| (s.input, s.layers)).collect();
-    let fixed = |make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>| {
-        Ok::<_, String>(vec![make(three(network)?, slots).map_err(|e| e.to_string())?])
-    };
+    let fixed = |make: Make| make.of(network, slots).map(|one| vec![one]);
     match wish.plan.as_deref() {
         None | Some("planned") => Ok(("planned", found(Goal::Time))),
         Some("fewest-rotations") => Ok(("fewest-rotations", found(Goal::Rotations))),
-        Some("packed") => Ok(("packed", fixed(packed)?)),
-        Some("diagonal") => Ok(("diagonal", fixed(diagonal)?)),
+        Some("packed") => Ok(("packed", fixed(PACKED)?)),
+        Some("diagonal") => Ok(("diagonal", fixed(DIAGONAL)?)),
         Some(other) => Err(format!("this mode has no plan `{other}`")),
     }
 }
@@ -91,22 +90,38 @@ fn unfit(model: &PublicModel, name: &str, why: String) -> Error {
 /// Where everything goes: the input, and per linear layer the distance of copies made first, the results and options.
 pub(super) type Chosen = (InputForm, Vec<(Option<usize>, Layout, Options)>);
 
-/// A plan for convolution – square – dense – square – dense, or why there is none.
-fn named(
-    network: &Network,
-    log_n: u32,
-    make: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>,
-    wish: &Wish,
-) -> Result<LeveledChoices, String> {
-    let layers = three(network)?;
-    let bits = chain_bits(network, log_n, 0).ok_or("no parameters fit the security table")?;
-    let (input, layers) = make(layers, 1 << log_n).map_err(|e| e.to_string())?;
+/// A named plan for convolution – square – dense – square – dense, and for dense layers with squares between.
+#[derive(Clone, Copy)]
+struct Make {
+    conv: fn([&LinearLayer; 3], usize) -> Result<Chosen, CircuitError>,
+    dense: fn(&[&LinearLayer], usize) -> Result<Chosen, CircuitError>,
+}
+
+const PACKED: Make = Make { conv: packed, dense: mlp::packed };
+const DIAGONAL: Make = Make { conv: diagonal, dense: mlp::diagonal };
+
+impl Make {
+    fn of(self, network: &Network, slots: usize) -> Result<Chosen, String> {
+        let made = match mlp::layers(network) {
+            Some(layers) => (self.dense)(&layers, slots),
+            None => (self.conv)(three(network)?, slots),
+        };
+        made.map_err(|e| e.to_string())
+    }
+}
+
+/// A named plan, or why there is none.
+fn named(network: &Network, log_n: u32, make: Make, wish: &Wish) -> Result<LeveledChoices, String> {
+    let bits =
+        chain_bits(network, log_n, Precision::default()).ok_or("no parameters fit the security table")?;
+    let (input, layers) = make.of(network, 1 << log_n)?;
     Ok(choices(&bits, UnitCosts::of(log_n, &wish.units), input, layers))
 }
 
 /// The linear layers of convolution – square – dense – square – dense.
 fn three(network: &Network) -> Result<[&LinearLayer; 3], String> {
-    let shape = || "it is for convolution – square – dense – square – dense".to_owned();
+    let shape =
+        || "it is for convolution – square – dense – square – dense or dense – square – dense – …".to_owned();
     let kinds: Vec<&Kind> = network.layers.iter().map(|l| &l.kind).collect();
     let [Kind::Linear(a), Kind::Square, Kind::Linear(b), Kind::Square, Kind::Linear(c)] = kinds[..] else {
         return Err(shape());
@@ -120,7 +135,7 @@ fn three(network: &Network) -> Result<[&LinearLayer; 3], String> {
 /// The plan `diagonal` at dimension 2^`log_n`.
 #[cfg(test)]
 pub(super) fn diagonal_at(network: &Network, log_n: u32) -> Result<LeveledChoices, String> {
-    named(network, log_n, diagonal, &Wish::default())
+    named(network, log_n, DIAGONAL, &Wish::default())
 }
 
 /// LoLa's plan at dimension 16384, whose security bound takes its six levels: on as many of the 8192 slots of the
@@ -134,13 +149,13 @@ fn by_lola(model: &PublicModel, network: &Network, wish: &Wish) -> Result<Levele
         Some((program.lola().rotations(), log_period))
     };
     let log_period = (0..LOG_N).filter_map(rotations).min().map_or(LOG_N, |(_, log_period)| log_period);
-    precise(network, wish, |extra| {
-        let bits = chain_of(&lola::SQUARES, LOG_N, extra)?;
+    precise(network, wish, |precision| {
+        let bits = chain_of(&lola::SQUARES, LOG_N, precision)?;
         let inner = bits.inner_log_scale;
-        let log_scales = [inner, inner, inner, bits.outer_log_scale];
+        let log_scales = [inner, inner, inner, bits.output_log_scale];
         Some(LeveledChoices {
             params: bits.literal,
-            input_log_scale: bits.outer_log_scale,
+            input_log_scale: bits.input_log_scale,
             input: InputForm::Lola(LolaChoice { log_period, log_scales }),
             units: UnitCosts::of(LOG_N, &wish.units),
             deferred: false,
@@ -157,14 +172,14 @@ fn choices(
 ) -> LeveledChoices {
     let last = layers.len().saturating_sub(1);
     let layer = |(i, (copies, output, options)): (usize, (Option<usize>, Layout, Options))| LayerChoice {
-        log_scale: if i == last { bits.outer_log_scale } else { bits.inner_log_scale },
+        log_scale: if i == last { bits.output_log_scale } else { bits.inner_log_scale },
         copies,
         output,
         options,
     };
     LeveledChoices {
         params: bits.literal.clone(),
-        input_log_scale: bits.outer_log_scale,
+        input_log_scale: bits.input_log_scale,
         input,
         units,
         deferred: false,
@@ -185,20 +200,6 @@ fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, Circui
     let hidden = Layout::new(b.window.output, slots, 1, axes, slots)?;
     let logits = Layout::features(c.window.output[0], slots, 1, block)?;
     let copied = maps.with_period(block)?;
-    let fewest = |window: &Window, from: &Layout, to: &Layout, fold: usize| {
-        let try_one = |baby| {
-            Linear::new(
-                window.clone(),
-                from,
-                to,
-                Options { fold, spread: 1, baby, chained: false, quarters: false },
-            )
-        };
-        (1..=64usize)
-            .filter_map(|b| Some((try_one(b).ok()?.schedule().rotations(), b)))
-            .min_by_key(|(r, b)| (r.iter().sum::<usize>(), *b))
-            .map_or(1, |(_, b)| b)
-    };
     let b1 = Options {
         fold: each,
         spread: 1,
@@ -274,7 +275,7 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
     let mut refusal = None;
     let mut best: Option<(f64, LeveledChoices)> = None;
     for log_n in 13..=15 {
-        let Some(bits) = chain_bits(network, log_n, 0) else { continue };
+        let Some(bits) = chain_bits(network, log_n, Precision::default()) else { continue };
         let units = UnitCosts::of(log_n, &wish.units);
         for state in finish(network, &bits, units, goal) {
             match settle(network, log_n, units, &state, wish) {
@@ -337,23 +338,23 @@ fn settle(
     state: &State,
     wish: &Wish,
 ) -> Result<LeveledChoices, Error> {
-    precise(network, wish, |extra| {
-        let bits = chain_bits(network, log_n, extra)?;
+    precise(network, wish, |precision| {
+        let bits = chain_bits(network, log_n, precision)?;
         Some(choices(&bits, units, state.input.clone(), state.layers.clone()))
     })
 }
 
-/// What `make` chooses with as many extra bits of precision as the error wanted takes and the security table allows.
+/// What `make` chooses with as many bits of precision as the error wanted takes and the security table allows.
 fn precise(
     network: &Network,
     wish: &Wish,
-    make: impl Fn(u32) -> Option<LeveledChoices>,
+    make: impl Fn(Precision) -> Option<LeveledChoices>,
 ) -> Result<LeveledChoices, Error> {
     let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
     let mut last: Result<(f64, LeveledChoices), Error> =
         Err(Error::Refused { why: "no parameters fit the security table".into() });
-    for extra in 0..16 {
-        let Some(mut c) = make(extra) else { break };
+    for precision in Precision::all() {
+        let Some(mut c) = make(precision) else { continue };
         let derived = derive_from(network.clone(), &c);
         if let Ok(d) = &derived {
             let may = !matches!(c.input, InputForm::Lola(_));

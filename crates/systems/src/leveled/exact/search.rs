@@ -120,7 +120,8 @@ impl Start<'_> {
             // The same slots as a real-valued plan of half the dimension.
             let bits = ChainBits {
                 literal: literal(log_n - 1, levels, 44, limit),
-                outer_log_scale: 0,
+                input_log_scale: 0,
+                output_log_scale: 0,
                 inner_log_scale: 0,
             };
             if self.fits(log_n, levels, FEWEST_BITS, limit).is_none() {
