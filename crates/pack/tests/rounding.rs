@@ -50,7 +50,7 @@ fn roundings(linear: &Linear) -> f64 {
         .unwrap();
     let prepared = ends.prepare(&plains, counter.plains());
     let ct = ends.encrypt(&x, 2, fine);
-    let mut slots = CkksSlots::new(&ends.evaluator, &ends.encoder);
+    let mut slots = CkksSlots::new(&ends.evaluator);
     let y = linear.run(&mut slots, &[ct], &mut Plains::new(&prepared), Scale(target)).unwrap();
     let squares: f64 = ends.decrypt(&y[0]).iter().zip(&clear[0]).map(|(a, b)| (a - b) * (a - b)).sum();
     (squares / SLOTS as f64).sqrt() / NoiseModel::new(&params).plaintext_rounding(coarse).std
