@@ -37,7 +37,8 @@ fn operations(c: &mut Criterion) {
         let (encoder, encryptor) = (Encoder::new(&context), Encryptor::new(&context));
         let decryptor = Decryptor::new(&context, &sk).unwrap();
         let values: Vec<i64> = (0..context.slots() as i64).map(|i| i * 977 - 31).collect();
-        let pt = encoder.encode_extended(&values, top, Factor::ONE).unwrap();
+        let pt = encoder.encode(&values, top, Factor::ONE).unwrap();
+        let extended_pt = encoder.encode_extended(&values, top, Factor::ONE).unwrap();
         let ct = encryptor.encrypt_symmetric(&sk, &pt, &mut rng).unwrap();
         let hoisted = ev.hoist(&ct).unwrap();
         let extended = ev.rotate_extended(&hoisted, 1).unwrap();
@@ -60,7 +61,7 @@ fn operations(c: &mut Criterion) {
         group.bench_function("mul_plain", |b| b.iter(|| ev.mul_plain(black_box(&ct), &pt).unwrap()));
         group.bench_function("dot_plain_16", |b| b.iter(|| ev.dot_plain(&[&ct; 16], &[&pt; 16]).unwrap()));
         group.bench_function("dot_plain_extended_16", |b| {
-            b.iter(|| ev.dot_plain_extended(&[&extended; 16], &[&pt; 16]).unwrap());
+            b.iter(|| ev.dot_plain_extended(&[&extended; 16], &[&extended_pt; 16]).unwrap());
         });
         group.bench_function("rotate", |b| b.iter(|| ev.rotate(black_box(&ct), 1).unwrap()));
         group.bench_function("rotate_hoisted_8", |b| b.iter(|| ev.rotate_hoisted(&ct, &STEPS).unwrap()));

@@ -81,7 +81,7 @@ impl<S: Scheme> Encryptor<S> {
             kernel::mul_into(m, a.row(i), sk.row(pt.level, i), row);
             kernel::neg_assign(m, row);
             kernel::add_assign(m, row, error.expose().row(i));
-            kernel::add_assign(m, row, pt.row(pt.level, i));
+            kernel::add_assign(m, row, pt.row(i));
         }
         Ok((SeededCiphertext { c0, seed, scale: pt.scale, id: pt.id }, a))
     }
@@ -101,7 +101,7 @@ impl<S: Scheme> Encryptor<S> {
         check_id(&self.scheme.id(), &pk.scheme().id(), "key")?;
         let [mut c0, c1] = zero(pk, pt.level, rng);
         for (i, (m, row)) in self.params().level_data(pt.level).q.moduli().zip(c0.rows_mut()).enumerate() {
-            kernel::add_assign(m, row, pt.row(pt.level, i));
+            kernel::add_assign(m, row, pt.row(i));
         }
         Ok(Ciphertext { c0, c1, scale: pt.scale, id: pt.id })
     }

@@ -48,7 +48,7 @@ pub mod generic {
     pub use crate::evaluator::{
         Evaluator, ExtendedCiphertext, Factor, Hoisted, Products, ScalarMatrix, Tensor,
     };
-    pub use crate::plaintext::{CompactPlaintext, Plaintext, ScalarPlaintext};
+    pub use crate::plaintext::{CompactPlaintext, ExtendedPlaintext, Plaintext, ScalarPlaintext};
     pub use crate::public_key::PublicKey;
 }
 
@@ -60,6 +60,8 @@ pub type SeededCiphertext = ciphertext::SeededCiphertext<Params>;
 pub type Plaintext = plaintext::Plaintext<Params>;
 /// An untransformed plaintext of CKKS.
 pub type CompactPlaintext = plaintext::CompactPlaintext<Params>;
+/// A CKKS plaintext for products before a division by P.
+pub type ExtendedPlaintext = plaintext::ExtendedPlaintext<Params>;
 /// A CKKS plaintext with the same value in every slot.
 pub type ScalarPlaintext = plaintext::ScalarPlaintext<Params>;
 /// The CKKS keys of one [`KeyRequest`].

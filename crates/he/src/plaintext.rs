@@ -2,7 +2,7 @@ use crate::HeError;
 use crate::params::Params;
 use crate::scheme::Scheme;
 use oblivia_base::Digest;
-use oblivia_ring::{Basis, Ntt, NttTable, Poly, kernel};
+use oblivia_ring::{Basis, Ntt, NttTable, PackedPolys, PackedRow, Poly, kernel, packing};
 use std::fmt;
 
 /// A plaintext polynomial in transformed form, times a scale.
@@ -25,21 +25,74 @@ impl<S: Scheme> Plaintext<S> {
         self.scale
     }
 
-    /// Whether it is known modulo the special primes too, as double hoisting needs.
-    pub fn is_extended(&self) -> bool {
-        self.poly.limbs() > self.level
-    }
-
-    /// Row of limb `i` of Q_level·P for use at `level` ≤ own level.
+    /// Row of limb `i` of Q, for use at any level up to its own.
     #[inline]
-    pub(crate) fn row(&self, level: usize, i: usize) -> &[u64] {
-        self.poly.row(if i < level { i } else { i + self.level - level })
+    pub(crate) fn row(&self, i: usize) -> &[u64] {
+        self.poly.row(i)
     }
 }
 
 impl<S: Scheme> fmt::Debug for Plaintext<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plaintext")
+            .field("level", &self.level)
+            .field("scale", &self.scale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A plaintext known modulo the special primes too, as double hoisting needs: for products before a division by P.
+///
+/// Held packed, as many bits a residue as its prime has: such plaintexts are many, and each is read once per product.
+#[derive(Clone)]
+pub struct ExtendedPlaintext<S: Scheme> {
+    rows: PackedPolys<Ntt>,
+    level: usize,
+    scale: S::Scale,
+    pub(crate) id: Digest,
+}
+
+impl<S: Scheme> ExtendedPlaintext<S> {
+    /// From a plaintext over Q_level·P.
+    pub(crate) fn pack(p: &Plaintext<S>) -> Self {
+        let rows = PackedPolys::pack(p.poly.basis(), &[&p.poly]);
+        Self { rows, level: p.level, scale: p.scale, id: p.id }
+    }
+
+    /// Number of limbs q it is known modulo.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// What the message is multiplied by: the scale Δ (CKKS) or a factor modulo t (exact).
+    pub fn scale(&self) -> S::Scale {
+        self.scale
+    }
+
+    /// Bytes of memory that one takes.
+    ///
+    /// # Errors
+    /// [`HeError::Level`].
+    pub fn memory_bytes(params: &Params, level: usize) -> Result<usize, HeError> {
+        Ok(packing::poly_bytes(&params.level("plaintext", level)?.qp))
+    }
+
+    /// Row of limb `i` of Q_level·P for use at `level` ≤ own level.
+    #[inline]
+    pub(crate) fn row(&self, level: usize, i: usize) -> PackedRow<'_> {
+        self.rows.row(0, if i < level { i } else { i + self.level - level })
+    }
+
+    /// Its elements.
+    #[cfg(test)]
+    pub(crate) fn unpack(&self) -> Poly<Ntt> {
+        self.rows.unpack(0)
+    }
+}
+
+impl<S: Scheme> fmt::Debug for ExtendedPlaintext<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtendedPlaintext")
             .field("level", &self.level)
             .field("scale", &self.scale)
             .finish_non_exhaustive()
@@ -89,15 +142,14 @@ impl<S: Scheme> CompactPlaintext<S> {
         Self { coefficients, extended, level, scale, id }
     }
 
-    /// The plaintext, as encoding would have made it. One transform per limb.
+    /// The plaintext modulo the primes of its level, as encoding would have made it. One transform per limb.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`] when `scheme` is not the one it was encoded for.
     pub fn expand(&self, scheme: &S) -> Result<Plaintext<S>, HeError> {
-        let Self { extended, level, scale, id, .. } = self;
+        let Self { level, scale, id, .. } = self;
         check_id(&scheme.id(), id, "plaintext")?;
-        let data = scheme.params().level("plaintext", *level)?;
-        let basis = if *extended { &data.qp } else { &data.q };
+        let basis = &scheme.params().level("plaintext", *level)?.q;
         let mut poly = Poly::<Ntt>::zero(basis);
         for (table, row) in basis.tables().zip(poly.rows_mut()) {
             self.transform_row(table, row);

@@ -136,7 +136,7 @@ fn double_hoisted(b: &Exact, ct: &Ciphertext, diagonals: &[Vec<i64>], factor: Fa
     let row = b.context.slots() / 2;
     let mut sum: Option<ExtendedCiphertext> = None;
     for giant in 0..2 {
-        let plains: Vec<Plaintext> = (0..4)
+        let plains: Vec<ExtendedPlaintext> = (0..4)
             .map(|r| rotated_rows(&diagonals[4 * giant + r], row - 4 * giant))
             .map(|d| b.encoder.encode_extended(&d, ct.level(), factor).unwrap())
             .collect();

@@ -278,8 +278,8 @@ fn double_hoisting_multiplies_by_a_matrix_and_costs_what_the_formula_says() {
             assert!(max_error(&b.decrypt(&out), &expected) < 1e-5);
             let late = ev.rescale(&ev.reduce(&sum).unwrap()).unwrap();
             assert!(max_error(&b.decrypt(&late), &expected) < 1e-5);
-            // A plaintext without the special limbs is refused.
-            let short = b.encoder.encode(&z, top, SCALE).unwrap();
+            // A plaintext of a lower level is refused.
+            let short = b.encoder.encode_extended(&z, level - 1, SCALE).unwrap();
             assert!(matches!(
                 ev.dot_plain_extended(&babies[..1], &[&short]),
                 Err(HeError::LevelMismatch { .. })
@@ -316,8 +316,14 @@ fn compact_plaintexts_stand_for_those_they_expand_to() {
         let expected = sums(ready.iter().map(Factor::Ready).collect());
         assert_eq!(sums(compact.iter().map(Factor::Compact).collect()), expected);
         assert_eq!(sums(mixed.collect()), expected);
-        let expanded: Vec<_> = compact.iter().map(|c| c.expand(&params).unwrap()).collect();
-        assert_eq!(sums(expanded.iter().map(Factor::Ready).collect()), expected);
+        for (w, c) in weights.iter().zip(&compact) {
+            let [expanded, encoded] = [c.expand(&params), b.encoder.encode(w, top, SCALE)].map(|p| {
+                let mut w = Writer::new();
+                b.evaluator.mul_plain(&ct, &p.unwrap()).unwrap().encode(&mut w);
+                w.into_bytes()
+            });
+            assert_eq!(expanded, encoded);
+        }
         // One that is not for use modulo the special primes is refused.
         let short = b.encoder.encode_compact(&weights[0], top, SCALE, false).unwrap();
         let refused = b.evaluator.dots_plain_extended(&[(&[&x], &[Factor::Compact(&short)])]);

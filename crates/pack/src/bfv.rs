@@ -6,7 +6,9 @@ use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 use oblivia_he::HeError;
-use oblivia_he::bfv::{Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, Plaintext};
+use oblivia_he::bfv::{
+    Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, ExtendedPlaintext, Plaintext,
+};
 use oblivia_he::generic::Factor;
 use std::borrow::Cow;
 use std::fmt;
@@ -46,6 +48,13 @@ pub enum BfvPlain {
         /// What values were multiplied by.
         scale: Scale,
     },
+    /// One value per slot, for a matrix product.
+    Diagonal {
+        /// The encoded integers.
+        plaintext: ExtendedPlaintext,
+        /// What values were multiplied by.
+        scale: Scale,
+    },
     /// The same integer in every slot.
     Scalar {
         /// The integer.
@@ -81,12 +90,12 @@ impl BfvPlain {
             Plain::Scalar(v) => Ok(Self::Scalar { integer: integer(*v, at.scale)?, scale: at.scale }),
             vector => {
                 let factor = encoder.context().level_factor(at.level)?;
-                let values = integers(encoder, vector, at)?;
-                let plaintext = match at.extended {
-                    true => encoder.encode_extended(&values, at.level, factor)?,
-                    false => encoder.encode(&values, at.level, factor)?,
-                };
-                Ok(Self::Slots { plaintext, scale: at.scale })
+                let (values, scale) = (integers(encoder, vector, at)?, at.scale);
+                if at.extended {
+                    let plaintext = encoder.encode_extended(&values, at.level, factor)?;
+                    return Ok(Self::Diagonal { plaintext, scale });
+                }
+                Ok(Self::Slots { plaintext: encoder.encode(&values, at.level, factor)?, scale })
             }
         }
     }
@@ -106,13 +115,16 @@ impl BfvPlain {
         match self {
             Self::Slots { plaintext, .. } => Ok(Cow::Borrowed(plaintext)),
             Self::Deferred { plaintext, .. } => Ok(Cow::Owned(plaintext.expand(context)?)),
-            Self::Scalar { .. } => Err(wrong_kind("vector plaintexts").into()),
+            Self::Diagonal { .. } | Self::Scalar { .. } => Err(wrong_kind("vector plaintexts").into()),
         }
     }
 
     fn scale(&self) -> Scale {
         match self {
-            Self::Slots { scale, .. } | Self::Scalar { scale, .. } | Self::Deferred { scale, .. } => *scale,
+            Self::Slots { scale, .. }
+            | Self::Diagonal { scale, .. }
+            | Self::Scalar { scale, .. }
+            | Self::Deferred { scale, .. } => *scale,
         }
     }
 }
@@ -122,9 +134,9 @@ impl Diagonal<Context> for BfvPlain {
 
     fn factor(&self) -> Result<Factor<'_, Context>, BfvError> {
         match self {
-            Self::Slots { plaintext, .. } => Ok(Factor::Ready(plaintext)),
+            Self::Diagonal { plaintext, .. } => Ok(Factor::Ready(plaintext)),
             Self::Deferred { plaintext, .. } => Ok(Factor::Compact(plaintext)),
-            Self::Scalar { .. } => Err(wrong_kind("vector plaintexts").into()),
+            Self::Slots { .. } | Self::Scalar { .. } => Err(wrong_kind("diagonals").into()),
         }
     }
 }

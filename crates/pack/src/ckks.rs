@@ -7,7 +7,9 @@ use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Plain, Scale, Slots};
 use oblivia_he::ckks::{Encoder, Evaluator, ScalarMatrix};
 use oblivia_he::generic::Factor;
-use oblivia_he::{Ciphertext, CompactPlaintext, HeError, Params, Plaintext, ScalarPlaintext};
+use oblivia_he::{
+    Ciphertext, CompactPlaintext, ExtendedPlaintext, HeError, Params, Plaintext, ScalarPlaintext,
+};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::fmt;
@@ -22,6 +24,8 @@ pub struct CkksSlots<'a> {
 pub enum CkksPlain {
     /// One value per slot.
     Slots(Plaintext),
+    /// One value per slot, for a matrix product.
+    Diagonal(ExtendedPlaintext),
     /// The same value in every slot.
     Scalar(ScalarPlaintext),
     /// One value per slot, transformed whenever it is used: less memory, more time.
@@ -45,9 +49,11 @@ impl CkksPlain {
     pub fn prepare(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Self, HeError> {
         match plain {
             Plain::Scalar(v) => Ok(Self::Scalar(ScalarPlaintext::new(*v, at.scale.0)?)),
-            vector => Ok(Self::Slots(encode(encoder, vector, |values| match at.extended {
-                true => encoder.encode_extended(values, at.level, at.scale.0),
-                false => encoder.encode(values, at.level, at.scale.0),
+            vector if at.extended => Ok(Self::Diagonal(encode(encoder, vector, |values| {
+                encoder.encode_extended(values, at.level, at.scale.0)
+            })?)),
+            vector => Ok(Self::Slots(encode(encoder, vector, |values| {
+                encoder.encode(values, at.level, at.scale.0)
             })?)),
         }
     }
@@ -57,7 +63,7 @@ impl CkksPlain {
         match self {
             Self::Slots(p) => Ok(Cow::Borrowed(p)),
             Self::Deferred(p) => Ok(Cow::Owned(p.expand(params)?)),
-            Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
+            Self::Diagonal(_) | Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
         }
     }
 
@@ -77,9 +83,9 @@ impl Diagonal<Params> for CkksPlain {
 
     fn factor(&self) -> Result<Factor<'_, Params>, CkksError> {
         match self {
-            Self::Slots(p) => Ok(Factor::Ready(p)),
+            Self::Diagonal(p) => Ok(Factor::Ready(p)),
             Self::Deferred(p) => Ok(Factor::Compact(p)),
-            Self::Scalar(_) => Err(wrong_kind("vector plaintexts").into()),
+            Self::Slots(_) | Self::Scalar(_) => Err(wrong_kind("diagonals").into()),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::context::{Context, Factor};
-use super::{CompactPlaintext, Plaintext, ScalarPlaintext};
+use super::{CompactPlaintext, ExtendedPlaintext, Plaintext, ScalarPlaintext};
 use crate::HeError;
 use crate::plaintext::{check_id, transformed};
 use crate::scheme::Arithmetic;
@@ -81,9 +81,9 @@ impl Encoder {
         values: &[i64],
         level: usize,
         factor: Factor,
-    ) -> Result<Plaintext, HeError> {
+    ) -> Result<ExtendedPlaintext, HeError> {
         let basis = &self.context.params().level("encode", level)?.qp;
-        self.plaintext(values, basis, level, factor)
+        Ok(ExtendedPlaintext::pack(&self.plaintext(values, basis, level, factor)?))
     }
 
     /// factor·`value` modulo t, centred, in every slot, for every level.

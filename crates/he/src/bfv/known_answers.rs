@@ -88,7 +88,7 @@ fn encoding_equals_fourier_sums_modulo_t() {
         let plain = encoder.encode_extended(&case.values, 2, Factor::ONE).unwrap();
         for (i, m) in context.params().extended_basis(2).unwrap().moduli().enumerate() {
             let expected: Vec<u64> = case.coefficients.iter().map(|&c| m.reduce_i64(c)).collect();
-            assert_eq!(plain.poly.clone().into_coeff().row(i), expected);
+            assert_eq!(plain.unpack().into_coeff().row(i), expected);
         }
     }
 }

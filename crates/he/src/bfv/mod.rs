@@ -47,6 +47,8 @@ pub type Ciphertext = crate::ciphertext::Ciphertext<Context>;
 pub type SeededCiphertext = crate::ciphertext::SeededCiphertext<Context>;
 /// A polynomial modulo t, lifted to the primes of a level.
 pub type Plaintext = crate::plaintext::Plaintext<Context>;
+/// A polynomial modulo t, lifted to the primes of a level and the special ones.
+pub type ExtendedPlaintext = crate::plaintext::ExtendedPlaintext<Context>;
 /// An untransformed plaintext.
 pub type CompactPlaintext = crate::plaintext::CompactPlaintext<Context>;
 /// The same integer in every slot.

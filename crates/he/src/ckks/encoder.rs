@@ -2,7 +2,7 @@ use super::fft::{Fft, root};
 use crate::HeError;
 use crate::params::Params;
 use crate::plaintext::{check_id, check_scale, transformed};
-use crate::{CompactPlaintext, Plaintext};
+use crate::{CompactPlaintext, ExtendedPlaintext, Plaintext};
 use oblivia_base::Secret;
 use oblivia_ring::{Basis, RingKind};
 use std::fmt;
@@ -81,9 +81,15 @@ impl Encoder {
     ///
     /// # Errors
     /// As [`Encoder::encode`].
-    pub fn encode_extended(&self, values: &[f64], level: usize, scale: f64) -> Result<Plaintext, HeError> {
+    pub fn encode_extended(
+        &self,
+        values: &[f64],
+        level: usize,
+        scale: f64,
+    ) -> Result<ExtendedPlaintext, HeError> {
         let basis = &self.params.level("encode", level)?.qp;
-        self.plaintext(&self.coefficients(values, &[], scale)?, basis, level, scale)
+        let coefficients = self.coefficients(values, &[], scale)?;
+        Ok(ExtendedPlaintext::pack(&self.plaintext(&coefficients, basis, level, scale)?))
     }
 
     /// As [`Encoder::encode`] or, if so said, [`Encoder::encode_extended`], its transforms left for later.

@@ -11,7 +11,7 @@ use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
 use crate::params::Level;
-use crate::plaintext::{CompactPlaintext, Plaintext, check_id};
+use crate::plaintext::{CompactPlaintext, ExtendedPlaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
 use crate::switch::Digits;
@@ -60,7 +60,7 @@ fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
 #[derive(Debug)]
 pub enum Factor<'a, S: Scheme> {
     /// Transformed.
-    Ready(&'a Plaintext<S>),
+    Ready(&'a ExtendedPlaintext<S>),
     /// To be transformed limb by limb as it is used.
     Compact(&'a CompactPlaintext<S>),
 }
@@ -91,7 +91,7 @@ impl<S: Scheme> Factor<'_, S> {
     /// Level and whether it is known modulo the special primes.
     fn place(&self) -> (usize, bool) {
         match self {
-            Self::Ready(p) => (p.level(), p.is_extended()),
+            Self::Ready(p) => (p.level(), true),
             Self::Compact(p) => p.place(),
         }
     }
@@ -160,14 +160,14 @@ impl<S: Scheme> Evaluator<S> {
     }
 
     /// Σ x_i ⊙ p_i modulo QP; the scale is the product of both. All x_i of one level and scale, all p_i of one scale
-    /// and extended at that level or above.
+    /// and at that level or above.
     ///
     /// # Errors
-    /// As [`Evaluator::dot_plain`]; [`HeError::LevelMismatch`] for a plaintext that is not extended.
+    /// As [`Evaluator::dot_plain`].
     pub fn dot_plain_extended(
         &self,
         xs: &[&ExtendedCiphertext<S>],
-        ps: &[&Plaintext<S>],
+        ps: &[&ExtendedPlaintext<S>],
     ) -> Result<ExtendedCiphertext<S>, HeError> {
         let ps: Vec<_> = ps.iter().map(|p| Factor::Ready(p)).collect();
         let sums = self.dots_plain_extended(&[(xs, &ps)])?;
@@ -217,7 +217,7 @@ impl<S: Scheme> Evaluator<S> {
                 }));
                 let m = self.params().level_data(l).qp.modulus(i);
                 let [out0, out1] = out;
-                kernel::dot2_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
+                kernel::dot2_by_packed_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
             }
         }
         let scale = self.scheme.product(x0.scale, scale);
@@ -240,17 +240,14 @@ impl<S: Scheme> Evaluator<S> {
         let [out0, out1] = out;
         for (k, (xs, ps)) in xs.chunks(AT_ONCE).zip(ps.chunks(AT_ONCE)).enumerate() {
             for (p, row) in ps.iter().zip(&mut rows) {
-                if let Factor::Compact(p) = p {
-                    p.transform_row(table, row.row_mut(0));
+                match p {
+                    Factor::Ready(p) => p.row(l, i).unpack_into(row.row_mut(0)),
+                    Factor::Compact(p) => p.transform_row(table, row.row_mut(0)),
                 }
             }
             let mut triples = Vec::with_capacity(AT_ONCE);
-            for ((x, p), row) in xs.iter().zip(ps).zip(&rows) {
-                let weights = match p {
-                    Factor::Ready(p) => p.row(l, i),
-                    Factor::Compact(_) => row.row(0),
-                };
-                triples.push((x.a[0].row(i), x.a[1].row(i), weights));
+            for (x, row) in xs.iter().zip(&rows) {
+                triples.push((x.a[0].row(i), x.a[1].row(i), row.row(0)));
             }
             if k == 0 {
                 kernel::dot2_into(table.modulus(), &triples, out0.row_mut(i), out1.row_mut(i));

@@ -188,7 +188,7 @@ impl<S: Scheme> Evaluator<S> {
         let level = x.level();
         let q = &self.params().level_data(level).q;
         for (i, (m, row)) in q.moduli().zip(x.c0.rows_mut()).enumerate() {
-            f(m, row, p.row(level, i));
+            f(m, row, p.row(i));
         }
         count(&self.counters.add, 1);
         Ok(())
@@ -227,8 +227,8 @@ impl<S: Scheme> Evaluator<S> {
         self.fits("plaintext product", x, p)?;
         let level = x.level();
         for (i, m) in self.params().level_data(level).q.moduli().enumerate() {
-            kernel::mul_assign(m, x.c0.row_mut(i), p.row(level, i));
-            kernel::mul_assign(m, x.c1.row_mut(i), p.row(level, i));
+            kernel::mul_assign(m, x.c0.row_mut(i), p.row(i));
+            kernel::mul_assign(m, x.c1.row_mut(i), p.row(i));
         }
         x.scale = self.scheme.product(x.scale, p.scale);
         count(&self.counters.pt_mul, 1);
@@ -255,7 +255,7 @@ impl<S: Scheme> Evaluator<S> {
         let mut triples = Vec::with_capacity(xs.len());
         for (i, m) in q.moduli().enumerate() {
             triples.clear();
-            triples.extend(xs.iter().zip(ps).map(|(x, p)| (x.c0.row(i), x.c1.row(i), p.row(level, i))));
+            triples.extend(xs.iter().zip(ps).map(|(x, p)| (x.c0.row(i), x.c1.row(i), p.row(i))));
             kernel::dot2_into(m, &triples, c0.row_mut(i), c1.row_mut(i));
         }
         count(&self.counters.pt_mul, xs.len() as u64);

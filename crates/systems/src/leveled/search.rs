@@ -9,7 +9,7 @@ use super::parameters::{ChainBits, Precision, chain_bits, chain_of};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
-use oblivia_he::Moduli;
+use oblivia_he::{ExtendedPlaintext, Moduli, Params};
 use oblivia_nn::PublicModel;
 use oblivia_pack::circuit::{Linear, Options};
 use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
@@ -306,10 +306,18 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
 /// Memory for encoded plaintexts where the user names no limit.
 pub(super) const MAX_PLAINTEXT_BYTES: u64 = 2 << 30;
 
+/// Memory that one encoded plaintext takes: packed, if it is one of a matrix product.
+pub(super) fn plain_bytes(params: &Params, p: &PlainUse) -> u64 {
+    let plain = p.level * params.n() * 8;
+    match ExtendedPlaintext::memory_bytes(params, p.level) {
+        Ok(packed) if p.extended => packed as u64,
+        _ => plain as u64,
+    }
+}
+
 /// Memory that the encoded plaintexts of a plan take.
 fn plaintext_bytes(d: &Derived) -> u64 {
-    let rows = |p: &PlainUse| p.level + if p.extended { d.params.special().limbs() } else { 0 };
-    d.plains.iter().map(|p| (rows(p) * d.params.n() * 8) as u64).sum()
+    d.plains.iter().map(|p| plain_bytes(&d.params, p)).sum()
 }
 
 /// What the search minimises, of a plan that is there: microseconds of computing on one thread, of sending the inputs,

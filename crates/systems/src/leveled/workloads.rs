@@ -3,7 +3,8 @@
 use oblivia_base::seed::EntropySource;
 use oblivia_he::ckks::{Encoder, Encryptor, Evaluator, ExtendedCiphertext};
 use oblivia_he::{
-    EvaluationKeys, HeError, KeyRequest, Moduli, Params, ParamsLiteral, Plaintext, RingKind, SecretKey,
+    EvaluationKeys, ExtendedPlaintext, HeError, KeyRequest, Moduli, Params, ParamsLiteral, RingKind,
+    SecretKey,
 };
 use oblivia_protocol::Workload;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ struct Bench {
     encoder: Encoder,
     evaluator: Evaluator,
     x: oblivia_he::Ciphertext,
-    plains: Vec<Plaintext>,
+    plains: Vec<ExtendedPlaintext>,
     turned: Vec<ExtendedCiphertext>,
     values: Vec<f64>,
 }
@@ -79,7 +80,7 @@ pub(super) fn all(rng: &mut dyn EntropySource) -> Vec<Workload> {
         let own = b.clone();
         found.push(work("plain-row", log_n, STEPS * all, move || {
             let xs: Vec<&ExtendedCiphertext> = own.turned.iter().collect();
-            let ps: Vec<&Plaintext> = own.plains.iter().collect();
+            let ps: Vec<&ExtendedPlaintext> = own.plains.iter().collect();
             own.evaluator.dot_plain_extended(&xs, &ps).map(drop)
         }));
         found.push(work("encode-row", log_n, all, move || {

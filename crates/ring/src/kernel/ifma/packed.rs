@@ -8,7 +8,7 @@
 //! of its reduction, 1 and 2^52, are divided by that. There, q is below 2^45: the errors of constants may be up to
 //! 2^52/q > 128 where the parent module allows for 4.
 
-use super::rows::{Wide, folded, vector};
+use super::rows::{Wide, folded};
 use super::{V, load, mhi, mlo, splat, store};
 use crate::modulus::hi52;
 use crate::{Modulus, PackedRow};
@@ -21,8 +21,6 @@ const FETCH: usize = 512;
 /// How eight residues of one width come out of their bytes.
 struct Fields {
     bits: usize,
-    /// Cache lines that four vectors take, rounded up.
-    lines: usize,
     /// The eight bytes from that of the first bit on, for each lane.
     bytes: V,
     /// Bits of the first byte that belong to the residue before.
@@ -43,48 +41,59 @@ impl Fields {
         let shift = load(&std::array::from_fn(|k| (k * bits % 8) as u64));
         let mask = splat((1 << bits) - 1);
         let mask_in_place = _mm512_sllv_epi64(mask, shift);
-        Self { bits, lines: bits.div_ceil(16), bytes, shift, mask, mask_in_place }
+        Self { bits, bytes, shift, mask, mask_in_place }
     }
 
-    /// The bytes of vectors `at` to `at` + N − 1 of a row, while those further on are fetched.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn bytes<'a, const N: usize>(&self, row: PackedRow<'a>, at: usize) -> &'a [u8] {
-        let bytes = &row.bytes[self.bits * at..][..self.bits * (N - 1) + 64];
-        let mut to = bytes.as_ptr().wrapping_add(FETCH);
-        for _ in 0..self.lines {
-            // A fetch has no effect but on time, whatever the address: beyond a row lies the next one.
-            _mm_prefetch::<_MM_HINT_T0>(to.cast());
-            to = to.wrapping_add(64);
-        }
-        bytes
+    /// Whether a row has `vectors` vectors of these fields, and the bytes beyond that loads touch.
+    fn holds(&self, row: PackedRow<'_>, vectors: usize) -> bool {
+        row.bits == self.bits && row.bytes.len() >= self.bits * vectors + 64
     }
 
-    /// Vector `j` of the row that `bytes` are a part of, from that of a vector on.
+    /// Vector `at` of a row.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi")]
-    fn vector(&self, bytes: &[u8], j: usize) -> V {
-        _mm512_and_si512(_mm512_srlv_epi64(self.lanes(bytes, j), self.shift), self.mask)
+    fn vector(&self, row: PackedRow<'_>, at: usize) -> V {
+        assert!(self.holds(row, at));
+        // SAFETY: the row has 64 bytes from there on.
+        let x = unsafe { self.lanes(row.bytes.as_ptr().add(self.bits * at)) };
+        _mm512_and_si512(_mm512_srlv_epi64(x, self.shift), self.mask)
     }
 
-    /// [`Fields::vector`], `IN_PLACE` every lane times 2^s.
+    /// Vectors `at` to `at` + N − 1 of a row, `IN_PLACE` every lane times 2^s, while those further on are fetched.
+    ///
+    /// # Safety
+    /// The row [holds](Fields::holds) at + N vectors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi")]
-    fn factor<const IN_PLACE: bool>(&self, bytes: &[u8], j: usize) -> V {
-        if IN_PLACE {
-            _mm512_and_si512(self.lanes(bytes, j), self.mask_in_place)
-        } else {
-            self.vector(bytes, j)
+    unsafe fn factors<const IN_PLACE: bool, const N: usize>(&self, row: PackedRow<'_>, at: usize) -> [V; N] {
+        let from = row.bytes.as_ptr().wrapping_add(self.bits.wrapping_mul(at));
+        // Four vectors of up to 48 bits take three lines. A fetch has no effect but on time, whatever the address: beyond
+        // a row lies the next one.
+        for line in 0..3 {
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(FETCH + 64 * line).cast());
         }
+        let mut v = [self.mask; N];
+        for (j, v) in v.iter_mut().enumerate() {
+            // SAFETY: vector at + j is in the row, and 64 bytes are there from its start.
+            let x = unsafe { self.lanes(from.wrapping_add(self.bits.wrapping_mul(j))) };
+            *v = if IN_PLACE {
+                _mm512_and_si512(x, self.mask_in_place)
+            } else {
+                _mm512_and_si512(_mm512_srlv_epi64(x, self.shift), self.mask)
+            };
+        }
+        v
     }
 
     /// Lanes that start with the byte in which their residue does.
+    ///
+    /// # Safety
+    /// 64 bytes are readable.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi")]
-    fn lanes(&self, bytes: &[u8], j: usize) -> V {
-        let bytes = &bytes[self.bits * j..][..64];
-        // SAFETY: 64 bytes are readable; the load asks for no alignment.
-        let x = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    unsafe fn lanes(&self, from: *const u8) -> V {
+        // SAFETY: by contract; the load asks for no alignment.
+        let x = unsafe { _mm512_loadu_si512(from.cast()) };
         _mm512_permutexvar_epi8(self.bytes, x)
     }
 }
@@ -93,7 +102,7 @@ impl Fields {
 pub(crate) fn unpack(row: PackedRow<'_>, out: &mut [u64]) {
     let fields = Fields::new(row.bits);
     for (at, o) in out.as_chunks_mut().0.iter_mut().enumerate() {
-        store(o, fields.vector(row.bytes, at));
+        store(o, fields.vector(row, at));
     }
 }
 
@@ -102,7 +111,7 @@ pub(crate) fn is_canonical(q: u64, row: PackedRow<'_>) -> bool {
     let (fields, q) = (Fields::new(row.bits), splat(q));
     let mut above = 0;
     for at in 0..row.n / 8 {
-        above |= _mm512_cmpge_epu64_mask(fields.vector(row.bytes, at), q);
+        above |= _mm512_cmpge_epu64_mask(fields.vector(row, at), q);
     }
     above == 0
 }
@@ -173,7 +182,7 @@ impl Sums {
         triples: &[T],
         at: usize,
         outs: [&mut [u64]; 2],
-        vectors: impl Fn(&T) -> [[V; 3]; N],
+        vectors: impl Fn(&T) -> [[V; N]; 3],
     ) {
         let zero = [self.part.q.zero; N];
         let [mut lo, mut hi, mut lo2, mut hi2] = [zero; 4];
@@ -184,9 +193,10 @@ impl Sums {
                 used = 1;
             }
             used += 1;
-            for (j, [a, b, c]) in vectors(triple).into_iter().enumerate() {
-                (lo[j], hi[j]) = (mlo(lo[j], a, c), mhi(hi[j], a, c));
-                (lo2[j], hi2[j]) = (mlo(lo2[j], b, c), mhi(hi2[j], b, c));
+            let [a, b, c] = vectors(triple);
+            for j in 0..N {
+                (lo[j], hi[j]) = (mlo(lo[j], a[j], c[j]), mhi(hi[j], a[j], c[j]));
+                (lo2[j], hi2[j]) = (mlo(lo2[j], b[j], c[j]), mhi(hi2[j], b[j], c[j]));
             }
         }
         for (out, sums) in outs.into_iter().zip([(lo, hi), (lo2, hi2)]) {
@@ -219,6 +229,21 @@ macro_rules! blocks {
     }};
 }
 
+/// Vectors `at` to `at` + N − 1 of a row.
+///
+/// # Safety
+/// The row has as many.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn vectors<const N: usize>(row: &[u64], at: usize) -> [V; N] {
+    let mut v = [_mm512_setzero_si512(); N];
+    for (j, v) in v.iter_mut().enumerate() {
+        // SAFETY: by contract; the load asks for no alignment.
+        *v = unsafe { _mm512_loadu_si512(row.as_ptr().wrapping_add(8 * (at + j)).cast()) };
+    }
+    v
+}
+
 type OfPacked<'a> = (PackedRow<'a>, PackedRow<'a>, &'a [u64]);
 
 #[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
@@ -238,17 +263,18 @@ fn dot2_packed_as<const IN_PLACE: bool>(
     out: &mut [u64],
     other: &mut [u64],
 ) {
-    let sums = Sums::new(m, IN_PLACE);
+    let (sums, all) = (Sums::new(m, IN_PLACE), out.len() / 8);
     let fields = &sums.fields;
-    blocks!(out.len() / 8, |at, N| {
+    for (a, b, c) in triples {
+        assert!(fields.holds(*a, all) && fields.holds(*b, all) && c.len() >= 8 * all, "a row too short");
+    }
+    blocks!(all, |at, N| {
         sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
-            let (a, b) = (fields.bytes::<N>(*a, at), fields.bytes::<N>(*b, at));
-            let c = &c[8 * at..][..8 * N];
-            let mut v = [[fields.mask; 3]; N];
-            for (j, v) in v.iter_mut().enumerate() {
-                *v = [fields.factor::<IN_PLACE>(a, j), fields.factor::<IN_PLACE>(b, j), vector(c, j)];
+            // SAFETY: all rows have `all` vectors, by the assertion, and at + N is not more.
+            unsafe {
+                let (a, b) = (fields.factors::<IN_PLACE, N>(*a, at), fields.factors::<IN_PLACE, N>(*b, at));
+                [a, b, vectors(c, at)]
             }
-            v
         });
     });
 }
@@ -272,17 +298,15 @@ fn dot2_by_packed_as<const IN_PLACE: bool>(
     out: &mut [u64],
     other: &mut [u64],
 ) {
-    let sums = Sums::new(m, IN_PLACE);
+    let (sums, all) = (Sums::new(m, IN_PLACE), out.len() / 8);
     let fields = &sums.fields;
-    blocks!(out.len() / 8, |at, N| {
+    for (a, b, c) in triples {
+        assert!(a.len().min(b.len()) >= 8 * all && fields.holds(*c, all), "a row too short");
+    }
+    blocks!(all, |at, N| {
         sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
-            let c = fields.bytes::<N>(*c, at);
-            let (a, b) = (&a[8 * at..][..8 * N], &b[8 * at..][..8 * N]);
-            let mut v = [[fields.mask; 3]; N];
-            for (j, v) in v.iter_mut().enumerate() {
-                *v = [vector(a, j), vector(b, j), fields.factor::<IN_PLACE>(c, j)];
-            }
-            v
+            // SAFETY: all rows have `all` vectors, by the assertion, and at + N is not more.
+            unsafe { [vectors(a, at), vectors(b, at), fields.factors::<IN_PLACE, N>(*c, at)] }
         });
     });
 }

@@ -427,7 +427,7 @@ fn add_products2<const N: usize>(
 /// Vector `j` of a row.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn vector(a: &[u64], j: usize) -> V {
+fn vector(a: &[u64], j: usize) -> V {
     let a = &a[8 * j..8 * j + 8];
     // SAFETY: eight words are readable; the load asks for no alignment.
     unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }

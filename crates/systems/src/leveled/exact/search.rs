@@ -5,7 +5,7 @@ use super::super::network::{Kind, Network};
 use super::super::parameters::ChainBits;
 use super::super::plan::SYSTEM;
 use super::super::program::depths;
-use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, ways};
+use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, plain_bytes, ways};
 use super::super::units::UnitCosts;
 use super::choices::{ExactChoices, MAX_LOG_SCALE, MAX_T};
 use super::plan::{Derived, derive_from};
@@ -221,8 +221,7 @@ impl Start<'_> {
 /// Memory that the encoded plaintexts of a plan take.
 fn plaintext_bytes(d: &Derived) -> Result<u64, Error> {
     let params = d.params()?;
-    let rows = |p: &oblivia_pack::PlainUse| p.level + if p.extended { params.special().limbs() } else { 0 };
-    let one: u64 = d.plains.iter().map(|p| (rows(p) * params.n() * 8) as u64).sum();
+    let one: u64 = d.plains.iter().map(|p| plain_bytes(params, p)).sum();
     Ok(one * d.contexts.len() as u64)
 }
 
