@@ -159,10 +159,12 @@ const BENCH_JSON: &str = "\
   schema, id, system, model, mode, plan, images, threads, link
   warm                      whether the server had the client's keys from a session before
   seconds                   setup, offline, online: totals over the run, from a cold start unless warm
-  seconds_per_image_median  online
+  images_per_group          images predicted together: 1 but in mode batch, where a group with fewer costs the same
+  seconds_per_group_median  online; seconds_per_image_median is the same where images_per_group is 1, else null
+  images_per_second         over the online seconds, which encryption, sending and decryption are in
   bytes                     setup, offline, online, each up and down; header and body, before TLS
   rounds                    direction changes, all phases
-  ops_per_image             rotations, hoisted, ct_mul, pt_mul, scalar_mul, add, relin, rescale, ntt
+  ops_per_group             (ops_per_image: the same where images_per_group is 1, else null) rotations, hoisted, ct_mul, pt_mul, scalar_mul, add, relin, rescale, ntt
   key_bytes                 evaluation keys; contained in bytes.setup.up unless warm
   peak_memory_bytes         client and server process (null where the system does not tell)
   accuracy                  float, fixed (null: no fixed-point evaluator), private
@@ -383,9 +385,10 @@ pub(crate) struct BenchArgs {
     /// What to measure: SYSTEM/NETWORK or SYSTEM/NETWORK/MODE, e.g. leveled/mnist-cryptonets.
     #[arg(value_parser = bench_id)]
     pub(crate) id: BenchId,
-    /// Number of test images, up to 10,000.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) images: u32,
+    /// Number of test images, up to 100,000; beyond the 10,000 there are they come again. Default: 100, or a group of the
+    /// mode if that is more.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) images: Option<u32>,
     /// A plan by name.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) plan: Option<String>,

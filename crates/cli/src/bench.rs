@@ -25,14 +25,18 @@ struct Row {
     mode: String,
     plan: String,
     images: u64,
+    images_per_group: u32,
     threads: usize,
     link: String,
     warm: bool,
     seconds: Seconds,
-    seconds_per_image_median: f64,
+    seconds_per_image_median: Option<f64>,
+    seconds_per_group_median: f64,
+    images_per_second: f64,
     bytes: Bytes,
     rounds: u64,
-    ops_per_image: OpCounts,
+    ops_per_image: Option<OpCounts>,
+    ops_per_group: OpCounts,
     key_bytes: u64,
     peak_memory_bytes: PeakMemory,
     accuracy: Accuracy,
@@ -82,7 +86,20 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let root = repository()?;
     let folder = root.join("models").join(a.id.network);
     let model = load_model(&folder)?;
-    let set = images(model.public.graph.input_shape(), a.images as usize)?;
+    // Measuring a system is asking for what it reveals, and whatever it takes is what is measured.
+    let wish = Wish {
+        mode: a.id.mode.map(str::to_owned),
+        plan: a.plan.clone(),
+        accepted_leaks: Leak::ALL.to_vec(),
+        max_bytes: Some(u64::MAX),
+        max_memory: Some(u64::MAX),
+        ..Wish::default()
+    };
+    let wanted = match a.images {
+        Some(n) => n,
+        None => DEFAULT_IMAGES.max(a.id.system.plan(&oblivia::served(&model)?.public, &wish)?.cost.group),
+    };
+    let set = images(model.public.graph.input_shape(), wanted as usize)?;
     let inputs: Vec<Input> = set.iter().map(|s| Input::Image(s.pixels.clone())).collect();
 
     let state = Scratch::new()?;
@@ -94,19 +111,10 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         Client::with_state(&server.at.listening, pin, &state.path().join("client"), machine, connect)?;
     let measure = |inputs: &[Input]| {
         let mut watch = Watch::new(inputs.len() as u64);
-        // Measuring a system is asking for what it reveals.
-        let accepted_leaks = Leak::ALL.to_vec();
         let ask = Ask {
             model: a.id.network,
             system: a.id.system.id(),
-            wish: Wish {
-                mode: a.id.mode.map(str::to_owned),
-                plan: a.plan.clone(),
-                accepted_leaks,
-                // Whatever it takes is what is measured.
-                max_bytes: Some(u64::MAX),
-                ..Wish::default()
-            },
+            wish: wish.clone(),
             max_time: None,
             confirm: &mut |_, _| Ok(()),
             observer: &mut watch,
@@ -138,7 +146,11 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
 
-/// The first test images of the set a network is for: CIFAR-10 (JPEG) if they have colours, else MNIST.
+/// Images where none are asked for, if a group does not hold more.
+const DEFAULT_IMAGES: u32 = 100;
+
+/// The first test images of the set a network is for: CIFAR-10 (JPEG) if they have colours, else MNIST. Where there are
+/// fewer than `n` they come again.
 fn images(shape: &Shape, n: usize) -> Result<Vec<Labelled>> {
     let sets = data_dir().context("a benchmark needs the data sets")?;
     let (dir, mut set) = match shape.chw() {
@@ -153,11 +165,12 @@ fn images(shape: &Shape, n: usize) -> Result<Vec<Labelled>> {
             (dir, set)
         }
     };
-    if n > set.len() {
-        let why = format!("--images {n}: {} has {} test images", dir.display(), set.len());
-        return Err(Error::Input(why).into());
+    if set.is_empty() {
+        return Err(Error::Input(format!("{} has no test images", dir.display())).into());
     }
+    let have = set.len();
     set.truncate(n);
+    (have..n).for_each(|i| set.extend_from_within(i % have..i % have + 1));
     Ok(set)
 }
 
@@ -189,7 +202,7 @@ fn describe(row: &Row) -> String {
                 row.max_output_error, row.declared_output_error
             ),
         )
-        + &entry("median", &format!("{} per image, online", seconds(row.seconds_per_image_median)))
+        + &entry("rate", &rate(row))
         + &entry(
             "memory",
             &format!(
@@ -201,6 +214,24 @@ fn describe(row: &Row) -> String {
         + &entry("machine", &row.cpu)
         + &entry("commit", &row.commit)
         + "\n"
+}
+
+/// Images per second, and the time of what is predicted together.
+fn rate(row: &Row) -> String {
+    let what = match row.images_per_group {
+        1 => "image".to_owned(),
+        n => format!("group of up to {}", count(n.into(), "image")),
+    };
+    format!(
+        "{} images/s online, with encryption, sending and decryption; {} per {what} (median)",
+        figure(row.images_per_second),
+        seconds(row.seconds_per_group_median)
+    )
+}
+
+/// Three digits at least.
+fn figure(x: f64) -> String {
+    if x < 99.95 { format!("{x:.3}") } else { crate::output::thousands(x.round() as u64) }
 }
 
 /// What a run gives.
@@ -237,6 +268,8 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
     seconds.sort_by(f64::total_cmp);
     let learned = |role| r.plan.learned_by(role).map(|s| s.detail.clone()).collect();
     let choices = &r.plan.choices;
+    let median = seconds.get(seconds.len() / 2).copied().unwrap_or_default();
+    let single = r.plan.cost.group == 1;
     Row {
         schema: 1,
         id: a.id.text.clone(),
@@ -249,14 +282,18 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         warm: a.warm,
         link: a.link.map_or_else(|| "loopback".to_owned(), |l| l.to_string()),
         seconds: r.seconds,
-        seconds_per_image_median: seconds.get(seconds.len() / 2).copied().unwrap_or_default(),
+        images_per_group: r.plan.cost.group,
+        seconds_per_image_median: single.then_some(median),
+        seconds_per_group_median: median,
+        images_per_second: r.samples as f64 / r.seconds.online.max(f64::MIN_POSITIVE),
         bytes: Bytes {
             setup: up_down(r.traffic.setup),
             offline: up_down(r.traffic.offline),
             online: up_down(r.traffic.online),
         },
         rounds: r.traffic.setup.rounds + r.traffic.offline.rounds + r.traffic.online.rounds,
-        ops_per_image: r.plan.cost.ops,
+        ops_per_image: single.then_some(r.plan.cost.ops),
+        ops_per_group: r.plan.cost.ops,
         key_bytes: r.plan.key_bytes,
         peak_memory_bytes: peak,
         accuracy: Accuracy {
@@ -363,7 +400,8 @@ mod tests {
             |v: &Value| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let mut expected =
             "schema id system model mode plan images threads link warm seconds seconds_per_image_median \
-                            bytes rounds ops_per_image key_bytes peak_memory_bytes accuracy labels_equal \
+                            seconds_per_group_median images_per_group images_per_second bytes rounds \
+                            ops_per_image ops_per_group key_bytes peak_memory_bytes accuracy labels_equal \
                             max_output_error declared_output_error as_declared learned plan_id cpu commit"
                 .split_whitespace()
                 .collect::<Vec<_>>();
@@ -392,10 +430,10 @@ mod tests {
         assert_eq!((row.labels_equal, row.images, row.rounds), (2, 3, 6));
         let third = 1.0 / 3.0;
         assert_eq!((row.accuracy.float, row.accuracy.private), (2.0 * third, third));
-        assert_eq!((row.max_output_error, row.seconds_per_image_median), (2.0, 0.2));
+        assert_eq!((row.max_output_error, row.seconds_per_image_median), (2.0, Some(0.2)));
         assert_eq!((row.schema, row.link.as_str(), row.threads), (1, "100mbit,40ms", 1));
         assert!(!row.as_declared, "the made-up traffic is not what the plan declares");
-        assert!(row.key_bytes > 0 && row.ops_per_image.rotations + row.ops_per_image.hoisted > 0);
+        assert!(row.key_bytes > 0 && row.ops_per_group.rotations + row.ops_per_group.hoisted > 0);
         assert!(!row.learned.client.is_empty() && !row.learned.server.is_empty());
     }
 }

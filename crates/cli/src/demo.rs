@@ -52,15 +52,11 @@ pub(crate) fn run(a: &DemoArgs) -> Result<()> {
         watch = watch.with_rows(|done| {
             let Some(sample) = samples.get(done.index) else { return String::new() };
             let names = labels.get().map_or(&[][..], Vec::as_slice);
-            let moved = done.traffic.up_bytes + done.traffic.down_bytes;
-            format!(
-                "{:<9} {:>5}  {:>5}  {:>9}  {:>9}\n",
-                sample.name,
-                label(names, done.output),
-                truth(names, sample),
-                seconds(done.seconds),
-                bytes(moved)
-            )
+            let cost = done.traffic.map_or_else(String::new, |t| {
+                format!("  {:>9}  {:>9}", seconds(done.seconds), bytes(t.up_bytes + t.down_bytes))
+            });
+            let (label, truth) = (label(names, done.output), truth(names, sample));
+            format!("{:<9} {label:>5}  {truth:>5}{cost}\n", sample.name)
         });
     }
     let name = server.at.models.first().cloned().unwrap_or_default();
@@ -128,15 +124,16 @@ fn print_json(p: &Prediction, samples: &[Labelled]) -> Result<()> {
     let images: Vec<serde_json::Value> = p
         .outputs
         .iter()
-        .zip(&p.samples)
         .zip(samples)
-        .map(|((output, record), sample)| {
+        .enumerate()
+        .map(|(i, (output, sample))| {
+            let record = p.record(i);
             serde_json::json!({
                 "file": sample.name,
                 "label": output.is_ok().then(|| label(labels, output)),
                 "truth": truth(labels, sample),
-                "milliseconds": record.seconds * 1e3,
-                "bytes": record.traffic.up_bytes + record.traffic.down_bytes,
+                "milliseconds": record.map(|r| r.seconds * 1e3),
+                "bytes": record.map(|r| r.traffic.up_bytes + r.traffic.down_bytes),
             })
         })
         .collect();

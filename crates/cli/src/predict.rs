@@ -51,8 +51,10 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
         watch = watch.with_rows(move |done| {
             let file = files.get(done.index).map(|f| f.display().to_string()).unwrap_or_default();
             let label = label(labels.get().map_or(&[][..], Vec::as_slice), done.output);
-            let moved = bytes(done.traffic.up_bytes + done.traffic.down_bytes);
-            format!("{file:<width$}  {label:<5}  {:>9}  {moved:>9}\n", seconds(done.seconds))
+            let cost = done.traffic.map_or_else(String::new, |t| {
+                format!("  {:>9}  {:>9}", seconds(done.seconds), bytes(t.up_bytes + t.down_bytes))
+            });
+            format!("{file:<width$}  {label:<5}{cost}\n")
         });
     }
     let ask = Ask {
@@ -149,14 +151,14 @@ fn print_json(p: &Prediction, files: &[PathBuf]) -> Result<()> {
     let images: Vec<serde_json::Value> = files
         .iter()
         .zip(&p.outputs)
-        .zip(&p.samples)
-        .map(|((file, output), sample)| {
+        .enumerate()
+        .map(|(i, (file, output))| {
             serde_json::json!({
                 "file": file.display().to_string(),
                 "label": output.is_ok().then(|| label(&p.model.labels, output)),
                 "outputs": output.as_ref().ok().map(Tensor::data),
                 "error": output.as_ref().err().map(ToString::to_string),
-                "seconds": sample.seconds,
+                "seconds": p.record(i).map(|r| r.seconds),
             })
         })
         .collect();

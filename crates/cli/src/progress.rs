@@ -16,8 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Done<'a> {
     pub(crate) index: usize,
     pub(crate) output: &'a Answer,
+    /// Since work on its group began.
     pub(crate) seconds: f64,
-    pub(crate) traffic: Traffic,
+    /// Of its group, with the last sample of it.
+    pub(crate) traffic: Option<Traffic>,
 }
 
 /// Makes the row of a sample.

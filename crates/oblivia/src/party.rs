@@ -44,12 +44,13 @@ impl Machine {
     }
 }
 
-/// One sample as the watcher's clock saw it.
+/// One group of samples ([`Cost::group`](oblivia_protocol::Cost::group); a single one in most modes) as the watcher's
+/// clock saw it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleRecord {
-    /// Online time of the sample.
+    /// Online time of the group.
     pub seconds: f64,
-    /// Online traffic of the sample.
+    /// Online traffic of the group.
     pub traffic: Traffic,
 }
 
@@ -60,7 +61,7 @@ pub struct Prediction {
     pub model: Arc<PublicModel>,
     /// One answer per input: the outputs, or why there are none.
     pub outputs: Vec<Answer>,
-    /// One record per input.
+    /// One record per group of inputs, in order.
     pub samples: Vec<SampleRecord>,
     /// What it cost and who learned what.
     pub receipt: Receipt,
@@ -69,6 +70,11 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// The record of the group that input `i` was in.
+    pub fn record(&self, i: usize) -> Option<&SampleRecord> {
+        self.samples.get(i / self.receipt.plan.cost.group.max(1) as usize)
+    }
+
     /// The label of output `i`: the published name of the largest value, or its index where none is published.
     /// `None` where there is no answer.
     pub fn label(&self, i: usize) -> Option<String> {
@@ -260,12 +266,12 @@ impl Observer for Watch<'_> {
         match &event {
             Event::Ready => self.ready = Some(Instant::now()),
             Event::SampleStarted(_) => self.started = Some(Instant::now()),
-            Event::SampleDone { traffic, .. } => {
+            Event::SampleDone { traffic: Some(traffic), .. } => {
                 let started = self.started.take().unwrap_or(self.began);
                 let seconds = started.elapsed().as_secs_f64();
                 self.samples.push(SampleRecord { seconds, traffic: *traffic });
             }
-            Event::Setup(_) => {}
+            Event::SampleDone { traffic: None, .. } | Event::Setup(_) => {}
         }
         self.observer.on(match event {
             Event::SampleDone { index, output, traffic } => {

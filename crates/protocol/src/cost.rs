@@ -90,21 +90,43 @@ impl PhaseTraffic {
 ///
 /// The messages that agree on the plan (hello, offer, accept) are the session's and are added by
 /// [`crate::session::agreement_traffic`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Cost {
+    /// Samples that are predicted together, 1 or more: what follows is per group of so many. A group with fewer samples
+    /// costs the same.
+    pub group: u32,
     /// Once per session, with keys sent.
     pub setup: Traffic,
     /// Once per session where the server still has the client's keys; where there are none, as `setup`.
     pub setup_reused: Traffic,
-    /// Per sample, ahead of the input.
+    /// Per group, ahead of the input.
     pub offline: Traffic,
-    /// Per sample.
+    /// Per group.
     pub online: Traffic,
-    /// Operations on the server, per sample.
+    /// Operations on the server, per group.
     pub ops: OpCounts,
 }
 
+impl Default for Cost {
+    /// Nothing, sample by sample.
+    fn default() -> Self {
+        Self {
+            group: 1,
+            setup: Traffic::default(),
+            setup_reused: Traffic::default(),
+            offline: Traffic::default(),
+            online: Traffic::default(),
+            ops: OpCounts::default(),
+        }
+    }
+}
+
 impl Cost {
+    /// Groups that `samples` samples take.
+    pub fn groups(&self, samples: u64) -> u64 {
+        samples.div_ceil(u64::from(self.group.max(1)))
+    }
+
     /// The system's traffic for `samples` samples, keys sent: the most a session moves.
     pub fn traffic(&self, samples: u64) -> PhaseTraffic {
         self.traffic_with(KeyUse::Sent, samples)
@@ -112,10 +134,11 @@ impl Cost {
 
     /// The system's traffic for `samples` samples, by how the server came by the keys.
     pub fn traffic_with(&self, keys: KeyUse, samples: u64) -> PhaseTraffic {
+        let groups = self.groups(samples);
         PhaseTraffic {
             setup: if keys == KeyUse::Reused { self.setup_reused } else { self.setup },
-            offline: self.offline.times(samples),
-            online: self.online.times(samples),
+            offline: self.offline.times(groups),
+            online: self.online.times(groups),
         }
     }
 }
@@ -134,6 +157,7 @@ impl Decode for Traffic {
     }
 }
 
+/// All but the group, which a plan's digest takes beside it where it is not 1.
 impl Encode for Cost {
     fn encode(&self, w: &mut Writer) {
         for t in [self.setup, self.setup_reused, self.offline, self.online] {

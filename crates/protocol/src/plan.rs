@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Bytes of keys a client makes without having been told a limit: whoever offers a plan chooses how many.
 pub const DEFAULT_MAX_KEY_BYTES: u64 = 256 << 20;
 
+/// Bytes of memory a client works with without having been told a limit: whoever offers a plan chooses how many.
+pub const DEFAULT_MAX_CLIENT_MEMORY: u64 = 2 << 30;
+
 /// What a user wants; a planner searches, a client's check compares.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -23,15 +26,16 @@ pub struct Wish {
     pub accepted_leaks: Vec<Leak>,
     /// The most bytes a session may move, both ways, before TLS.
     pub max_bytes: Option<u64>,
-    /// The most memory a server may use for a prepared model, in bytes.
+    /// The most memory in bytes: of a server for a prepared model and the work of one session; of a client for the work of
+    /// one session, [`DEFAULT_MAX_CLIENT_MEMORY`] if not said.
     pub max_memory: Option<u64>,
     /// Unit costs measured on the server's machine ([`crate::Workload`]), by name.
     pub units: BTreeMap<String, u64>,
 }
 
 impl Wish {
-    /// Refuses a plan whose leaks were not accepted or whose traffic for `samples` samples is over the
-    /// limit.
+    /// Refuses a plan whose leaks were not accepted, or whose keys, memory of the client, or traffic for `samples` samples
+    /// are over the limit.
     pub fn admit(&self, plan: &Plan, samples: u64) -> Result<(), Error> {
         for s in &plan.leaks {
             if s.leak.needs_acceptance() && !self.accepted_leaks.contains(&s.leak) {
@@ -49,6 +53,16 @@ impl Wish {
                     "the plan asks for {} bytes of keys, more than the {DEFAULT_MAX_KEY_BYTES} allowed unless \
                      --max-bytes says otherwise",
                     plan.key_bytes
+                ),
+            });
+        }
+        let memory = self.max_memory.unwrap_or(DEFAULT_MAX_CLIENT_MEMORY);
+        if plan.client_memory_bytes > memory {
+            return Err(Error::Refused {
+                why: format!(
+                    "the plan takes {} bytes of a client's memory, more than the {memory} allowed; raise --max-memory or \
+                     use another mode",
+                    plan.client_memory_bytes
                 ),
             });
         }
@@ -139,11 +153,16 @@ pub struct Plan {
     pub key_bytes: u64,
     /// Memory a server sets aside for one session: keys as it holds them.
     pub session_memory_bytes: u64,
+    /// Memory a server sets aside for one session beside keys and messages: the ciphertexts of a group at work. 0 where
+    /// they are few.
+    pub work_memory_bytes: u64,
+    /// Memory a client works with, its inputs and answers not counted. 0 where it is little.
+    pub client_memory_bytes: u64,
     /// Classical security in bits; 0 where nothing is encrypted by the system.
     pub security_bits: u32,
     /// Parameters in words.
     pub parameters: String,
-    /// Time of one sample on one thread in microseconds, nothing sent, as the planner expects it; 0 where it does not.
+    /// Time of one group ([`Cost::group`]) on one thread in microseconds, nothing sent, as the planner expects it; 0 where it does not.
     pub predicted_us: u64,
     /// Bound on the error of the outputs.
     pub error: ErrorBound,
@@ -183,6 +202,13 @@ impl Plan {
         w.seq(&self.trust);
         let mut t = Transcript::new("plan v2");
         t.absorb("plan", &w.into_bytes());
+        let usual = [1, 0, 0];
+        let more = [u64::from(self.cost.group), self.work_memory_bytes, self.client_memory_bytes];
+        if more != usual {
+            let mut w = Writer::new();
+            more.into_iter().for_each(|v| w.u64(v));
+            t.absorb("groups", &w.into_bytes());
+        }
         t.digest()
     }
 

@@ -69,16 +69,16 @@ pub enum Event<'a> {
     Setup(&'static str),
     /// Everything that happens once per session is done.
     Ready,
-    /// Work on a sample begins.
+    /// Work on a group of samples begins: the first of them.
     SampleStarted(usize),
-    /// A sample is done.
+    /// A sample is done. Those of a group are done one after the other.
     SampleDone {
         /// Which.
         index: usize,
         /// Its answer, on the client.
         output: Option<&'a Answer>,
-        /// Its online traffic.
-        traffic: Traffic,
+        /// The online traffic of its group, with the last sample of it.
+        traffic: Option<Traffic>,
     },
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::{TOY, model, plan};
 use oblivia_base::{Blame, Digest};
 use oblivia_protocol::{
-    Behaviour, Choices, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak, LeakStatement, OpCounts,
+    Behaviour, Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak, LeakStatement, OpCounts,
     PhaseTraffic, Plan, Receipt, Role, Seconds, System, Traffic, Wish,
 };
 use std::collections::BTreeSet;
@@ -25,9 +25,11 @@ fn changes() -> Vec<Change> {
     let Plan {
         choices: Choices { system: _, mode: _, plan: _, bytes: _ },
         model: Digest32(_),
-        cost: oblivia_protocol::Cost { setup: _, setup_reused: _, offline: _, online: _, ops: _ },
+        cost: oblivia_protocol::Cost { group: _, setup: _, setup_reused: _, offline: _, online: _, ops: _ },
         key_bytes: _,
         session_memory_bytes: _,
+        work_memory_bytes: _,
+        client_memory_bytes: _,
         security_bits: _,
         parameters: _,
         predicted_us: _,
@@ -79,6 +81,9 @@ fn changes() -> Vec<Change> {
         ("ntt", |p| p.cost.ops.ntt += 1),
         ("key bytes", |p| p.key_bytes += 1),
         ("session memory", |p| p.session_memory_bytes += 1),
+        ("group", |p| p.cost.group += 1),
+        ("work memory", |p| p.work_memory_bytes += 1),
+        ("client memory", |p| p.client_memory_bytes += 1),
         ("security", |p| p.security_bits -= 1),
         ("error", |p| p.error.units_2_32 += 1),
         ("leak to", |p| p.leaks[1].to = Role::Client),
@@ -175,6 +180,30 @@ fn without_a_limit_of_the_user_the_bytes_of_keys_have_one() {
         assert_eq!(Wish::default().admit(&plan, 1).is_ok(), admitted);
         told.admit(&plan, 1).unwrap();
     }
+}
+
+#[test]
+fn a_group_with_fewer_samples_costs_as_much_as_a_full_one() {
+    let mut plan = base();
+    plan.cost.group = 4;
+    let online = |samples| plan.cost.traffic(samples).online.up_bytes;
+    assert_eq!([0, 1, 3, 4, 5, 8, 9].map(online), [0, 100, 100, 100, 200, 200, 300]);
+    assert_eq!([0, 1, 4, 5].map(|n| plan.cost.groups(n)), [0, 1, 1, 2]);
+    assert_eq!(oblivia_protocol::Cost::default().groups(7), 7);
+}
+
+#[test]
+fn a_client_works_with_no_more_memory_than_it_was_told() {
+    let mut plan = base();
+    plan.leaks.clear();
+    plan.client_memory_bytes = DEFAULT_MAX_CLIENT_MEMORY;
+    let admit = |plan: &Plan, max_memory| Wish { max_memory, ..Wish::default() }.admit(plan, 1);
+    admit(&plan, None).unwrap();
+    let e = admit(&plan, Some(DEFAULT_MAX_CLIENT_MEMORY - 1)).unwrap_err();
+    assert!(e.blame() == Blame::Refused && e.to_string().contains("--max-memory"), "{e}");
+    plan.client_memory_bytes += 1;
+    assert!(admit(&plan, None).is_err());
+    admit(&plan, Some(u64::MAX)).unwrap();
 }
 
 #[test]

@@ -149,6 +149,29 @@ impl BatchConv {
         place
     }
 
+    /// Output rows that are worked on at a time.
+    fn step(&self) -> usize {
+        (CHUNK / (self.maps * self.windows.out[1]).max(1)).max(1)
+    }
+
+    /// The most that vectors take while it runs, in the unit of the three sizes: of an input, of a sum of products, of an
+    /// output.
+    pub fn peak(&self, [input, sum, output]: [u64; 3]) -> u64 {
+        let ([height, width], [oh, ow]) = (self.windows.size, self.windows.out);
+        let (mut first, mut most) = (0, 0);
+        for top in (0..oh).step_by(self.step()) {
+            let bottom = (top + self.step()).min(oh);
+            let inputs = (self.channels * width * (height - first)) as u64;
+            // Sums of one group of channels at a time.
+            let sums = ((bottom - top) * ow * self.own_maps()) as u64;
+            most = most.max(inputs * input + sums * sum + (self.maps * ow * bottom) as u64 * output);
+            if bottom < oh {
+                first = self.windows.rows(bottom).start;
+            }
+        }
+        most
+    }
+
     /// Runs it; the outputs have the scale `target`, or what squaring makes of it.
     pub fn run<S: BatchSlots>(
         &self,
@@ -170,7 +193,7 @@ impl BatchConv {
         let [oh, ow] = self.windows.out;
         let mut xs: Vec<Option<S::Ct>> = xs.into_iter().map(Some).collect();
         let mut ys: Vec<Option<S::Ct>> = (0..self.outputs()).map(|_| None).collect();
-        let step = (CHUNK / (self.maps * ow).max(1)).max(1);
+        let step = self.step();
         for top in (0..oh).step_by(step) {
             let bottom = (top + step).min(oh);
             let first = self.windows.rows(top).start;
@@ -242,6 +265,12 @@ impl BatchDense {
             plains.extend(rows.map(|i| Plain::Scalar((layer.bias)(i))));
         }
         plains
+    }
+
+    /// As [`BatchConv::peak`].
+    pub fn peak(&self, [input, sum, output]: [u64; 3]) -> u64 {
+        let sums = self.outputs.min(CHUNK) as u64;
+        self.inputs as u64 * input + sums * sum + self.outputs as u64 * output
     }
 
     /// Runs it; the outputs have the scale `target`, or what squaring makes of it.

@@ -130,6 +130,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
     Plan {
         model: model_digest(model),
         cost: Cost {
+            group: 1,
             setup: Traffic { up_bytes: 1000, down_bytes: 10, rounds: 1 },
             setup_reused: Traffic { up_bytes: 12, down_bytes: 10, rounds: 1 },
             offline: Traffic { up_bytes: 3, down_bytes: 4, rounds: 2 },
@@ -138,6 +139,8 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
         },
         key_bytes: 988,
         session_memory_bytes: 4000,
+        work_memory_bytes: 0,
+        client_memory_bytes: 0,
         security_bits: 128,
         parameters: "none".into(),
         predicted_us: 7,

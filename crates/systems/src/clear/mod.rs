@@ -69,6 +69,8 @@ impl System for Clear {
             },
             key_bytes: 0,
             session_memory_bytes: 0,
+            work_memory_bytes: 0,
+            client_memory_bytes: 0,
             security_bits: 0,
             predicted_us: 0,
             parameters: "none: nothing is encrypted but the connection".into(),
@@ -121,7 +123,7 @@ async fn client(model: &PublicModel, inputs: Vec<Tensor>, cx: &mut Context<'_>) 
         cx.channel.send(Role::Server, INPUT, to_bytes(input)).await?;
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, bytes(shape))).await?;
         let output = Ok(from_bytes(&body, shape.clone(), "Output")?);
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
     }
@@ -144,7 +146,7 @@ async fn server(model: &Model, samples: u32, cx: &mut Context<'_>) -> Result<Out
         let output =
             output.map_err(|e| Error::NumericBound { what: "the network".into(), why: e.to_string() })?;
         cx.channel.send(Role::Client, OUTPUT, to_bytes(&output)).await?;
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: None, traffic });
     }
     Ok(Outcome::Served)

@@ -39,7 +39,7 @@ pub(super) async fn run(
         let cts = messages::read_output(&d, &body)?;
         let output = pool.install(|| seat.decrypt(&cts, model));
         let output = unfit.map_or(output, Err);
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
     }

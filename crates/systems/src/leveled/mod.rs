@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod batch;
 mod choices;
 mod circuit;
 mod client;
@@ -71,10 +72,11 @@ impl System for Leveled {
     }
 
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
-        match exact::is_mode(&plan.choices.mode) {
-            true => Ok(Arc::new(exact::server::Prepared::new(plan, model, pool)?)),
-            false => Ok(Arc::new(server::Prepared::new(plan, model, pool)?)),
-        }
+        Ok(match plan.choices.mode.as_str() {
+            batch::BATCH => Arc::new(batch::server::Prepared::new(plan, model, pool)?),
+            mode if exact::is_mode(mode) => Arc::new(exact::server::Prepared::new(plan, model, pool)?),
+            _ => Arc::new(server::Prepared::new(plan, model, pool)?),
+        })
     }
 
     fn integers(&self, plan: &Plan, model: &Model) -> Result<Option<IntegerModel>, Error> {
@@ -95,6 +97,12 @@ impl System for Leveled {
                 return match two_seats::<exact::server::Prepared>(seat, self.id())? {
                     TwoSeats::Client(model, inputs) => exact::client::run(&model, inputs, plan, cx).await,
                     TwoSeats::Server(prepared, n) => exact::server::run(&prepared, plan, n, cx).await,
+                };
+            }
+            if plan.choices.mode == batch::BATCH {
+                return match two_seats::<batch::server::Prepared>(seat, self.id())? {
+                    TwoSeats::Client(model, inputs) => batch::client::run(&model, inputs, plan, cx).await,
+                    TwoSeats::Server(prepared, n) => batch::server::run(&prepared, plan, n, cx).await,
                 };
             }
             match two_seats::<server::Prepared>(seat, self.id())? {

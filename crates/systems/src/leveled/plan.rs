@@ -1,5 +1,6 @@
 //! What may be chosen, and what follows from it.
 
+use super::batch;
 use super::choices::LeveledChoices;
 use super::circuit::Circuit;
 use super::exact;
@@ -21,7 +22,7 @@ use oblivia_protocol::{
 
 pub(super) const SYSTEM: &str = "leveled";
 pub(super) const MODE: &str = "approximate";
-pub(super) const MODES: [&str; 3] = [MODE, exact::EXACT, exact::PRIVATE];
+pub(super) const MODES: [&str; 4] = [MODE, exact::EXACT, exact::PRIVATE, batch::BATCH];
 
 /// Everything both roles need at run time, derived from choices.
 pub(super) struct Derived {
@@ -45,6 +46,9 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
         if exact::is_mode(mode) {
             return exact::search(model, wish, mode);
         }
+        if mode == batch::BATCH {
+            return batch::search(model, wish);
+        }
         let have = MODES.join(", ");
         return Err(Error::Input(format!("system `{SYSTEM}` has no mode `{mode}`; it has: {have}")));
     }
@@ -61,6 +65,9 @@ pub(super) fn wrap(plan: &str, choices: &LeveledChoices) -> Choices {
 pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
     if exact::is_mode(&choices.mode) {
         return exact::check(model, choices);
+    }
+    if choices.mode == batch::BATCH {
+        return batch::check(model, choices);
     }
     let d = derive(model, choices)?;
     let up = HEADER_BYTES + d.input_bytes as u64;
@@ -82,6 +89,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         choices: choices.clone(),
         model: model_digest(model),
         cost: Cost {
+            group: 1,
             setup: keys::sent(key_bytes),
             setup_reused: keys::reused(),
             offline: Traffic::default(),
@@ -90,6 +98,8 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         },
         key_bytes,
         session_memory_bytes: d.keys.memory_bytes(&d.params) as u64,
+        work_memory_bytes: 0,
+        client_memory_bytes: 0,
         security_bits: 128,
         parameters: parameters(&d.params),
         predicted_us: d.predicted_us,
@@ -98,35 +108,40 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             assumption: ASSUMPTION.into(),
         },
         leaks,
-        trust: vec![
-            trust(Role::Server, Behaviour::SemiHonest, ""),
-            trust(
-                Role::Server,
-                Behaviour::Malicious,
-                "it can answer anything; a client that reacts to wrong answers where the server sees it gives \
-                 decryption hints away",
-            ),
-            trust(
-                Role::Client,
-                Behaviour::SemiHonest,
-                "outputs carry noise that depends on the weights: nothing is claimed beyond \"only outputs are \
-                 returned\"",
-            ),
-            trust(
-                Role::Client,
-                Behaviour::Malicious,
-                "it can rebuild the model from enough outputs, and crafted keys or inputs may read more",
-            ),
-        ],
+        trust: trusts(),
         steps,
     })
+}
+
+/// What breaks if someone misbehaves, where replies are not flooded.
+pub(super) fn trusts() -> Vec<oblivia_protocol::TrustRow> {
+    vec![
+        trust(Role::Server, Behaviour::SemiHonest, ""),
+        trust(
+            Role::Server,
+            Behaviour::Malicious,
+            "it can answer anything; a client that reacts to wrong answers where the server sees it gives \
+             decryption hints away",
+        ),
+        trust(
+            Role::Client,
+            Behaviour::SemiHonest,
+            "outputs carry noise that depends on the weights: nothing is claimed beyond \"only outputs are \
+             returned\"",
+        ),
+        trust(
+            Role::Client,
+            Behaviour::Malicious,
+            "it can rebuild the model from enough outputs, and crafted keys or inputs may read more",
+        ),
+    ]
 }
 
 const ASSUMPTION: &str = "except with probability 2^-64, assuming sub-Gaussian errors, independent if of different \
      origin, learned weights without structure, an input whose activations stay within the published bounds, and the root mean square of all slots within \
      them too";
 
-fn parameters(params: &Params) -> String {
+pub(super) fn parameters(params: &Params) -> String {
     format!(
         "CKKS over the conjugate-invariant ring of dimension {}, log2 QP = {:.2} of at most {} for 128 bits \
          (HomomorphicEncryption.org table by dimension, which does not name this ring)",

@@ -65,7 +65,7 @@ pub(super) async fn run(
         };
         cx.ops += evaluator.take_counts();
         cx.channel.send(Role::Client, OUTPUT, reply).await?;
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: None, traffic });
     }
     Ok(Outcome::Served)

@@ -42,7 +42,7 @@ pub(crate) async fn run(
         let body = cx.channel.recv(Role::Server, Expect::exactly(OUTPUT, d.output_bytes)).await?;
         let replies = wire::read_output(&d, &body)?;
         let output = unfit.map_or_else(|| pool.install(|| seat.decrypt(&replies)), Err);
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
         outputs.push(output);
     }

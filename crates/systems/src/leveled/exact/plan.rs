@@ -209,6 +209,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         choices: choices.clone(),
         model: model_digest(model),
         cost: Cost {
+            group: 1,
             setup: keys::sent(d.key_bytes as u64),
             setup_reused: keys::reused(),
             offline: Traffic::default(),
@@ -221,6 +222,8 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         },
         key_bytes: d.key_bytes as u64,
         session_memory_bytes: held as u64,
+        work_memory_bytes: 0,
+        client_memory_bytes: 0,
         security_bits: 128,
         parameters: parameters(&d, params),
         predicted_us: d.predicted_us,

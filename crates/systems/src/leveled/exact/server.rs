@@ -131,7 +131,7 @@ pub(crate) async fn run(
         };
         cx.ops += seat.take_counts();
         cx.channel.send(Role::Client, OUTPUT, reply).await?;
-        let traffic = cx.channel.meter().traffic().online.since(before);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: None, traffic });
     }
     Ok(Outcome::Served)

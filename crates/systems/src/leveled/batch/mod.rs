@@ -1,0 +1,17 @@
+//! Mode `batch`: as many samples at once as a ciphertext has slots.
+//!
+//! One ciphertext per element of a tensor, one slot per sample (Gilad-Bachrach et al., *CryptoNets*, 2016), so no slot
+//! meets another: no rotations, one key, weights as scalars. A group of samples costs the same whether it is full or not.
+
+mod choices;
+pub(super) mod client;
+mod noise;
+mod plan;
+mod program;
+pub(super) mod server;
+mod wire;
+
+pub(super) use plan::{check, search};
+
+/// The mode.
+pub(super) const BATCH: &str = "batch";
