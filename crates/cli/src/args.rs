@@ -88,7 +88,7 @@ const DEMO_JSON: &str = "\
 --json prints one object:
   schema   1
   images   one object per image: file, label (null without an answer), truth, milliseconds,
-           bytes (both ways, online)
+           bytes (both ways, online; both of its group where images are predicted together)
   right    how many labels equal the truth
   receipt  as in `oblivia predict --json`";
 
@@ -113,7 +113,10 @@ const PLAN_JSON: &str = "\
   traffic  setup, offline, online for all images: up_bytes, down_bytes, rounds; without the three
            messages that agree on the plan
   plan     choices (system, mode, plan), model (digest), cost (setup, setup_reused where the server
-           still has the client's keys, and per image offline, online, ops), key_bytes, session_memory_bytes, security_bits, parameters, predicted_us (one sample on one thread), error (units_2_32: bound
+           still has the client's keys, group (images predicted together), and per group offline,
+           online, ops), key_bytes, session_memory_bytes (keys on the server), work_memory_bytes (of the
+           server, beside them), client_memory_bytes, security_bits, parameters, predicted_us (one group on
+           one thread), error (units_2_32: bound
            in 2^-32, assumption), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
 
 const SERVE_JSON: &str = "\
@@ -145,7 +148,8 @@ key request, so that a server that still has the evaluation keys is not sent the
 const PREDICT_JSON: &str = "\
 --json prints one object:
   schema   1
-  images   one object per input: file, label, outputs (numbers), error, seconds; without an answer
+  images   one object per input: file, label, outputs (numbers), error, seconds (of its group);
+           without an answer
            label and outputs are null and error says why, else error is null
   receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, keys (how: sent,
            reused, none; sent_bytes), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
@@ -257,6 +261,10 @@ pub(crate) struct WishArgs {
     /// Refuse a plan that moves more bytes, both ways.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
+    /// Refuse a plan that takes more memory of this side, in MiB, inputs and answers not counted; a client allows 2048 if
+    /// not told.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) max_memory: Option<u64>,
     /// Give up after this many seconds.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<Duration>,
@@ -353,7 +361,7 @@ pub(crate) struct ServeArgs {
 
 #[derive(Args)]
 pub(crate) struct PredictArgs {
-    /// Images (PNG, JPEG), arrays (npy) or folders of them.
+    /// Images (PNG, JPEG), arrays (npy), many images in one file (idx3-ubyte, as MNIST has them) or folders of them.
     #[arg(required = true)]
     pub(crate) inputs: Vec<PathBuf>,
     /// Address and port of the server.

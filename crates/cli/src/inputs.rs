@@ -1,7 +1,7 @@
 //! The files a client predicts on.
 
 use anyhow::{Context, Result};
-use oblivia::{Input, load_image};
+use oblivia::{Input, is_idx, load_images};
 use oblivia_protocol::Error;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         found.retain(|f| is_input(f));
         if found.is_empty() {
             return Err(
-                Error::Input(format!("no .png, .jpg, .jpeg or .npy file in {}", path.display())).into()
+                Error::Input(format!("no .png, .jpg, .jpeg, .npy or idx3-ubyte file in {}", path.display())).into()
             );
         }
         found.sort();
@@ -33,12 +33,24 @@ pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 fn is_input(path: &Path) -> bool {
     const KINDS: [&str; 4] = ["png", "jpg", "jpeg", "npy"];
+    let images = |name: &str| name.contains("idx3");
     path.extension().is_some_and(|e| KINDS.iter().any(|k| e.eq_ignore_ascii_case(k)))
+        || is_idx(path) && path.file_name().and_then(|n| n.to_str()).is_some_and(images)
 }
 
-/// Decodes all files.
-pub(crate) fn load(files: &[PathBuf]) -> Result<Vec<Input>> {
-    Ok(files.iter().map(|f| load_image(f)).collect::<Result<_, _>>()?)
+/// The images of all files, with their names: of several in one file with their numbers.
+pub(crate) fn load(files: &[PathBuf]) -> Result<(Vec<String>, Vec<Input>)> {
+    let (mut names, mut inputs) = (Vec::new(), Vec::new());
+    for file in files {
+        let name = file.display().to_string();
+        let images = load_images(file)?;
+        match is_idx(file) {
+            true => names.extend((0..images.len()).map(|i| format!("{name}#{i}"))),
+            false => names.push(name),
+        }
+        inputs.extend(images);
+    }
+    Ok((names, inputs))
 }
 
 /// The folder with the shipped models and samples: the current directory or one above it, else where this

@@ -6,7 +6,7 @@ use crate::exit::Usage;
 use crate::output::{bytes, count, entry, json, out, seconds};
 use crate::receipt::{facts, traffic, work};
 use anyhow::Result;
-use oblivia_protocol::{Behaviour, Plan, Role, Wish};
+use oblivia_protocol::{Behaviour, Cost, Plan, Role, Wish};
 
 pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     let model = oblivia::served(&oblivia::load_model(&a.model)?)?;
@@ -17,7 +17,7 @@ pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     }
     let plan = a.wish.system.plan(&model.public, &wish)?;
     let samples = u64::from(a.images);
-    let over = wish.max_bytes.filter(|max| plan.cost.traffic(samples).total_bytes() > *max);
+    let limited = wish.max_bytes.is_some() || wish.max_memory.is_some();
     if a.json {
         json(&serde_json::json!({
             "schema": 1,
@@ -30,11 +30,11 @@ pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     } else {
         out(&describe(&plan, samples))?;
     }
-    match over {
+    match limited {
         // Leaks are shown, not refused: nothing has happened yet.
-        Some(_) => Ok(Wish { accepted_leaks: plan.leaks.iter().map(|s| s.leak).collect(), ..wish }
+        true => Ok(Wish { accepted_leaks: plan.leaks.iter().map(|s| s.leak).collect(), ..wish }
             .admit(&plan, samples)?),
-        None => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -50,8 +50,22 @@ pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
         plan: a.plan.clone(),
         accepted_leaks: a.accept_leak.clone(),
         max_bytes: a.max_bytes,
+        max_memory: a.max_memory.map(|mib| mib.saturating_mul(1 << 20)),
         ..Wish::default()
     })
+}
+
+/// The groups that `samples` images take, where images are predicted in groups.
+pub(crate) fn groups(cost: &Cost, samples: u64) -> String {
+    if cost.group <= 1 {
+        return String::new();
+    }
+    let (groups, each) = (cost.groups(samples), u64::from(cost.group));
+    let free = match (groups * each).saturating_sub(samples) {
+        0 => String::new(),
+        n => format!("; {} left free costs as much as taken", count(n, "place")),
+    };
+    format!(" in {} of {}{free}", count(groups, "group"), count(each, "image"))
 }
 
 /// A plan in words.
@@ -67,15 +81,22 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
         );
     }
     let work = work(&p.cost.ops).map_or_else(String::new, |w| format!("; the server does {w}"));
-    text += &entry("per image", &(traffic(p.cost.online) + &work));
+    let (per, unit) = match p.cost.group {
+        1 => ("per image", "image".to_owned()),
+        n => ("per group", format!("group of up to {}, full or not", count(n.into(), "image"))),
+    };
+    text += &entry(per, &(traffic(p.cost.online) + &work));
     if p.predicted_us > 0 {
-        text += &entry(
-            "expected",
-            &format!("{} per image on one thread, sending not counted", seconds(p.predicted_us as f64 / 1e6)),
-        );
+        let time = seconds(p.predicted_us as f64 / 1e6);
+        text += &entry("expected", &format!("{time} per {unit}, on one thread, sending not counted"));
+    }
+    if p.work_memory_bytes > 0 || p.client_memory_bytes > 0 {
+        let (server, client) = (p.session_memory_bytes + p.work_memory_bytes, p.client_memory_bytes);
+        let what = format!("the server sets aside {} for a session, a client {}", bytes(server), bytes(client));
+        text += &entry("memory", &what);
     }
     let total = bytes(p.cost.traffic(samples).total_bytes());
-    text += &entry("in all", &format!("{total} for {}", count(samples, "image")));
+    text += &entry("in all", &format!("{total} for {}{}", count(samples, "image"), groups(&p.cost, samples)));
     text += &facts(p);
     for role in [Role::Client, Role::Server] {
         for s in p.learned_by(role) {

@@ -12,13 +12,12 @@ use oblivia::{Ask, Client, Error, Machine, Prediction, Trust};
 use oblivia_net::ConnectOptions;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Error as SessionError, LinkError, Notice, Plan};
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     let wish = wish(&a.wish)?;
     let files = inputs::expand(&a.inputs)?;
-    let images = inputs::load(&files)?;
+    let (files, images) = inputs::load(&files)?;
     let trust = match (&a.pin, &a.roots) {
         (Some(pin), _) => Trust::Pin(*pin),
         (None, Some(file)) => {
@@ -46,10 +45,10 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     };
     let mut watch = Watch::new(samples);
     if !quiet {
-        let width = files.iter().map(|f| f.display().to_string().chars().count()).max().unwrap_or(0).min(48);
+        let width = files.iter().map(|f| f.chars().count()).max().unwrap_or(0).min(48);
         let (files, labels) = (&files, &labels);
         watch = watch.with_rows(move |done| {
-            let file = files.get(done.index).map(|f| f.display().to_string()).unwrap_or_default();
+            let file = files.get(done.index).map_or("", String::as_str);
             let label = label(labels.get().map_or(&[][..], Vec::as_slice), done.output);
             let cost = done.traffic.map_or_else(String::new, |t| {
                 format!("  {:>9}  {:>9}", seconds(done.seconds), bytes(t.up_bytes + t.down_bytes))
@@ -81,7 +80,7 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
 }
 
 /// An error about the first input without an answer, if there is one.
-fn unanswered(p: &Prediction, files: &[PathBuf]) -> Result<()> {
+fn unanswered(p: &Prediction, files: &[String]) -> Result<()> {
     let failed: Vec<_> =
         files.iter().zip(&p.outputs).filter_map(|(f, o)| Some((f, o.as_ref().err()?))).collect();
     let Some((file, why)) = failed.first() else { return Ok(()) };
@@ -89,7 +88,7 @@ fn unanswered(p: &Prediction, files: &[PathBuf]) -> Result<()> {
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    Err(anyhow::Error::from((*why).clone()).context(format!("no label for {}{more}", file.display())))
+    Err(anyhow::Error::from((*why).clone()).context(format!("no label for {file}{more}")))
 }
 
 /// What was asked of which server, in words for hints.
@@ -147,14 +146,14 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
     }
 }
 
-fn print_json(p: &Prediction, files: &[PathBuf]) -> Result<()> {
+fn print_json(p: &Prediction, files: &[String]) -> Result<()> {
     let images: Vec<serde_json::Value> = files
         .iter()
         .zip(&p.outputs)
         .enumerate()
         .map(|(i, (file, output))| {
             serde_json::json!({
-                "file": file.display().to_string(),
+                "file": file,
                 "label": output.is_ok().then(|| label(&p.model.labels, output)),
                 "outputs": output.as_ref().ok().map(Tensor::data),
                 "error": output.as_ref().err().map(ToString::to_string),

@@ -1,13 +1,14 @@
 //! The receipt in words: time, bytes, rounds, who learned what.
 
 use crate::output::{bytes, count, entry, seconds, thousands};
+use crate::plan::groups;
 use oblivia_protocol::{KeyUse, OpCounts, Plan, Receipt, Role, Seconds, Traffic};
 
 /// The whole receipt.
 pub(crate) fn render(r: &Receipt) -> String {
     let p = &r.plan;
     let c = &p.choices;
-    let samples = count(r.samples, "image");
+    let samples = count(r.samples, "image") + &groups(&p.cost, r.samples);
     let threads = count(r.threads as u64, "thread");
     let mut out = entry(
         "receipt",
@@ -37,7 +38,8 @@ pub(crate) fn render(r: &Receipt) -> String {
         },
     );
     if let Some(work) = work(&p.cost.ops) {
-        out += &entry("server", &format!("{work}, per image"));
+        let per = if p.cost.group > 1 { "group" } else { "image" };
+        out += &entry("server", &format!("{work}, per {per}"));
     }
     out += &facts(p);
     for role in [Role::Client, Role::Server] {

@@ -1,7 +1,9 @@
 //! What a client predicts on.
 
 use crate::Error;
-use oblivia_data::{DataError, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read};
+use oblivia_data::{
+    DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read,
+};
 use oblivia_nn::{InputSpec, Model, PublicModel, Tensor};
 use oblivia_onnx::OnnxError;
 use std::path::Path;
@@ -45,6 +47,34 @@ pub fn load_image(path: &Path) -> Result<Input, Error> {
         return Ok(Input::Array(Npy::parse(&read(path, MAX_NPY_BYTES)?).map_err(in_file(path))?));
     }
     Ok(Input::Image(decode_image(&read(path, MAX_IMAGE_BYTES)?).map_err(in_file(path))?))
+}
+
+/// Whether a file is an idx array by its name: `…-ubyte` or `….idx`, or either with `.gz`.
+pub fn is_idx(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.ends_with("-ubyte") || name.ends_with(".idx")
+}
+
+/// Loads all images of a file: those of an idx array of bytes of shape `[images, height, width]`, see [`is_idx`], or the
+/// one that [`load_image`] finds.
+///
+/// # Errors
+/// [`Error::Data`] and [`Error::File`] say what is wrong with which file.
+pub fn load_images(path: &Path) -> Result<Vec<Input>, Error> {
+    if !is_idx(path) {
+        return Ok(vec![load_image(path)?]);
+    }
+    let idx = Idx::parse(&read(path, MAX_IDX_BYTES)?).map_err(in_file(path))?;
+    let bad = |why: String| in_file(path)(DataError::BadIdx { why });
+    let &[_, height, width] = idx.dims() else {
+        return Err(bad(format!("shape {:?} is not that of images: three axes are expected", idx.dims())));
+    };
+    if idx.data().is_empty() {
+        return Err(bad(format!("there is no image in shape {:?}", idx.dims())));
+    }
+    let image = |bytes: &[u8]| Ok(Input::Image(Pixels::new(width, height, 1, bytes.to_vec())?));
+    idx.data().chunks(height * width).map(image).collect::<Result<_, DataError>>().map_err(in_file(path))
 }
 
 /// Adds the file to an error about its contents.

@@ -27,15 +27,15 @@ impl Dice {
     }
 }
 
-struct Build {
+pub(super) struct Build {
     dice: Dice,
-    graph: Graph,
+    pub(super) graph: Graph,
     tensors: Vec<Tensor>,
-    at: WireId,
+    pub(super) at: WireId,
 }
 
 impl Build {
-    fn new(seed: u64, input: [usize; 3]) -> Self {
+    pub(super) fn new(seed: u64, input: [usize; 3]) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let shape = if input[1] == 0 { Shape::new([input[0]]) } else { Shape::new(input) };
@@ -47,7 +47,7 @@ impl Build {
         self.graph.fact(self.at).unwrap().shape.dims().to_vec()
     }
 
-    fn weight(&mut self, dims: &[usize]) -> oblivia_nn::WeightId {
+    pub(super) fn weight(&mut self, dims: &[usize]) -> oblivia_nn::WeightId {
         let shape = Shape::new(dims.to_vec()).unwrap();
         let fan = dims[1..].iter().product::<usize>().max(1) as f32;
         let values = self.dice.values(shape.elements(), 1.5 / fan.sqrt());
@@ -55,12 +55,12 @@ impl Build {
         self.graph.weight("w", shape).unwrap()
     }
 
-    fn push(&mut self, op: Op) {
+    pub(super) fn push(&mut self, op: Op) {
         let name = format!("{}{}", op.name(), self.graph.nodes().len());
         self.at = self.graph.push(&name, op, &[self.at]).unwrap();
     }
 
-    fn conv(&mut self, maps: usize, kernel: usize, stride: usize, pads: [usize; 4], groups: usize) {
+    pub(super) fn conv(&mut self, maps: usize, kernel: usize, stride: usize, pads: [usize; 4], groups: usize) {
         let channels = self.shape()[0];
         let weight = self.weight(&[maps, channels / groups, kernel, kernel]);
         let bias = Some(self.weight(&[maps]));
@@ -68,7 +68,7 @@ impl Build {
         self.push(Op::Conv(Conv { out_channels: maps, kernel, stride, pads, groups, weight, bias }));
     }
 
-    fn dense(&mut self, out: usize) {
+    pub(super) fn dense(&mut self, out: usize) {
         if self.shape().len() > 1 {
             self.push(Op::Flatten);
         }
@@ -79,7 +79,7 @@ impl Build {
     }
 
     /// The model with bounds measured on its own inputs.
-    fn finish(mut self) -> (Model, Vec<Tensor>) {
+    pub(super) fn finish(mut self) -> (Model, Vec<Tensor>) {
         let shape = self.graph.input_shape().clone();
         let inputs: Vec<Tensor> = (0..2)
             .map(|_| Tensor::new(shape.clone(), self.dice.values(shape.elements(), 1.0)).unwrap())
@@ -104,7 +104,7 @@ impl Build {
 }
 
 /// A chain of convolutions, averages, squares and dense layers, sometimes with a residual sum.
-fn random(seed: u64) -> (Model, Vec<Tensor>) {
+pub(super) fn random(seed: u64) -> (Model, Vec<Tensor>) {
     let image = !seed.is_multiple_of(3);
     let mut dice = Dice(Prg::new(&[5; 32], "sizes", &[&seed.to_le_bytes()]));
     let size = 4 + dice.roll(7);

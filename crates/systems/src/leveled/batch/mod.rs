@@ -9,6 +9,8 @@ mod noise;
 mod plan;
 mod program;
 pub(super) mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(super) use plan::{check, search};
