@@ -56,16 +56,14 @@ pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
 }
 
 /// The groups that `samples` images take, where images are predicted in groups.
-pub(crate) fn groups(cost: &Cost, samples: u64) -> String {
-    if cost.group <= 1 {
-        return String::new();
-    }
+pub(crate) fn groups(cost: &Cost, samples: u64) -> Option<String> {
     let (groups, each) = (cost.groups(samples), u64::from(cost.group));
-    let free = match (groups * each).saturating_sub(samples) {
+    let free = match groups.saturating_mul(each).saturating_sub(samples) {
         0 => String::new(),
-        n => format!("; {} left free costs as much as taken", count(n, "place")),
+        1 => "; the place left free costs as much as one taken".to_owned(),
+        n => format!("; the {} left free cost as much as if taken", count(n, "place")),
     };
-    format!(" in {} of {}{free}", count(groups, "group"), count(each, "image"))
+    (each > 1).then(|| format!("{} of {}{free}", count(groups, "group"), count(each, "image")))
 }
 
 /// A plan in words.
@@ -96,7 +94,8 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
         text += &entry("memory", &what);
     }
     let total = bytes(p.cost.traffic(samples).total_bytes());
-    text += &entry("in all", &format!("{total} for {}{}", count(samples, "image"), groups(&p.cost, samples)));
+    let groups = groups(&p.cost, samples).map_or_else(String::new, |g| format!(": {g}"));
+    text += &entry("in all", &format!("{total} for {}{groups}", count(samples, "image")));
     text += &facts(p);
     for role in [Role::Client, Role::Server] {
         for s in p.learned_by(role) {

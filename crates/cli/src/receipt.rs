@@ -8,12 +8,15 @@ use oblivia_protocol::{KeyUse, OpCounts, Plan, Receipt, Role, Seconds, Traffic};
 pub(crate) fn render(r: &Receipt) -> String {
     let p = &r.plan;
     let c = &p.choices;
-    let samples = count(r.samples, "image") + &groups(&p.cost, r.samples);
+    let samples = count(r.samples, "image");
     let threads = count(r.threads as u64, "thread");
     let mut out = entry(
         "receipt",
         &format!("{samples} with {}, system {} ({}, plan {}), {threads}", r.model, c.system, c.mode, c.plan),
     );
+    if let Some(groups) = groups(&p.cost, r.samples) {
+        out += &entry("groups", &groups);
+    }
     out += &entry("time", &time(&r.seconds, r.samples));
     for (name, t) in
         [("setup", r.traffic.setup), ("offline", r.traffic.offline), ("online", r.traffic.online)]

@@ -189,37 +189,39 @@ pub fn unknown_model(case: &Case) {
     assert!(error.to_string().contains("nothing"), "{error}");
 }
 
+/// How the server of `case` ends when the client sends what it sends in `script`, messages behind its acceptance, and the
+/// client is told that it failed.
+pub fn server_after(case: &Case, script: &[LoggedMessage]) -> Error {
+    server_against(case, async |wire| {
+        let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
+        let mut rng = SessionRng::insecure_seeded(5);
+        let (systems, request) = (oblivia_systems::SYSTEMS, case.request());
+        let agreed =
+            session::agree_as_client(&mut channel, &mut rng, systems, &request, &mut |_, _| Ok(())).await;
+        assert!(agreed.is_ok(), "{:?}", agreed.err());
+        for m in script {
+            match m.direction {
+                Direction::Up => channel.send(Role::Server, m.kind, m.body.clone()).await.unwrap(),
+                Direction::Down => {
+                    let expect = Expect::exactly(m.kind, m.body.len());
+                    channel.recv(Role::Server, expect).await.unwrap();
+                }
+            }
+        }
+        hears_failed(&mut channel, Role::Server).await;
+    })
+}
+
 /// Every trick in place of each message of the client; `script` are the messages of an honest session behind its
 /// acceptance, up to and including the first input.
 pub fn tricks(case: &Case, script: &[LoggedMessage]) {
     let ours: Vec<usize> = (0..script.len()).filter(|&i| script[i].direction == Direction::Up).collect();
     for trick in TRICKS {
         for &at in &ours {
-            let error = server_against(case, async |wire| {
-                let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
-                let mut rng = SessionRng::insecure_seeded(5);
-                let agreed = session::agree_as_client(
-                    &mut channel,
-                    &mut rng,
-                    oblivia_systems::SYSTEMS,
-                    &case.request(),
-                    &mut |_, _| Ok(()),
-                )
-                .await;
-                assert!(agreed.is_ok(), "{:?}", agreed.err());
-                for m in &script[..at] {
-                    match m.direction {
-                        Direction::Up => channel.send(Role::Server, m.kind, m.body.clone()).await.unwrap(),
-                        Direction::Down => {
-                            let expect = Expect::exactly(m.kind, m.body.len());
-                            channel.recv(Role::Server, expect).await.unwrap();
-                        }
-                    }
-                }
-                let (kind, body) = apply(trick, script[at].kind, &script[at].body);
-                channel.send(Role::Server, kind, body).await.unwrap();
-                hears_failed(&mut channel, Role::Server).await;
-            });
+            let mut changed = script[..=at].to_vec();
+            let (kind, body) = apply(trick, script[at].kind, &script[at].body);
+            (changed[at].kind, changed[at].body) = (kind, body);
+            let error = server_after(case, &changed);
             let blame = error.blame();
             let expected = if trick == Trick::Garbage || at > 0 && blame == Blame::InvalidMessage {
                 Blame::InvalidMessage

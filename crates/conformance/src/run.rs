@@ -51,7 +51,7 @@ impl Case {
 
     /// A server's catalog with the model of this case.
     pub fn models(&self, machine: &Machine) -> Models {
-        let mut models = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), 1000);
+        let mut models = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), 100_000);
         models.add(&self.model).expect("the model can be served");
         models
     }

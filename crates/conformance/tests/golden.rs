@@ -104,3 +104,10 @@ fn leveled_says_what_it_always_said() {
     let shown = |kind| if kind == Kind::System(0) { 64 } else { 41 };
     compare("leveled.txt", &golden(&small("leveled", Wish::default(), 2), shown));
 }
+
+#[test]
+fn leveled_over_a_batch_says_what_it_always_said() {
+    let shown = |kind| if kind == Kind::System(0) { 64 } else { 41 };
+    let wish = Wish { mode: Some("batch".into()), ..Wish::default() };
+    compare("leveled-batch.txt", &golden(&small("leveled", wish, 2), shown));
+}

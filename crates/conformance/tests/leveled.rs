@@ -1,14 +1,12 @@
 //! System `leveled` against the suite.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use oblivia_base::codec::Reader;
+mod masks;
+
+use masks::{INPUT, is_half, params, small_share, uploads};
 use oblivia_conformance::faults::Keys;
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory, small};
-use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
 use oblivia_protocol::{Direction, Kind, LoggedMessage, Wish};
-use oblivia_ring::{Basis, Coeff, Ntt, Poly, packing};
-
-const INPUT: Kind = Kind::System(1);
+use oblivia_ring::{Coeff, Ntt, Poly};
 
 fn case(images: usize) -> Case {
     mnist("leveled", Wish::default(), images)
@@ -32,38 +30,6 @@ fn lola_answers_in_several_ciphertexts_within_its_error_and_costs_what_was_decla
     costs::check(&pair);
 }
 
-/// Parameters of the plan `diagonal`.
-fn params() -> Params {
-    Params::new(&ParamsLiteral {
-        kind: RingKind::ConjugateInvariant,
-        log_n: 13,
-        q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
-        p: Moduli::Bits(vec![39]),
-        alpha: 1,
-    })
-    .unwrap()
-}
-
-/// Share of coefficients of the bottom limb that are below a quarter of the modulus in absolute value. Half of
-/// them are if the polynomial is uniform; nearly all if it is a message that lacks its mask.
-fn small_share(c0: Poly<Ntt>) -> f64 {
-    let q = *c0.basis().modulus(0);
-    let c0: Poly<Coeff> = c0.into_coeff();
-    let small = c0.row(0).iter().filter(|&&x| q.centre(x).unsigned_abs() < q.value() / 4).count();
-    small as f64 / c0.n() as f64
-}
-
-/// The masked halves of all ciphertexts of an input message: header, seed, packed residues.
-fn masked_halves(params: &Params, body: &[u8]) -> Vec<Poly<Ntt>> {
-    let basis: &Basis = params.basis(params.max_level()).unwrap();
-    let one = packing::poly_bytes(basis);
-    let bytes = 41 + 32 + one;
-    assert_eq!(body.len() % bytes, 0, "whole ciphertexts");
-    body.chunks(bytes)
-        .map(|ct| packing::read_poly(basis, &mut Reader::new(&ct[bytes - one..])).unwrap())
-        .collect()
-}
-
 fn inputs(log: &[LoggedMessage]) -> impl Iterator<Item = &LoggedMessage> {
     log.iter().filter(|m| m.kind == INPUT && m.direction == Direction::Up)
 }
@@ -76,13 +42,10 @@ fn messages_have_the_same_outline_for_every_input_and_masked_halves_look_uniform
     let logs = leaks::check(&a, &b);
     let params = params();
     let mut seen = 0;
-    for message in logs.iter().flat_map(|log| inputs(log)) {
-        for c0 in masked_halves(&params, &message.body) {
-            let share = small_share(c0);
-            // Standard deviation of the share of 8192 fair coins: 0.0055.
-            assert!((share - 0.5).abs() < 6.0 * 0.0055, "{share}");
-            seen += 1;
-        }
+    for (_, c0) in logs.iter().flat_map(|log| uploads(&params, log)) {
+        let share = small_share(c0);
+        assert!(is_half(share), "{share}");
+        seen += 1;
     }
     assert!(seen >= 2, "one ciphertext for each of two images at least");
     let [x, y] = logs.map(|log| inputs(&log).next().unwrap().body.clone());
@@ -107,9 +70,7 @@ fn two_uploads_of_one_image_share_nothing() {
     twice.inputs.push(twice.inputs[0].clone());
     let pair = over_memory(&twice, 4).expect("the session succeeds");
     let log = pair.client.log.expect("the machine keeps a log");
-    let bodies: Vec<&LoggedMessage> = inputs(&log).collect();
-    let params = params();
-    let halves = bodies.iter().flat_map(|m| masked_halves(&params, &m.body)).collect::<Vec<_>>();
+    let halves: Vec<Poly<Ntt>> = uploads(&params(), &log).into_iter().map(|(_, half)| half).collect();
     assert!(halves.len() >= 2, "one ciphertext for each of two images at least");
     for (i, x) in halves.iter().enumerate() {
         for y in &halves[i + 1..] {

@@ -1,41 +1,30 @@
 //! System `leveled` against peers that send what only a careful reader refuses.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
 
+mod masks;
+
+use masks::{HEAD, INPUT, is_half, params, small_share, uploads};
 use oblivia::{Machine, Prediction};
-use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::codec::Writer;
 use oblivia_base::{Blame, Prg, SessionRng};
 use oblivia_conformance::{Case, Pair, hostile, leaks, over_memory, small};
-use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
+use oblivia_he::Params;
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::{agree_as_client, agree_as_server};
 use oblivia_protocol::{
-    Channel, Direction, Error, Expect, Kind, LinkError, LoggedMessage, Notice, Role, Wish,
+    Channel, Error, Expect, Kind, LinkError, LoggedMessage, Notice, Role, Wish,
 };
-use oblivia_ring::{Coeff, Ntt, Poly, packing, sample};
+use oblivia_ring::{packing, sample};
 use std::collections::BTreeSet;
 
 const KEYS: Kind = Kind::System(0);
-const INPUT: Kind = Kind::System(1);
 const OUTPUT: Kind = Kind::System(2);
 const OFFER: Kind = Kind::System(3);
 const ANSWER: Kind = Kind::System(4);
-/// Bytes of a ciphertext in front of its seed or residues: parameter id, level, scale.
-const HEAD: usize = 41;
 
 /// Under the plan that sends several ciphertexts per sample.
 fn case(inputs: usize) -> Case {
     small("leveled", Wish { plan: Some("diagonal".into()), ..Wish::default() }, inputs)
-}
-
-fn params() -> Params {
-    Params::new(&ParamsLiteral {
-        kind: RingKind::ConjugateInvariant,
-        log_n: 13,
-        q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
-        p: Moduli::Bits(vec![39]),
-        alpha: 1,
-    })
-    .unwrap()
 }
 
 fn honest(inputs: usize) -> Vec<LoggedMessage> {
@@ -44,29 +33,6 @@ fn honest(inputs: usize) -> Vec<LoggedMessage> {
 
 fn body(log: &[LoggedMessage], kind: Kind) -> Vec<u8> {
     log.iter().find(|m| m.kind == kind).unwrap().body.clone()
-}
-
-/// Seed and masked half of every input ciphertext.
-fn uploads(params: &Params, log: &[LoggedMessage]) -> Vec<([u8; 32], Poly<Ntt>)> {
-    let basis = params.basis(params.max_level()).unwrap();
-    let bytes = HEAD + 32 + packing::poly_bytes(basis);
-    let inputs = log.iter().filter(|m| m.kind == INPUT && m.direction == Direction::Up);
-    inputs
-        .flat_map(|m| m.body.chunks(bytes))
-        .map(|ct| {
-            let mut r = Reader::new(&ct[HEAD..]);
-            let seed = r.array("seed").unwrap();
-            (seed, packing::read_poly(basis, &mut r).unwrap())
-        })
-        .collect()
-}
-
-/// Share of coefficients of the bottom limb below a quarter of the modulus: ½ if uniform, 1 if small.
-fn small_share(x: Poly<Ntt>) -> f64 {
-    let q = *x.basis().modulus(0);
-    let x: Poly<Coeff> = x.into_coeff();
-    let small = x.row(0).iter().filter(|&&v| q.centre(v).unsigned_abs() < q.value() / 4).count();
-    small as f64 / x.n() as f64
 }
 
 #[test]
@@ -81,7 +47,7 @@ fn no_two_ciphertexts_of_a_session_have_a_seed_or_a_mask_in_common() {
             let mut difference = x.clone();
             difference.sub_assign(y);
             let share = small_share(difference);
-            assert!((share - 0.5).abs() < 6.0 * 0.0055, "ciphertexts {i} and {j}: {share}");
+            assert!(is_half(share), "ciphertexts {i} and {j}: {share}");
         }
     }
 }
