@@ -21,9 +21,11 @@ pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("reading folder {}", path.display()))?;
         found.retain(|f| is_input(f));
         if found.is_empty() {
-            return Err(
-                Error::Input(format!("no .png, .jpg, .jpeg, .npy or idx3-ubyte file in {}", path.display())).into()
-            );
+            return Err(Error::Input(format!(
+                "no .png, .jpg, .jpeg, .npy or idx3-ubyte file in {}",
+                path.display()
+            ))
+            .into());
         }
         found.sort();
         files.extend(found);

@@ -90,7 +90,8 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
     }
     if p.work_memory_bytes > 0 || p.client_memory_bytes > 0 {
         let (server, client) = (p.session_memory_bytes + p.work_memory_bytes, p.client_memory_bytes);
-        let what = format!("the server sets aside {} for a session, a client {}", bytes(server), bytes(client));
+        let what =
+            format!("the server sets aside {} for a session, a client {}", bytes(server), bytes(client));
         text += &entry("memory", &what);
     }
     let total = bytes(p.cost.traffic(samples).total_bytes());

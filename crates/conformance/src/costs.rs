@@ -7,7 +7,11 @@ pub fn check(pair: &Pair) {
     let r = &pair.client.receipt;
     assert_eq!(r.traffic, r.declared(), "the client measured what the plan declared");
     assert_eq!(pair.server.traffic, r.declared(), "the server measured what the plan declared");
-    assert_eq!(pair.server.ops, r.plan.cost.ops.times(r.plan.cost.groups(r.samples)), "operations as declared");
+    assert_eq!(
+        pair.server.ops,
+        r.plan.cost.ops.times(r.plan.cost.groups(r.samples)),
+        "operations as declared"
+    );
     assert!(r.as_declared());
     assert_eq!(pair.client.samples.len() as u64, r.plan.cost.groups(r.samples), "a record for every group");
     let per_sample: u64 = pair.client.samples.iter().map(|s| s.traffic.up_bytes + s.traffic.down_bytes).sum();

@@ -127,7 +127,8 @@ fn every_ciphertext_of_every_part_is_checked_before_the_server_uses_it() {
     for at in [inputs[0], inputs[3]] {
         let one = honest[at].body.len() / 4;
         // Id of the parameters, level, scale, residues; of the first and the last ciphertext of the part.
-        for part in [0..1, 32..33, 40..41, HEAD + 32..HEAD + 48, 3 * one..3 * one + 1, 4 * one - 16..4 * one] {
+        for part in [0..1, 32..33, 40..41, HEAD + 32..HEAD + 48, 3 * one..3 * one + 1, 4 * one - 16..4 * one]
+        {
             let mut script = honest[..=at].to_vec();
             match &mut script[at].body[part.clone()] {
                 [byte] => *byte = !*byte,

@@ -11,9 +11,7 @@ use oblivia_conformance::{Case, Pair, hostile, leaks, over_memory, small};
 use oblivia_he::Params;
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::{agree_as_client, agree_as_server};
-use oblivia_protocol::{
-    Channel, Error, Expect, Kind, LinkError, LoggedMessage, Notice, Role, Wish,
-};
+use oblivia_protocol::{Channel, Error, Expect, Kind, LinkError, LoggedMessage, Notice, Role, Wish};
 use oblivia_ring::{packing, sample};
 use std::collections::BTreeSet;
 

@@ -88,9 +88,12 @@ impl Server {
                 let kept = KeyMemory { secrets: None, shelf };
                 let memory = io.memory.clone();
                 let admit = move |plan: &Plan| {
-                    let kept = memory.reserve(plan.session_memory_bytes.saturating_add(plan.work_memory_bytes)).map_err(|e| {
-                        oblivia_protocol::Error::Resource { what: "memory", why: e.to_string() }
-                    })?;
+                    let kept = memory
+                        .reserve(plan.session_memory_bytes.saturating_add(plan.work_memory_bytes))
+                        .map_err(|e| oblivia_protocol::Error::Resource {
+                            what: "memory",
+                            why: e.to_string(),
+                        })?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
                 let served =

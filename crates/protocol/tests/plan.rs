@@ -6,8 +6,8 @@ mod common;
 use common::{TOY, model, plan};
 use oblivia_base::{Blame, Digest};
 use oblivia_protocol::{
-    Behaviour, Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak, LeakStatement, OpCounts,
-    PhaseTraffic, Plan, Receipt, Role, Seconds, System, Traffic, Wish,
+    Behaviour, Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak,
+    LeakStatement, OpCounts, PhaseTraffic, Plan, Receipt, Role, Seconds, System, Traffic, Wish,
 };
 use std::collections::BTreeSet;
 

@@ -30,7 +30,9 @@ pub(crate) fn derived(model: &PublicModel, choices: &Choices) -> bool {
     assert!(again.is_ok_and(|digest| digest == plan.digest()), "two plans of the same choices");
     let Plan { cost, key_bytes, error, .. } = &plan;
     assert!(*key_bytes <= MAX_BODY_BYTES as u64);
-    for one_message in [HEADER_BYTES + key_bytes, cost.online.up_bytes, cost.online.down_bytes] {
+    // Of a group in several messages, the system bounds each.
+    let online = if cost.group == 1 { [cost.online.up_bytes, cost.online.down_bytes] } else { [0; 2] };
+    for one_message in [HEADER_BYTES + key_bytes, online[0], online[1]] {
         assert!(one_message <= HEADER_BYTES + MAX_BODY_BYTES as u64, "no link carries {one_message} bytes");
     }
     assert!(error.value().is_finite() && error.units_2_32 < u64::MAX, "an error bound that holds nothing");

@@ -1,6 +1,7 @@
 //! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take time and memory beyond what
 //! [`plan`](super::plan) allows, and say whether the bytes were accepted.
 
+pub use super::batch::fuzz::{choices as batch_choices, input as batch_input, output as batch_output};
 use super::choices::LeveledChoices;
 use super::messages;
 use super::network::Network;

@@ -60,7 +60,14 @@ impl Build {
         self.at = self.graph.push(&name, op, &[self.at]).unwrap();
     }
 
-    pub(super) fn conv(&mut self, maps: usize, kernel: usize, stride: usize, pads: [usize; 4], groups: usize) {
+    pub(super) fn conv(
+        &mut self,
+        maps: usize,
+        kernel: usize,
+        stride: usize,
+        pads: [usize; 4],
+        groups: usize,
+    ) {
         let channels = self.shape()[0];
         let weight = self.weight(&[maps, channels / groups, kernel, kernel]);
         let bias = Some(self.weight(&[maps]));

@@ -123,7 +123,8 @@ impl<'a> Seat<'a> {
                 let index = (e as u64).to_le_bytes();
                 let mut rng = Prg::new(seed.expose(), "leveled batch encryption v1", &[label, &index]);
                 let encryptor = &self.encryptor;
-                let ct = encryptor.encrypt_values_seeded(&self.encoder, self.sk, values, at, label, &mut rng)?;
+                let ct =
+                    encryptor.encrypt_values_seeded(&self.encoder, self.sk, values, at, label, &mut rng)?;
                 Ok(wire::write_input(self.d, &ct))
             };
             elements.zip(vectors.expose().chunks(self.d.group())).map(one).collect::<Result<Vec<_>, _>>()

@@ -5,6 +5,7 @@
 
 mod choices;
 pub(super) mod client;
+pub(super) mod fuzz;
 mod noise;
 mod plan;
 mod program;

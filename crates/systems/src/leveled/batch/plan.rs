@@ -20,7 +20,7 @@ use oblivia_protocol::session::model_digest;
 use oblivia_protocol::{Choices, Cost, Error, ErrorBound, HEADER_BYTES, OpCounts, Plan, Traffic, Wish};
 
 /// The only plan of this mode.
-const PLAN: &str = "planned";
+pub(super) const PLAN: &str = "planned";
 
 /// Everything both roles need at run time, derived from choices.
 pub(crate) struct Derived {
@@ -153,7 +153,7 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
 }
 
 /// As [`derive`], from choices in hand.
-fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived, Error> {
+pub(super) fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived, Error> {
     if c.params.kind != RingKind::ConjugateInvariant || c.params.log_n > 15 {
         let why = "plans work over the conjugate-invariant ring up to dimension 32768".to_owned();
         return Err(Error::Refused { why });
@@ -178,7 +178,9 @@ fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived, Error> {
         let parts = Parts { all, each: each as usize, bytes };
         if parts.longest_bytes() > MAX_MESSAGE_BYTES {
             let bytes = parts.longest_bytes();
-            let why = format!("the plan would send {bytes} bytes of {what} at once, at most {MAX_MESSAGE_BYTES} may be");
+            let why = format!(
+                "the plan would send {bytes} bytes of {what} at once, at most {MAX_MESSAGE_BYTES} may be"
+            );
             return Err(Error::Refused { why });
         }
         Ok(parts)

@@ -219,7 +219,8 @@ impl Program {
                 (Step::Linear { sums, .. }, Kind::Linear(l)) => {
                     let factor = self.network.norm(layer.from) / layer.norm / l.window.cells() as f64;
                     let columns = sums.plain_count() / layer.shape[0].max(1) - 1;
-                    let weight = |m: usize, t: usize| l.weight.map_or(1.0, |w| at(w, m * columns + t)) * factor;
+                    let weight =
+                        |m: usize, t: usize| l.weight.map_or(1.0, |w| at(w, m * columns + t)) * factor;
                     let bias = |m: usize| l.bias.map_or(0.0, |b| at(b, m)) / layer.norm;
                     plains.extend(sums.plains(Affine { weight: &weight, bias: &bias }));
                 }
@@ -342,7 +343,9 @@ impl Program {
             let (from, to) = (self.vectors(layer.from), self.vectors(k + 1));
             match step {
                 Step::Linear { pool, sums, .. } => {
-                    let pool = pool.as_ref().map_or_else(String::new, |p| format!("sums over {} windows, ", p.outputs()));
+                    let pool = pool
+                        .as_ref()
+                        .map_or_else(String::new, |p| format!("sums over {} windows, ", p.outputs()));
                     format!("{name}: {pool}{} scalars, {from} to {to} vectors", sums.plain_count())
                 }
                 Step::Square | Step::Squared => format!("{name}: {to} squares"),
@@ -405,13 +408,15 @@ fn linear(l: &LinearLayer, layer: &Layer) -> Result<Step, Error> {
             };
             let pool = Pool { kernel: cell, stride, pads: [0; 4], count_include_pad: false };
             let pooled = [w.input[0], size[0], size[1]];
-            let circuit = BatchSumPool::new(&pool, &shape(w.input)?, &shape(pooled)?).ok_or_else(no_window)?;
+            let circuit =
+                BatchSumPool::new(&pool, &shape(w.input)?, &shape(pooled)?).ok_or_else(no_window)?;
             (Some(Box::new(circuit)), pooled)
         }
     };
     let whole = [input[1], input[2]];
     let kernel = if average { [1, 1] } else { [0, 1].map(|i| w.kernel[i] / w.pool[i].max(1)) };
-    let sums = if !average && kernel == whole && w.pads == [0; 2] && w.groups == 1 && w.output[1..] == [1, 1] {
+    let sums = if !average && kernel == whole && w.pads == [0; 2] && w.groups == 1 && w.output[1..] == [1, 1]
+    {
         Sums::Dense(BatchDense::new(input.iter().product(), w.output[0]))
     } else {
         let each = |i: usize| w.pool[i].max(1);
@@ -427,7 +432,10 @@ fn linear(l: &LinearLayer, layer: &Layer) -> Result<Step, Error> {
         Sums::Conv(BatchConv::new(&conv, &shape(input)?, &shape(layer.shape)?).ok_or_else(no_window)?)
     };
     if sums.outputs() != layer.shape.iter().product::<usize>() {
-        return Err(refused(&layer.name, "its shape is not that of a convolution, an average or a dense layer"));
+        return Err(refused(
+            &layer.name,
+            "its shape is not that of a convolution, an average or a dense layer",
+        ));
     }
     Ok(Step::Linear { pool, sums: Box::new(sums), then: Then::Keep })
 }

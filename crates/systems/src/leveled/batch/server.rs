@@ -5,8 +5,8 @@ use super::super::messages::{INPUT, OUTPUT};
 use super::plan::{Derived, derive};
 use super::wire;
 use crate::common::keys;
-use oblivia_he::ckks::{Encoder, Evaluator};
 use oblivia_he::Ciphertext;
+use oblivia_he::ckks::{Encoder, Evaluator};
 use oblivia_nn::Model;
 use oblivia_pack::{CkksError, CkksPlain, CkksSlots};
 use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
@@ -41,12 +41,16 @@ impl Prepared {
     }
 
     /// The ciphertexts of an input message.
-    pub(super) fn expand(&self, label: &[u8], body: &[u8]) -> Result<Vec<Ciphertext>, Error> {
-        wire::read_input(&self.d, body, |ct| ct.into_expanded(&self.d.params, label))
+    pub(super) fn expand(&self, count: usize, label: &[u8], body: &[u8]) -> Result<Vec<Ciphertext>, Error> {
+        wire::read_input(&self.d, count, body, |ct| ct.into_expanded(&self.d.params, label))
     }
 
     /// The outputs of a group.
-    pub(super) fn predict(&self, evaluator: &Evaluator, xs: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, Error> {
+    pub(super) fn predict(
+        &self,
+        evaluator: &Evaluator,
+        xs: Vec<Ciphertext>,
+    ) -> Result<Vec<Ciphertext>, Error> {
         let mut slots = CkksSlots::new(evaluator, &self.encoder);
         self.d.program.run(&mut slots, xs, &self.plains).map_err(|e| match e {
             CkksError::He(e) => Error::Misuse(format!("the circuit does not fit its plan: {e}")),
@@ -78,7 +82,7 @@ pub(crate) async fn run(
                 cx.observer.on(Event::SampleStarted(first));
             }
             let _turn = cx.permits.acquire();
-            xs.extend(pool.install(|| prepared.expand(&label, &body))?);
+            xs.extend(pool.install(|| prepared.expand(part.len(), &label, &body))?);
         }
         let ys = {
             let _turn = cx.permits.acquire();

@@ -41,7 +41,7 @@ fn compare(name: &str, model: &Model, inputs: &[Tensor]) {
             pool.install(|| here.encrypt(&samples, part.clone(), b"label", &Secret::new([3; 32]))).unwrap();
         assert_eq!(body.len(), part.len() * d.inputs.bytes);
         bytes += 12 + body.len() as u64;
-        xs.extend(pool.install(|| there.expand(b"label", &body)).unwrap());
+        xs.extend(pool.install(|| there.expand(part.len(), b"label", &body)).unwrap());
     }
     assert_eq!(bytes, plan.cost.online.up_bytes);
     let start = std::time::Instant::now();
@@ -184,7 +184,7 @@ fn slots_without_a_sample_and_samples_that_do_not_fit_are_filled_from_within_the
     let sk = SecretKey::generate(&d.params, &mut rng);
     let here = client::Seat::new(&d, &model.public, &sk);
     let body = here.encrypt(&[None, Some(inputs[0].data())], 0..1, b"", &Secret::new([3; 32])).unwrap();
-    let cts = wire::read_input(&d, &body, |ct| ct.into_expanded(&d.params, b"")).unwrap();
+    let cts = wire::read_input(&d, 1, &body, |ct| ct.into_expanded(&d.params, b"")).unwrap();
     let slots = here.decrypt(&cts).unwrap().remove(0);
     for (i, expected) in [(0, 0.5), (1, f64::from(inputs[0].data()[0])), (2, 0.5), (8191, 0.5)] {
         assert!((slots[i] - expected).abs() < 1e-4, "slot {i} holds {}", slots[i]);

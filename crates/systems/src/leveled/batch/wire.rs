@@ -62,10 +62,10 @@ pub(super) fn write_input(d: &Derived, ct: &SeededCiphertext) -> Vec<u8> {
     w.into_bytes()
 }
 
-/// The ciphertexts of an input message that is as long as the plan says, on the threads of the current pool; `then` is done
-/// with each of them.
+/// The `count` ciphertexts of an input message, on the threads of the current pool; `then` is done with each of them.
 pub(super) fn read_input<T: Send>(
     d: &Derived,
+    count: usize,
     body: &[u8],
     then: impl Fn(SeededCiphertext) -> Result<T, HeError> + Sync,
 ) -> Result<Vec<T>, Error> {
@@ -77,6 +77,10 @@ pub(super) fn read_input<T: Send>(
         r.finish().map_err(Error::invalid("Input"))?;
         then(ct).map_err(|e| invalid("Input", &e))
     };
+    if body.len() != count.saturating_mul(d.inputs.bytes) {
+        let why = format!("{} bytes are not {count} ciphertexts", body.len());
+        return Err(Error::InvalidMessage { message: "Input", why });
+    }
     body.par_chunks(d.inputs.bytes.max(1)).map(one).collect()
 }
 
