@@ -241,7 +241,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             ops: d.ops,
         },
         key_bytes,
-        session_memory_bytes: held_key_bytes(&d),
+        session_memory_bytes: d.keys.memory_bytes(&d.params) as u64,
         work_memory_bytes: server_bytes(&d),
         client_memory_bytes: client_bytes(&d),
         security_bits: 128,
@@ -259,14 +259,6 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
 
 const ASSUMPTION: &str = "except with probability 2^-64 per group, assuming independent sub-Gaussian slot errors and \
      inputs whose activations stay within the published bounds";
-
-/// The key as the server holds it: both halves, 8 bytes per residue.
-fn held_key_bytes(d: &Derived) -> u64 {
-    let key = |&level: &usize| {
-        (d.params.digits(level) * (level + d.params.special().limbs()) * d.params.n() * 2 * 8) as u64
-    };
-    d.keys.relin.iter().map(key).sum()
-}
 
 /// Polynomials that the scheme keeps for reuse.
 const POOLED: usize = 64;

@@ -16,7 +16,6 @@ use rayon::prelude::*;
 /// A model's weights as plaintexts of one plan, shared by all sessions.
 pub(crate) struct Prepared {
     pub(super) d: Derived,
-    encoder: Encoder,
     plains: Vec<CkksPlain>,
 }
 
@@ -37,7 +36,7 @@ impl Prepared {
             what: format!("a weight of `{}`", model.public.name),
             why: e.to_string(),
         })?;
-        Ok(Self { d, encoder, plains })
+        Ok(Self { d, plains })
     }
 
     /// The ciphertexts of an input message.
@@ -51,7 +50,7 @@ impl Prepared {
         evaluator: &Evaluator,
         xs: Vec<Ciphertext>,
     ) -> Result<Vec<Ciphertext>, Error> {
-        let mut slots = CkksSlots::new(evaluator, &self.encoder);
+        let mut slots = CkksSlots::new(evaluator);
         self.d.program.run(&mut slots, xs, &self.plains).map_err(|e| match e {
             CkksError::He(e) => Error::Misuse(format!("the circuit does not fit its plan: {e}")),
             e => Error::Misuse(e.to_string()),
