@@ -6,6 +6,8 @@
 mod choices;
 pub(super) mod client;
 pub(super) mod fuzz;
+#[cfg(test)]
+mod memory_tests;
 mod noise;
 mod plan;
 mod program;

@@ -263,13 +263,16 @@ const ASSUMPTION: &str = "except with probability 2^-64 per group, assuming inde
 /// Polynomials that the scheme keeps for reuse.
 const POOLED: usize = 64;
 
-/// What a server needs at most at a time for the ciphertexts of a group, the reply, and the weights modulo every prime.
+/// What a server needs at most at a time for the ciphertexts of a group, an eighth more for what its allocator cannot use
+/// again, the reply, and the weights modulo every prime.
 fn server_bytes(d: &Derived) -> u64 {
     let row = (d.params.n() * 8) as u64;
     let limbs = d.params.max_level() + d.params.special().limbs();
     // Residues, and the factors made of them.
     let weights = (3 * d.plains.len() * d.params.max_level() * 8) as u64;
-    d.program.peak_bytes(2 * row)
+    let ciphertexts = d.program.peak_bytes(2 * row);
+    ciphertexts
+        + ciphertexts / 8
         + (POOLED * limbs) as u64 * row
         + weights
         + (d.outputs.total_bytes() + d.inputs.longest_bytes()) as u64

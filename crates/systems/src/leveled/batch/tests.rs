@@ -87,7 +87,7 @@ fn encrypted_groups_of_random_networks_are_within_the_declared_error_and_do_the_
 
 /// Averages that overlap, that are merged into what follows, and that cover everything; groups of channels; a sum of two
 /// branches; constants.
-fn composite() -> (Model, Vec<Tensor>) {
+pub(super) fn composite() -> (Model, Vec<Tensor>) {
     let mut b = Build::new(77, [2, 8, 8]);
     b.conv(4, 3, 1, [1, 1, 1, 1], 2);
     let pool = |kernel, stride| {
