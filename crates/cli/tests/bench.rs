@@ -9,9 +9,10 @@ type Check = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let tests: [(&str, Check); 3] = [
+    let tests: [(&str, Check); 4] = [
         ("a row of the clear reference is right in every count", clear),
         ("a row of leveled is within its declared error", leveled),
+        ("a row of two groups of images is right in every count", batch),
         ("a bench in words fits the page", words),
     ];
     let there = data_dir().is_ok_and(|dir| dir.join("mnist").is_dir());
@@ -74,6 +75,24 @@ fn leveled() -> Result<(), Failed> {
         && row["bytes"]["setup"]["up"].as_f64().unwrap_or(0.0) > number("key_bytes")
         && row["ops_per_image"]["rotations"].as_u64().is_some()
         && row["seconds"]["online"].as_f64() > row["seconds_per_image_median"].as_f64();
+    expect(sound, || row.to_string())
+}
+
+fn batch() -> Result<(), Failed> {
+    let row = row(&["leveled/mnist-cryptonets/batch", "--images", "10003", "--threads", "2"])?;
+    let number = |field: &str| row[field].as_f64().unwrap_or(f64::NAN);
+    let rate = number("images") / row["seconds"]["online"].as_f64().unwrap_or(f64::NAN);
+    let sound = number("max_output_error") > 0.0
+        && number("max_output_error") <= number("declared_output_error")
+        && number("labels_equal") == 10003.0
+        && row["as_declared"] == true
+        && row["mode"] == "batch"
+        && number("images_per_group") == 8192.0
+        && row["ops_per_image"].is_null()
+        && row["ops_per_group"]["rotations"] == 0
+        && row["seconds_per_image_median"].is_null()
+        && number("seconds_per_group_median") > 0.0
+        && (number("images_per_second") - rate).abs() < 1e-3 * rate;
     expect(sound, || row.to_string())
 }
 

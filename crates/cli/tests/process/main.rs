@@ -1,6 +1,7 @@
 //! The program as users run it: processes, files, TLS on loopback.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
 
+mod batch;
 mod common;
 mod flags;
 mod hostile;
