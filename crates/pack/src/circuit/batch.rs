@@ -18,7 +18,7 @@ use oblivia_nn::{Conv, Pool, Shape};
 use std::ops::Range;
 
 /// Results that a layer works on at a time, in vectors.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 /// The vectors of some elements of a batch: slot `i` of each holds that element of sample `i`; samples that are
 /// shorter count as zero there.

@@ -109,8 +109,10 @@ impl<'a> Seat<'a> {
         let norm = self.d.program.network().input_norm;
         let filling = 0f64.max(low).min(high) / norm;
         let at = (self.d.params.max_level(), self.d.program.input_scale().0);
-        let starts: Vec<usize> = part.clone().step_by(BLOCK).collect();
-        let blocks = starts.into_par_iter().map(|start| {
+        let mut body = vec![0; part.len() * self.d.inputs.bytes];
+        let blocks = body.par_chunks_mut(BLOCK * self.d.inputs.bytes).enumerate();
+        blocks.try_for_each(|(block, body)| {
+            let start = part.start + block * BLOCK;
             let elements = start..(start + BLOCK).min(part.end);
             let mut vectors = Secret::new(vec![filling; elements.len() * self.d.group()]);
             for (i, sample) in samples.iter().enumerate() {
@@ -118,18 +120,19 @@ impl<'a> Seat<'a> {
                 let slots = vectors.expose_mut().iter_mut().skip(i).step_by(self.d.group());
                 slots.zip(values).for_each(|(slot, &v)| *slot = f64::from(v) / norm);
             }
-            let one = |(e, values): (usize, &[f64])| {
+            let each = vectors.expose().chunks(self.d.group()).zip(body.chunks_mut(self.d.inputs.bytes));
+            elements.zip(each).try_for_each(|(e, (values, place))| {
                 // A stream of its own for every ciphertext, so that they can be made at once.
                 let index = (e as u64).to_le_bytes();
                 let mut rng = Prg::new(seed.expose(), "leveled batch encryption v1", &[label, &index]);
                 let encryptor = &self.encryptor;
                 let ct =
                     encryptor.encrypt_values_seeded(&self.encoder, self.sk, values, at, label, &mut rng)?;
-                Ok(wire::write_input(self.d, &ct))
-            };
-            elements.zip(vectors.expose().chunks(self.d.group())).map(one).collect::<Result<Vec<_>, _>>()
-        });
-        Ok(blocks.collect::<Result<Vec<Vec<Vec<u8>>>, HeError>>()?.concat().concat())
+                place.copy_from_slice(&wire::write_input(self.d, &ct));
+                Ok::<_, HeError>(())
+            })
+        })?;
+        Ok(body)
     }
 
     /// The slots of every output.
