@@ -89,7 +89,9 @@ impl Machine<'_> {
         let wire = match (step, &layer.kind) {
             (Step::Add(other), _) => {
                 let y = *wires.get(*other).ok_or_else(misuse)?;
-                Wire { variance: x.variance + y.variance, level: x.level.min(y.level), scale: x.scale }
+                // Both may hold the same errors.
+                let variance = square(x.variance.sqrt() + y.variance.sqrt());
+                Wire { variance, level: x.level.min(y.level), scale: x.scale }
             }
             (Step::Shift, _) => Wire { variance: x.variance + self.rounding(x.scale), ..x },
             (Step::Square | Step::Squared, _) => self.square(x, layer)?,
@@ -127,7 +129,9 @@ impl Machine<'_> {
         let (terms, weight) = (l.window.fan_in() as f64 / cells, product / x.scale);
         let weights = terms * square(peak) / (12.0 * square(weight));
         let rescaled = square(self.model.division(1, target).worst);
-        let variance = square(gain) * x.variance + weights + self.rounding(product) + rescaled;
+        // What has one weight may have one error.
+        let aligned = if l.weight.is_some() { cells } else { l.window.fan_in() as f64 };
+        let variance = square(gain) * aligned * x.variance + weights + self.rounding(product) + rescaled;
         Ok(Wire { variance, level: x.level - 1, scale: target })
     }
 }

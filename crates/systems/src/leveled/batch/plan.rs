@@ -2,7 +2,7 @@
 
 use super::super::messages;
 use super::super::network::{Kind, Network};
-use super::super::parameters::chain_bits;
+use super::super::parameters::{Precision, chain_bits};
 use super::super::plan::{SYSTEM, chain, parameters, primes, refused, trusts};
 use super::super::program::depths;
 use super::super::units::{UnitCosts, Units};
@@ -113,17 +113,17 @@ fn choose(network: &Network, wish: &Wish) -> Result<BatchChoices, Error> {
 
 /// Choices at dimension 2^`log_n` with `extra` bits of precision, if the security table has room.
 fn choices(network: &Network, log_n: u32, extra: u32, wish: &Wish) -> Option<BatchChoices> {
-    let bits = chain_bits(network, log_n, extra)?;
+    let bits = chain_bits(network, log_n, Precision { extra, ..Precision::default() })?;
     let params = Params::new(&bits.literal).ok()?;
     let linear = network.linear().count();
-    let log_scale = |i: usize| if i + 1 == linear { bits.outer_log_scale } else { bits.inner_log_scale };
+    let log_scale = |i: usize| if i + 1 == linear { bits.output_log_scale } else { bits.inner_log_scale };
     let each = |all: usize, bytes: usize, least: usize| {
         (MESSAGE_BYTES / bytes.max(1)).min(all.div_ceil(least)).max(1) as u32
     };
     let vectors: usize = network.input.iter().product();
     let replies = network.layers.last().map_or(1, |l| l.shape.iter().product());
     Some(BatchChoices {
-        input_log_scale: bits.outer_log_scale,
+        input_log_scale: bits.input_log_scale,
         log_scales: (0..linear).map(log_scale).collect(),
         per_input: each(vectors, messages::input_bytes(&params, 1).ok()?, MESSAGES),
         per_output: each(replies, messages::output_bytes(&params, 1).ok()?, 1),
@@ -257,8 +257,8 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     })
 }
 
-const ASSUMPTION: &str = "except with probability 2^-64 per group, assuming independent sub-Gaussian slot errors and \
-     inputs whose activations stay within the published bounds";
+const ASSUMPTION: &str = "except with probability 2^-64 per group, assuming sub-Gaussian errors, independent if of \
+     different origin, learned weights without structure, and inputs whose activations stay within the published bounds";
 
 /// Polynomials that the scheme keeps for reuse.
 const POOLED: usize = 64;
