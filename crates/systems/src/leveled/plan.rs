@@ -138,8 +138,8 @@ pub(super) fn trusts() -> Vec<oblivia_protocol::TrustRow> {
 }
 
 const ASSUMPTION: &str = "except with probability 2^-64, assuming sub-Gaussian errors, independent if of different \
-     origin, learned weights without structure, an input whose activations stay within the published bounds, and the root mean square of all slots within \
-     them too";
+     origin, learned weights without structure, an input whose activations stay within the published bounds, and the root \
+     mean square of all slots within them too";
 
 pub(super) fn parameters(params: &Params) -> String {
     format!(
