@@ -7,7 +7,7 @@ use crate::params::{Level, Params};
 use crate::pool::Pooled;
 use crate::scheme::{Correction, Scheme};
 use oblivia_ring::kernel::{self, Ahead, CentredTerm};
-use oblivia_ring::{Basis, Coeff, Modulus, Ntt, Permutation, Poly, Shoup};
+use oblivia_ring::{Basis, Coeff, Modulus, Ntt, PackedRow, Permutation, Poly, Shoup};
 use std::sync::atomic::AtomicU64;
 
 /// Buffers of one key switch.
@@ -20,6 +20,8 @@ pub(crate) struct Scratch {
     row: Poly<Ntt>,
     /// One row modulo t, of a [`Correction`].
     remainder: Poly<Ntt>,
+    /// One row of each half, of a result that is used limb by limb.
+    sums: [Poly<Ntt>; 2],
     /// The result modulo QP: rows of Q_ℓ, then of P.
     pub(crate) acc: [Poly<Ntt>; 2],
 }
@@ -32,6 +34,7 @@ impl Scratch {
             digits: Poly::zero(&top.q),
             row: Poly::zero(&top.q.prefix(1)),
             remainder: Poly::zero(&top.q.prefix(1)),
+            sums: [Poly::zero(&top.q.prefix(1)), Poly::zero(&top.q.prefix(1))],
             acc: [Poly::zero(&top.qp), Poly::zero(&top.qp)],
         }
     }
@@ -50,8 +53,6 @@ impl Scratch {
     }
 
     /// acc ← Σ_j digit_j(c)·key_j modulo QP. (d+1)(ℓ+k) − k transforms: ℓ back and d(ℓ+k) − ℓ forth.
-    ///
-    /// Limb by limb, so that the digits of one limb stay in cache.
     pub(crate) fn inner_product(
         &mut self,
         params: &Params,
@@ -59,51 +60,61 @@ impl Scratch {
         key: &SwitchingKey,
         ntt: &AtomicU64,
     ) {
-        let l = c.limbs();
-        let level = params.level_data(l);
+        let level = params.level_data(c.limbs());
         self.prepare_digits(level, c, ntt);
-        self.digits.reset(&level.q);
-        self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
-        for (t, table) in level.qp.tables().enumerate() {
-            // Rows of keys come from memory while digits are transformed.
-            let mut ahead = Vec::with_capacity(4);
-            let mut triples = Vec::with_capacity(level.digits.len());
-            for (j, digit) in level.digits.iter().enumerate() {
-                let (b, a) = key.rows(j, l, t);
-                ahead.extend([Ahead::from(b), a.into()]);
-                if !digit.limbs.contains(&t) {
-                    let out = self.digits.row_mut(j);
-                    let rows = digit.limbs.clone().map(|i| self.coeff.row(i));
-                    digit.lift.apply_forward(t, table, rows, out, &ahead);
-                    ahead.clear();
-                    count(ntt, 1);
-                }
-            }
-            for (j, digit) in level.digits.iter().enumerate() {
-                let x = if digit.limbs.contains(&t) { c.row(t) } else { self.digits.row(j) };
-                let (b, a) = key.rows(j, l, t);
-                triples.push((b, a, x));
-            }
-            let [acc0, acc1] = &mut self.acc;
-            kernel::dot2_packed_into(table.modulus(), &triples, acc0.row_mut(t), acc1.row_mut(t));
-        }
+        let Self { coeff, digits, acc, .. } = self;
+        acc.iter_mut().for_each(|a| a.reset(&level.qp));
+        decomposed(level, c, key, coeff, digits, ntt, |t, m, triples| {
+            let [acc0, acc1] = &mut *acc;
+            kernel::dot2_packed_into(m, triples, acc0.row_mut(t), acc1.row_mut(t));
+        });
+    }
+
+    /// As [`Scratch::inner_product`], each limb of the result left to `finish`, which may write to it, while it is in
+    /// cache.
+    pub(crate) fn inner_product_each(
+        &mut self,
+        params: &Params,
+        c: &Poly<Ntt>,
+        key: &SwitchingKey,
+        ntt: &AtomicU64,
+        mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
+    ) {
+        let level = params.level_data(c.limbs());
+        self.prepare_digits(level, c, ntt);
+        let Self { coeff, digits, sums, .. } = self;
+        decomposed(level, c, key, coeff, digits, ntt, |t, m, triples| {
+            let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
+            kernel::dot2_packed_into(m, triples, sum0, sum1);
+            finish(t, m, [sum0, sum1]);
+        });
     }
 
     /// acc ← Σ_j digit_j·key_j modulo QP from digits already there. No transform.
     pub(crate) fn inner_product_hoisted(&mut self, params: &Params, digits: &Digits, key: &SwitchingKey) {
-        let l = digits.level;
-        let level = params.level_data(l);
+        let level = params.level_data(digits.level);
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
         let [acc0, acc1] = &mut self.acc;
-        let mut triples = Vec::with_capacity(digits.polys.len());
-        for (t, m) in level.qp.moduli().enumerate() {
-            triples.clear();
-            triples.extend(digits.polys.iter().enumerate().map(|(j, x)| {
-                let (b, a) = key.rows(j, l, t);
-                (b, a, x.row(t))
-            }));
-            kernel::dot2_packed_into(m, &triples, acc0.row_mut(t), acc1.row_mut(t));
-        }
+        digits.each(level, key, |t, m, triples| {
+            kernel::dot2_packed_into(m, triples, acc0.row_mut(t), acc1.row_mut(t));
+        });
+    }
+
+    /// As [`Scratch::inner_product_hoisted`], each limb of the result left to `finish` as in
+    /// [`Scratch::inner_product_each`].
+    pub(crate) fn inner_product_hoisted_each(
+        &mut self,
+        params: &Params,
+        digits: &Digits,
+        key: &SwitchingKey,
+        mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
+    ) {
+        let sums = &mut self.sums;
+        digits.each(params.level_data(digits.level), key, |t, m, triples| {
+            let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
+            kernel::dot2_packed_into(m, triples, sum0, sum1);
+            finish(t, m, [sum0, sum1]);
+        });
     }
 
     /// Divides half `half` of acc by P and rounds; leaves each row i < ℓ to `finish`. ℓ + k transforms.
@@ -114,15 +125,20 @@ impl Scratch {
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let params = scheme.params();
-        let l = self.acc[half].limbs() - params.special().limbs();
-        let level = params.level_data(l);
-        let division = Division {
-            conversion: &level.mod_down,
-            inverses: &level.p_inv,
-            correction: scheme.exact(l).map(|e| &e.special),
-        };
-        self.divide(half, l, &level.qp, &division, ntt, finish);
+        let l = self.acc[half].limbs() - scheme.params().special().limbs();
+        self.divide(half, None, &Division::by_p(scheme, l), ntt, finish);
+    }
+
+    /// As [`Scratch::mod_down`], of `c` over Q_ℓ·P.
+    pub(crate) fn mod_down_of<S: Scheme>(
+        &mut self,
+        scheme: &S,
+        c: &Poly<Ntt>,
+        ntt: &AtomicU64,
+        finish: impl FnMut(usize, Quotient<'_>),
+    ) {
+        let l = c.limbs() - scheme.params().special().limbs();
+        self.divide(0, Some(c), &Division::by_p(scheme, l), ntt, finish);
     }
 
     /// Divides half `half` of acc by P·q_{ℓ−1} and rounds; leaves each row i < ℓ−1 to `finish`. ℓ + k
@@ -134,33 +150,43 @@ impl Scratch {
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let params = scheme.params();
-        let l = self.acc[half].limbs() - params.special().limbs();
-        let level = params.level_data(l);
-        let division = Division {
-            conversion: &level.mod_down_rescale,
-            inverses: &level.p_last_inv,
-            correction: scheme.exact(l).and_then(|e| e.last_and_special.as_ref()),
-        };
-        self.divide(half, l - 1, &level.qp, &division, ntt, finish);
+        let l = self.acc[half].limbs() - scheme.params().special().limbs();
+        self.divide(half, None, &Division::by_p_and_last(scheme, l), ntt, finish);
     }
 
-    /// Divides half `half` of acc, over `basis`, by the product of all its primes but the first `kept`. One
-    /// transform per prime.
+    /// As [`Scratch::mod_down_rescale`], of `c` over Q_ℓ·P.
+    pub(crate) fn mod_down_rescale_of<S: Scheme>(
+        &mut self,
+        scheme: &S,
+        c: &Poly<Ntt>,
+        ntt: &AtomicU64,
+        finish: impl FnMut(usize, Quotient<'_>),
+    ) {
+        let l = c.limbs() - scheme.params().special().limbs();
+        self.divide(0, Some(c), &Division::by_p_and_last(scheme, l), ntt, finish);
+    }
+
+    /// Divides `c`, or half `half` of acc, by the product of all its primes but the first few; the dropped rows of that
+    /// half are lost. One transform per prime.
     fn divide(
         &mut self,
         half: usize,
-        kept: usize,
-        basis: &Basis,
+        c: Option<&Poly<Ntt>>,
         division: &Division<'_>,
         ntt: &AtomicU64,
         mut finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let acc = &mut self.acc[half];
-        let all = acc.limbs();
+        let (kept, basis) = (division.kept, division.basis);
+        let (acc, all) = (&mut self.acc[half], basis.limbs());
+        if c.is_some() {
+            acc.reset(basis);
+        }
         for j in kept..all {
             let row = acc.row_mut(j);
-            kernel::inverse(basis.table(j), row);
+            match c {
+                Some(c) => kernel::inverse_into(basis.table(j), c.row(j), row),
+                None => kernel::inverse(basis.table(j), row),
+            }
             division.conversion.prepare(j - kept, row);
         }
         let u = self.remainder.row_mut(0);
@@ -170,7 +196,7 @@ impl Scratch {
         for (i, table) in basis.tables().take(kept).enumerate() {
             let t = self.row.row_mut(0);
             let rows = (kept..all).map(|j| acc.row(j));
-            let (modulus, row, factor) = (table.modulus(), acc.row(i), division.inverses[i]);
+            let (modulus, row, factor) = (table.modulus(), c.unwrap_or(acc).row(i), division.inverses[i]);
             match division.correction {
                 None => division.conversion.apply_forward(i, table, rows, t, &[row.into()]),
                 Some(c) => {
@@ -217,14 +243,83 @@ impl Scratch {
     }
 }
 
+/// Products with rows of a key (b, a).
+type Products<'a> = [(PackedRow<'a>, PackedRow<'a>, &'a [u64])];
+
+/// Hands `sum` the products of every limb of Q_ℓ·P that key switching adds up. Limb by limb, so that the digits of one
+/// limb stay in cache; `coeff` holds the prepared coefficients of `c`, `digits` is overwritten. d(ℓ+k) − ℓ transforms.
+fn decomposed(
+    level: &Level,
+    c: &Poly<Ntt>,
+    key: &SwitchingKey,
+    coeff: &Poly<Coeff>,
+    digits: &mut Poly<Ntt>,
+    ntt: &AtomicU64,
+    mut sum: impl FnMut(usize, &Modulus, &Products<'_>),
+) {
+    let l = c.limbs();
+    digits.reset(&level.q);
+    for (t, table) in level.qp.tables().enumerate() {
+        // Rows of keys come from memory while digits are transformed.
+        let mut ahead = Vec::with_capacity(4);
+        let mut triples = Vec::with_capacity(level.digits.len());
+        for (j, digit) in level.digits.iter().enumerate() {
+            let (b, a) = key.rows(j, l, t);
+            ahead.extend([Ahead::from(b), a.into()]);
+            if !digit.limbs.contains(&t) {
+                let rows = digit.limbs.clone().map(|i| coeff.row(i));
+                digit.lift.apply_forward(t, table, rows, digits.row_mut(j), &ahead);
+                ahead.clear();
+                count(ntt, 1);
+            }
+        }
+        for (j, digit) in level.digits.iter().enumerate() {
+            let x = if digit.limbs.contains(&t) { c.row(t) } else { digits.row(j) };
+            let (b, a) = key.rows(j, l, t);
+            triples.push((b, a, x));
+        }
+        sum(t, table.modulus(), &triples);
+    }
+}
+
 /// A division by the product D of dropped primes.
 struct Division<'a> {
+    /// Of what is divided.
+    basis: &'a Basis,
+    /// How many primes are kept, the first ones.
+    kept: usize,
     /// From the dropped primes to the kept ones.
     conversion: &'a Conversion,
     /// D⁻¹ modulo each kept prime.
     inverses: &'a [Shoup],
     /// What keeps a message modulo t exact.
     correction: Option<&'a Correction>,
+}
+
+impl<'a> Division<'a> {
+    /// By P, on level `l`.
+    fn by_p<S: Scheme>(scheme: &'a S, l: usize) -> Self {
+        let level = scheme.params().level_data(l);
+        Self {
+            basis: &level.qp,
+            kept: l,
+            conversion: &level.mod_down,
+            inverses: &level.p_inv,
+            correction: scheme.exact(l).map(|e| &e.special),
+        }
+    }
+
+    /// By P·q_{l−1}, on level `l`.
+    fn by_p_and_last<S: Scheme>(scheme: &'a S, l: usize) -> Self {
+        let level = scheme.params().level_data(l);
+        Self {
+            basis: &level.qp,
+            kept: l - 1,
+            conversion: &level.mod_down_rescale,
+            inverses: &level.p_last_inv,
+            correction: scheme.exact(l).and_then(|e| e.last_and_special.as_ref()),
+        }
+    }
 }
 
 /// A row of a quotient still to be computed: (row − rest)·factor. Whoever takes it writes it once, where it belongs.
@@ -274,6 +369,19 @@ impl Digits {
             out
         };
         Self { level: c.limbs(), polys: level.digits.iter().map(decompose).collect() }
+    }
+
+    /// As [`decomposed`].
+    fn each(&self, level: &Level, key: &SwitchingKey, mut sum: impl FnMut(usize, &Modulus, &Products<'_>)) {
+        let mut triples = Vec::with_capacity(self.polys.len());
+        for (t, m) in level.qp.moduli().enumerate() {
+            triples.clear();
+            triples.extend(self.polys.iter().enumerate().map(|(j, x)| {
+                let (b, a) = key.rows(j, self.level, t);
+                (b, a, x.row(t))
+            }));
+            sum(t, m, &triples);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::pool::Pooled;
 use crate::scheme::Scheme;
 use crate::switch::Digits;
 use oblivia_base::Digest;
-use oblivia_ring::{Ntt, Poly, kernel};
+use oblivia_ring::{Modulus, Ntt, Poly, kernel};
 use std::fmt;
 
 /// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e); exact: P·(m + t·e).
@@ -49,10 +49,13 @@ impl<S: Scheme> fmt::Debug for ExtendedCiphertext<S> {
     }
 }
 
-/// out ← out + P·c on the rows of Q; on those of P that is nothing.
-fn add_times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
-    for (i, m) in level.q.moduli().enumerate() {
-        kernel::scale_add_assign(m, out.row_mut(i), c.row(i), level.p_mod[i]);
+/// out ← P·c, which is 0 on the rows of P.
+fn times_p(level: &Level, out: &mut Poly<Ntt>, c: &Poly<Ntt>) {
+    for (i, (m, row)) in level.qp.moduli().zip(out.rows_mut()).enumerate() {
+        match level.p_mod.get(i) {
+            Some(&p) => kernel::scale_into(m, c.row(i), p, row),
+            None => row.fill(0),
+        }
     }
 }
 
@@ -125,8 +128,7 @@ impl<S: Scheme> Evaluator<S> {
         let level = self.params().level("extend", x.level())?;
         let mut out = self.extended_pair(x.level());
         for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
-            out.set_zero();
-            add_times_p(level, out, c);
+            times_p(level, out, c);
         }
         Ok(self.extended(out, x.level(), x.scale))
     }
@@ -142,18 +144,21 @@ impl<S: Scheme> Evaluator<S> {
         let step = left % self.params().slots();
         let mut out = self.extended_pair(l);
         if step == 0 {
-            out.iter_mut().for_each(|out| out.set_zero());
-            add_times_p(level, &mut out[0], &x.c0);
-            add_times_p(level, &mut out[1], &x.c1);
+            for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
+                times_p(level, out, c);
+            }
             return Ok(self.extended(out, l, x.scale));
         }
         let key = self.keys.rotation(step, l)?;
         self.with_scratch(|s| {
-            s.inner_product_hoisted(self.params(), &x.digits, &key.key);
-            add_times_p(level, &mut s.acc[0], &x.c0);
-            for (acc, out) in s.acc.iter().zip(&mut out) {
-                acc.permute_into(&key.permutation, out);
-            }
+            s.inner_product_hoisted_each(self.params(), &x.digits, &key.key, |i, m, sums| {
+                if i < l {
+                    kernel::scale_add_assign(m, sums[0], x.c0.row(i), level.p_mod[i]);
+                }
+                for (sum, out) in sums.iter().zip(&mut out) {
+                    kernel::gather_into(&key.permutation, sum, out.row_mut(i));
+                }
+            });
         });
         count(&self.counters.hoisted, 1);
         Ok(self.extended(out, l, x.scale))
@@ -300,16 +305,15 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = self.extended_pair(x.level);
         let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
-            s.acc[1].reset(&level.qp);
-            s.acc[1].copy_from(&x.a[1]);
-            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+            s.mod_down_of(&self.scheme, &x.a[1], &self.counters.ntt, |i, quotient| {
                 quotient.write(None, c1.row_mut(i))
             });
-            s.inner_product(self.params(), &c1, &key.key, &self.counters.ntt);
-            s.acc[0].add_assign(&x.a[0]);
-            for (acc, out) in s.acc.iter().zip(&mut out) {
-                acc.permute_into(&key.permutation, out);
-            }
+            s.inner_product_each(self.params(), &c1, &key.key, &self.counters.ntt, |i, m, sums| {
+                kernel::add_assign(m, sums[0], x.a[0].row(i));
+                for (sum, out) in sums.iter().zip(&mut out) {
+                    kernel::gather_into(&key.permutation, sum, out.row_mut(i));
+                }
+            });
         });
         count(&self.counters.rotations, 1);
         Ok(self.extended(out, x.level, x.scale))
@@ -331,9 +335,7 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = x.a.clone();
         let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
-            s.acc[1].reset(&level.qp);
-            s.acc[1].copy_from(&x.a[1]);
-            s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+            s.mod_down_of(&self.scheme, &x.a[1], &self.counters.ntt, |i, quotient| {
                 quotient.write(None, c1.row_mut(i));
             });
             let digits = match keys.len() {
@@ -345,15 +347,15 @@ impl<S: Scheme> Evaluator<S> {
                     out.iter_mut().zip(&x.a).for_each(|(out, a)| out.add_assign(a));
                     continue;
                 };
-                match &digits {
-                    None => s.inner_product(self.params(), &c1, &key.key, &self.counters.ntt),
-                    Some(digits) => s.inner_product_hoisted(self.params(), digits, &key.key),
-                }
-                s.acc[0].add_assign(&x.a[0]);
-                for (acc, out) in s.acc.iter().zip(&mut out) {
-                    for (i, m) in level.qp.moduli().enumerate() {
-                        kernel::gather_add_assign(m, &key.permutation, out.row_mut(i), acc.row(i));
+                let add = |i: usize, m: &Modulus, sums: [&mut [u64]; 2]| {
+                    kernel::add_assign(m, sums[0], x.a[0].row(i));
+                    for (sum, out) in sums.iter().zip(&mut out) {
+                        kernel::gather_add_assign(m, &key.permutation, out.row_mut(i), sum);
                     }
+                };
+                match &digits {
+                    None => s.inner_product_each(self.params(), &c1, &key.key, &self.counters.ntt, add),
+                    Some(digits) => s.inner_product_hoisted_each(self.params(), digits, &key.key, add),
                 }
             }
         });
@@ -372,10 +374,8 @@ impl<S: Scheme> Evaluator<S> {
         let q = &self.params().level("reduce", x.level)?.q;
         let mut out = [self.params().pool().take(q), self.params().pool().take(q)];
         self.with_scratch(|s| {
-            for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
-                s.acc[half].reset(a.basis());
-                s.acc[half].copy_from(a);
-                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+            for (a, out) in x.a.iter().zip(&mut out) {
+                s.mod_down_of(&self.scheme, a, &self.counters.ntt, |i, quotient| {
                     quotient.write(None, out.row_mut(i));
                 });
             }
@@ -393,10 +393,8 @@ impl<S: Scheme> Evaluator<S> {
         let below = &self.params().level("rescale", x.level - 1)?.q;
         let mut out = [self.params().pool().take(below), self.params().pool().take(below)];
         self.with_scratch(|s| {
-            for (half, (a, out)) in x.a.iter().zip(&mut out).enumerate() {
-                s.acc[half].reset(a.basis());
-                s.acc[half].copy_from(a);
-                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+            for (a, out) in x.a.iter().zip(&mut out) {
+                s.mod_down_rescale_of(&self.scheme, a, &self.counters.ntt, |i, quotient| {
                     quotient.write(None, out.row_mut(i));
                 });
             }
