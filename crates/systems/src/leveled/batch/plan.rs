@@ -55,8 +55,6 @@ const MAX_MESSAGE_BYTES: usize = 32 << 20;
 /// Input messages of a group at least, where there are as many ciphertexts: the server expands one while the client
 /// encrypts the next.
 const MESSAGES: usize = 4;
-/// Bits of precision that may be added.
-const MAX_EXTRA: u32 = 16;
 /// Error wanted, relative to the bound of the outputs.
 const WANTED: f64 = 1.0 / 256.0;
 
@@ -89,11 +87,12 @@ fn choose(network: &Network, wish: &Wish) -> Result<BatchChoices, Error> {
     let mut best: Option<(f64, BatchChoices)> = None;
     let mut refusal = None;
     for log_n in 13..=15 {
-        for extra in 0..MAX_EXTRA {
-            let Some(c) = choices(network, log_n, extra, wish) else { break };
-            match derive_from(network.clone(), &c) {
-                Ok(d) if d.error <= d.program.output_bound() * WANTED => return Ok(c),
-                Ok(d) if best.as_ref().is_none_or(|(e, _)| d.error < *e) => best = Some((d.error, c)),
+        for precision in Precision::all() {
+            let Some(c) = choices(network, log_n, precision, wish) else { continue };
+            let wanted = network.layers.last().map_or(1.0, |l| l.norm * l.peak) * WANTED;
+            match error_of(network, &c) {
+                Ok(error) if error <= wanted => return Ok(c),
+                Ok(error) if best.as_ref().is_none_or(|(e, _)| error < *e) => best = Some((error, c)),
                 Ok(_) => {}
                 Err(e) => refusal = Some(e),
             }
@@ -111,9 +110,15 @@ fn choose(network: &Network, wish: &Wish) -> Result<BatchChoices, Error> {
     }
 }
 
-/// Choices at dimension 2^`log_n` with `extra` bits of precision, if the security table has room.
-fn choices(network: &Network, log_n: u32, extra: u32, wish: &Wish) -> Option<BatchChoices> {
-    let bits = chain_bits(network, log_n, Precision { extra, ..Precision::default() })?;
+/// The error bound of choices made here.
+fn error_of(network: &Network, c: &BatchChoices) -> Result<f64, Error> {
+    let program = Program::new(network.clone(), c.input_log_scale, &c.log_scales)?;
+    noise::bound(&Params::new(&c.params).map_err(refused)?, &program)
+}
+
+/// Choices at dimension 2^`log_n`, if the security table has room.
+fn choices(network: &Network, log_n: u32, precision: Precision, wish: &Wish) -> Option<BatchChoices> {
+    let bits = chain_bits(network, log_n, precision)?;
     let params = Params::new(&bits.literal).ok()?;
     let linear = network.linear().count();
     let log_scale = |i: usize| if i + 1 == linear { bits.output_log_scale } else { bits.inner_log_scale };
