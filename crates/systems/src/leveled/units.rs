@@ -29,7 +29,7 @@ impl UnitCosts {
     /// IFMA.
     pub(super) fn of(log_n: u32, measured: &BTreeMap<String, u64>) -> Self {
         let more = log_n.saturating_sub(13);
-        let usual = [1_860 + 35 * more, 650 + 80 * more, 1_000, 4_500];
+        let usual = [1_430 + 280 * more, 420 + 45 * more, 850, 3_350 + 500 * more];
         let [ntt, key_row, plain_row, encode_row] = std::array::from_fn(|i| {
             let found =
                 measured.get(&format!("{}/{log_n}", Self::NAMES[i])).and_then(|&v| u32::try_from(v).ok());
