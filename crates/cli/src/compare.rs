@@ -1,7 +1,7 @@
 //! `oblivia plan --compare`: all plans of a system for one model, side by side.
 
 use crate::args::PlanArgs;
-use crate::output::{bytes, json, out, seconds};
+use crate::output::{bytes, json, out, seconds, thousands};
 use anyhow::Result;
 use oblivia_nn::PublicModel;
 use oblivia_protocol::{Error, Plan, Wish};
@@ -36,8 +36,14 @@ pub(crate) fn run(a: &PlanArgs, model: &PublicModel, wish: &Wish) -> Result<()> 
                 let o = p.cost.ops;
                 let rotations = o.rotations + o.hoisted;
                 let operations = rotations + o.ct_mul + o.pt_mul + o.scalar_mul + o.add;
+                // Of a group, in a table of images.
+                let group = if p.cost.group > 1 {
+                    format!(", {} at once", thousands(p.cost.group.into()))
+                } else {
+                    String::new()
+                };
                 table.push([
-                    name.clone(),
+                    format!("{name}{group}"),
                     rotations.to_string(),
                     operations.to_string(),
                     o.ntt.to_string(),
