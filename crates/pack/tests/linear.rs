@@ -114,8 +114,8 @@ fn zero(kind: usize, seed: u64, t: Tap) -> bool {
     match kind {
         0 => false,
         1 => weight(seed ^ 31, t.out, t.channel, t.at) < 0.6,
-        2 => (t.at[0] + 2 * t.at[1]) % 3 != 0,
-        3 => (t.out + t.channel) % 3 != 0,
+        2 => !(t.at[0] + 2 * t.at[1]).is_multiple_of(3),
+        3 => !(t.out + t.channel).is_multiple_of(3),
         4 => t.out % 4 != 2,
         _ => true,
     }
