@@ -1,5 +1,4 @@
 //! Weights that are zero, over a link: known to a client if they are published, and of no effect if they are not.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use oblivia_conformance::{Case, answers, costs, leaks, over_memory, small};
 use oblivia_nn::{Model, Weights, pass};
