@@ -422,6 +422,12 @@ fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> 
                 (_, None) => {}
             }
         }
+        // What will be added to another value lies where that does, or it never can.
+        if let Some(other) = network.joins(k + 1) {
+            let at =
+                |s: &State, value: usize| s.places.get(value).cloned().flatten().map(|(layout, _)| layout);
+            next.retain(|s| at(s, k + 1) == at(s, other));
+        }
         // Values nobody reads any more do not tell states apart.
         let needed = |v: usize| {
             v == k + 1

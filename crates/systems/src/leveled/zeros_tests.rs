@@ -217,10 +217,17 @@ fn layers_of_zeros_alone_give_their_bias_beside_another_path_and_are_refused_wit
     for seed in 0..60 {
         let (model, inputs) = random(seed);
         if model.public.graph.nodes().iter().any(|n| n.name == "sum") {
-            let open = published(&pruned(&model, &inputs, &|id, _| id != 2));
-            let plan = search(&open.public, &Wish::default()).unwrap();
-            check_encrypted(&open, &inputs[..1], &plan);
-            found += 1;
+            let closed = pruned(&model, &inputs, &|id, _| id != 2);
+            let open = published(&closed);
+            match [&open, &closed].map(|m| search(&m.public, &Wish::default())) {
+                [Ok(plan), Ok(_)] => {
+                    check_encrypted(&open, &inputs[..1], &plan);
+                    found += 1;
+                }
+                // Some of these networks are too deep, zeros or not.
+                [Err(a), Err(b)] => assert_eq!(a.to_string(), b.to_string()),
+                [a, b] => panic!("{seed}: {:?} {:?}", a.err(), b.err()),
+            }
         }
     }
     assert!(found > 2, "{found} networks");
