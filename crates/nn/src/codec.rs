@@ -1,8 +1,9 @@
 //! Wire encodings. A decoded graph is rebuilt node by node, so it obeys every rule a graph obeys.
 #![deny(clippy::indexing_slicing)]
 
+use crate::graph::WeightFact;
 use crate::op::{Conv, Op, Pool, WeightId};
-use crate::{Graph, ImageInput, InputSpec, OutputPolicy, PublicModel, Shape, WireId};
+use crate::{Graph, ImageInput, InputSpec, OutputPolicy, PublicModel, Shape, WireId, Zeros};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Fault, Reader, Writer};
 
 /// A size: everything inside a graph is at most [`Shape::MAX_ELEMENTS`], so it fits.
@@ -101,6 +102,43 @@ impl Decode for Shape {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let dims = read_axes(r, "shape")?;
         Self::new(dims).map_err(|_| r.error("shape", Fault::Invalid))
+    }
+}
+
+/// Set in the number of axes of a weight if its zeros follow. Without them bytes are as they were before there were any.
+const ZEROS_FOLLOW: u8 = 0x80;
+
+impl Encode for WeightFact {
+    fn encode(&self, w: &mut Writer) {
+        w.str(&self.name);
+        let dims = self.shape.dims();
+        let axes = u8::try_from(dims.len()).unwrap_or(ZEROS_FOLLOW - 1);
+        w.u8(axes | if self.zeros.is_some() { ZEROS_FOLLOW } else { 0 });
+        sizes(w, dims);
+        if let Some(zeros) = &self.zeros {
+            w.raw(zeros.as_bytes());
+        }
+    }
+}
+
+/// As many bytes as its shape takes, so that nothing is there before the bytes are.
+impl Decode for WeightFact {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let name = r.str(Graph::MAX_NAME_BYTES, "weight name")?.to_owned();
+        let axes = r.u8("shape")?;
+        let n = usize::from(axes & !ZEROS_FOLLOW);
+        r.require(n <= Shape::MAX_AXES, "shape")?;
+        let dims = (0..n).map(|_| read_size(r, "shape")).collect::<Result<Vec<_>, _>>()?;
+        let shape = Shape::new(dims).map_err(|_| r.error("shape", Fault::Invalid))?;
+        let zeros = match axes & ZEROS_FOLLOW {
+            0 => None,
+            _ => {
+                let bytes = r.raw(shape.elements().div_ceil(8), "zeros of a weight")?;
+                let zeros = Zeros::from_bytes(bytes, shape.elements());
+                Some(zeros.ok_or_else(|| r.error("zeros of a weight", Fault::Invalid))?)
+            }
+        };
+        Ok(Self { name, shape, zeros })
     }
 }
 
@@ -250,10 +288,7 @@ impl Encode for Graph {
         input.fact.shape.encode(w);
         bound(w, input.fact.bound);
         w.count(self.weights().len());
-        for fact in self.weights() {
-            w.str(&fact.name);
-            fact.shape.encode(w);
-        }
+        self.weights().iter().for_each(|fact| fact.encode(w));
         w.count(nodes.len());
         for node in nodes {
             w.str(&node.name);
@@ -275,9 +310,11 @@ impl Decode for Graph {
             graph.set_bound(graph.input(), b).map_err(|_| invalid(r, "bound"))?;
         }
         for _ in 0..r.count(Self::MAX_NODES, 5, "weights")? {
-            let name = r.str(Self::MAX_NAME_BYTES, "weight name")?;
-            let shape = Shape::decode(r)?;
-            graph.weight(name, shape).map_err(|_| invalid(r, "weight"))?;
+            let fact = WeightFact::decode(r)?;
+            let id = graph.weight(&fact.name, fact.shape).map_err(|_| invalid(r, "weight"))?;
+            if let Some(zeros) = fact.zeros {
+                graph.set_zeros(id, zeros).map_err(|_| invalid(r, "zeros of a weight"))?;
+            }
         }
         for _ in 0..r.count(Self::MAX_NODES, 10, "nodes")? {
             let name = r.str(Self::MAX_NAME_BYTES, "node name")?;
@@ -385,6 +422,7 @@ impl Decode for PublicModel {
 #[expect(clippy::indexing_slicing, reason = "tests index what they made")]
 mod tests {
     use super::*;
+    use crate::pass;
     use crate::testing::{random_model, tiny_model};
     use proptest::prelude::*;
 
@@ -400,16 +438,70 @@ mod tests {
     }
 
     #[test]
+    fn published_zeros_take_a_bit_per_weight_and_nothing_where_there_are_none() {
+        let mut model = tiny_model();
+        let before = model.public.to_bytes();
+        let position = |bytes: &[u8]| bytes.windows(4).position(|b| b == b"c1.w").unwrap() + 4;
+        let at = position(&before);
+        pass::publish_zeros(&mut model).unwrap();
+        let bytes = model.public.to_bytes();
+        // 18 weights of the convolution, 216 of the matrix; no other byte differs but the numbers of axes.
+        assert_eq!(bytes.len(), before.len() + 3 + 27);
+        assert_eq!((before[at], bytes[at]), (4, 0x84));
+        assert_eq!(bytes[..at], before[..at]);
+        let zeros = at + 1 + 4 * 4;
+        assert_eq!(bytes[zeros..zeros + 3], [0; 3]);
+        for (byte, value, accepted) in [(0, 0xff, true), (2, 3, true), (2, 4, false), (2, 0x80, false)] {
+            let mut bytes = bytes.clone();
+            bytes[zeros + byte] = value;
+            assert_eq!(PublicModel::from_bytes(&bytes).is_ok(), accepted, "{byte} {value}");
+        }
+        // A number of axes that is none.
+        let mut bytes = before;
+        bytes[at] = 0x07;
+        assert!(PublicModel::from_bytes(&bytes).is_err());
+    }
+
+    #[test]
+    fn zeros_of_more_weights_than_are_sent_or_allowed_are_refused() {
+        let mut w = Writer::new();
+        w.str("x");
+        Shape::new([1 << 14]).unwrap().encode(&mut w);
+        w.bool(false);
+        w.count(3);
+        for _ in 0..3 {
+            w.str("w");
+            w.u8(0x82);
+            sizes(&mut w, &[1 << 14, 1 << 10]);
+            w.raw(&vec![0; 1 << 21]);
+        }
+        let bytes = w.into_bytes();
+        let refused = Graph::from_bytes(&bytes).unwrap_err();
+        assert_eq!((refused.what, refused.fault), ("zeros of a weight", Fault::Invalid));
+        let short = Graph::from_bytes(&bytes[..bytes.len() / 2]).unwrap_err();
+        assert_eq!((short.what, short.fault), ("zeros of a weight", Fault::Truncated));
+    }
+
+    #[test]
     fn labels_that_do_not_match_the_outputs_are_refused() {
         let mut public = tiny_model().public;
         public.labels = vec!["only".into()];
         assert!(PublicModel::from_bytes(&public.to_bytes()).is_err());
     }
 
+    /// Every other one with published zeros.
+    fn published(seed: u64) -> PublicModel {
+        let mut model = random_model(seed);
+        if seed % 2 == 1 {
+            pass::publish_zeros(&mut model).unwrap();
+        }
+        model.public
+    }
+
     proptest! {
         #[test]
         fn a_public_model_is_read_back_as_written(seed: u64) {
-            let public = random_model(seed).public;
+            let public = published(seed);
             let bytes = public.to_bytes();
             let back = PublicModel::from_bytes(&bytes).unwrap();
             prop_assert_eq!(&back, &public);
@@ -418,7 +510,7 @@ mod tests {
 
         #[test]
         fn changed_bytes_never_panic_and_have_one_encoding(seed in 0..64u64, at: prop::sample::Index, flip in 1..=255u8) {
-            let mut bytes = random_model(seed).public.to_bytes();
+            let mut bytes = published(seed).to_bytes();
             let i = at.index(bytes.len());
             bytes[i] ^= flip;
             if let Ok(model) = PublicModel::from_bytes(&bytes) {
@@ -428,7 +520,7 @@ mod tests {
 
         #[test]
         fn truncated_bytes_are_refused(seed in 0..64u64, at: prop::sample::Index) {
-            let bytes = random_model(seed).public.to_bytes();
+            let bytes = published(seed).to_bytes();
             prop_assert!(PublicModel::from_bytes(&bytes[..at.index(bytes.len())]).is_err());
         }
 

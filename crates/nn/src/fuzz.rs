@@ -27,6 +27,7 @@ pub fn public_model(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pass;
     use crate::testing::random_model;
     use oblivia_base::codec::Encode;
     use proptest::prelude::*;
@@ -48,7 +49,11 @@ mod tests {
             edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             cut: prop::sample::Index,
         ) {
-            let public = random_model(seed).public;
+            let mut model = random_model(seed);
+            if seed % 2 == 1 {
+                pass::publish_zeros(&mut model).unwrap();
+            }
+            let public = model.public;
             let decoders =
                 [(graph as Harness, public.graph.to_bytes()), (public_model, public.to_bytes())];
             for (harness, mut bytes) in decoders {

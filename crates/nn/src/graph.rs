@@ -2,7 +2,7 @@
 
 use crate::infer::output_shape;
 use crate::op::{Op, WeightId};
-use crate::{NnError, Shape};
+use crate::{NnError, Shape, Zeros};
 
 /// Names one wire: the output of the node of the same index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -50,13 +50,16 @@ pub struct Graph {
     output: WireId,
 }
 
-/// Name and shape of one weight tensor; shapes are public, values are not.
+/// Name and shape of one weight tensor; shapes are public, values are not, and which of them are zero only if published.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WeightFact {
     /// Name as in the model file.
     pub name: String,
     /// Shape.
     pub shape: Shape,
+    /// Which of its numbers are zero, where that was published. It depends on weights, so publishing it is a declared
+    /// leak.
+    pub zeros: Option<Zeros>,
 }
 
 impl Graph {
@@ -80,7 +83,7 @@ impl Graph {
     pub fn weight(&mut self, name: &str, shape: Shape) -> Result<WeightId, NnError> {
         let id = self.weights.len();
         limit("weights", id, Self::MAX_NODES)?;
-        self.weights.push(WeightFact { name: clip(name), shape });
+        self.weights.push(WeightFact { name: clip(name), shape, zeros: None });
         Ok(WeightId(id as u32))
     }
 
@@ -126,6 +129,37 @@ impl Graph {
     pub fn set_row_norm(&mut self, wire: WireId, norm: f64) -> Result<(), NnError> {
         self.publish(wire, "row norm", norm)?.row_norm = Some(norm);
         Ok(())
+    }
+
+    /// Publishes which numbers of a weight tensor are zero: one bit per number, of at most [`Zeros::MAX_WEIGHTS`] numbers
+    /// in the whole graph.
+    pub fn set_zeros(&mut self, id: WeightId, zeros: Zeros) -> Result<(), NnError> {
+        let before: usize = self.weights.iter().filter_map(|w| w.zeros.as_ref()).map(Zeros::len).sum();
+        let Some(fact) = self.weights.get_mut(id.0 as usize) else {
+            return Err(NnError::BadWeight {
+                name: format!("#{}", id.0),
+                why: "is not declared by the graph".into(),
+            });
+        };
+        let all = before - fact.zeros.as_ref().map_or(0, Zeros::len) + zeros.len();
+        if zeros.len() != fact.shape.elements() {
+            let why = format!("has shape {}, zeros of {} numbers are published", fact.shape, zeros.len());
+            return Err(NnError::BadWeight { name: fact.name.clone(), why });
+        }
+        if all > Zeros::MAX_WEIGHTS {
+            return Err(NnError::BadSize {
+                what: "number of weights whose zeros are published".into(),
+                found: all as u64,
+                max: Zeros::MAX_WEIGHTS as u64,
+            });
+        }
+        fact.zeros = Some(zeros);
+        Ok(())
+    }
+
+    /// Whether it is published which weights are zero.
+    pub fn publishes_zeros(&self) -> bool {
+        self.weights.iter().any(|w| w.zeros.is_some())
     }
 
     fn publish(&mut self, wire: WireId, what: &str, value: f64) -> Result<&mut Fact, NnError> {

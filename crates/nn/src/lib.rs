@@ -21,6 +21,7 @@ mod shape;
 mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod zeros;
 
 pub use error::NnError;
 pub use graph::{Fact, Graph, Node, WireId};
@@ -28,3 +29,4 @@ pub use model::{ImageInput, InputSpec, Model, OutputPolicy, PublicModel, Weights
 pub use op::{Conv, Op, Pool, WeightId};
 pub use shape::Shape;
 pub use tensor::Tensor;
+pub use zeros::Zeros;

@@ -19,7 +19,8 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Checks that there is one tensor for every weight the graph declares, of the declared shape.
+    /// Checks that there is one tensor for every weight the graph declares, of the declared shape, and that numbers
+    /// published as zeros are zeros.
     pub fn belong_to(&self, graph: &Graph) -> Result<(), NnError> {
         for (i, fact) in graph.weights().iter().enumerate() {
             let Some(t) = self.0.get(i) else {
@@ -27,6 +28,13 @@ impl Weights {
             };
             if *t.shape() != fact.shape {
                 let why = format!("has shape {}, expected {}", t.shape(), fact.shape);
+                return Err(NnError::BadWeight { name: fact.name.clone(), why });
+            }
+            if let Some(zeros) = &fact.zeros
+                && let Some((at, _)) =
+                    t.data().iter().enumerate().find(|(at, v)| **v != 0.0 && zeros.is_zero(*at))
+            {
+                let why = format!("has number {at} published as zero, which it is not");
                 return Err(NnError::BadWeight { name: fact.name.clone(), why });
             }
         }

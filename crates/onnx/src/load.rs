@@ -2,7 +2,7 @@
 
 use crate::import::tidy;
 use crate::{Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
-use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel};
+use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel, pass};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -77,7 +77,11 @@ fn describe(imported: Imported, manifest: &Manifest) -> Result<Model, String> {
         input_range: manifest.input.range,
         output: manifest.policy(),
     };
-    Ok(Model { public, weights: imported.weights })
+    let mut model = Model { public, weights: imported.weights };
+    if manifest.zeros_published() {
+        pass::publish_zeros(&mut model).map_err(|e| format!("zeros.published: {e}"))?;
+    }
+    Ok(model)
 }
 
 fn input_name(graph: &oblivia_nn::Graph) -> &str {
@@ -189,6 +193,24 @@ mod tests {
         let dir = folder(Some(&MANIFEST_TEXT.replace("published = true", "published = false")));
         let public = load(dir.path()).unwrap().public;
         assert!(public.graph.nodes().iter().all(|n| n.fact.bound.is_none()));
+    }
+
+    #[test]
+    fn zeros_are_published_only_if_the_manifest_says_so() {
+        let gemm = crate::tests::gemm_with_zeros();
+        let zeros = |more: &str| {
+            let dir = folder(Some(&format!("{MANIFEST_TEXT}\n{more}")));
+            write(dir.path().join("model.onnx"), &gemm).unwrap();
+            let public = load(dir.path()).map_err(|e| e.to_string())?.public;
+            Ok::<_, String>(public.graph.weights().iter().filter_map(|w| w.zeros.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(zeros(""), Ok(vec![]));
+        assert_eq!(zeros("[zeros]\npublished = false"), Ok(vec![]));
+        let found = zeros("[zeros]\npublished = true").unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().map(|z| z.as_bytes().to_vec()), Some(vec![0b0110]));
+        assert!(zeros("[zeros]").unwrap_err().contains("published"));
+        assert!(zeros("[zeros]\npublished = true\nlayers = []").unwrap_err().contains("unknown field"));
     }
 
     #[test]

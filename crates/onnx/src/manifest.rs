@@ -35,6 +35,8 @@ pub struct Manifest {
     pub output: OutputSection,
     /// Bounds on tensors.
     pub ranges: Option<RangesSection>,
+    /// Zeros among the weights.
+    pub zeros: Option<ZerosSection>,
 }
 
 fn default_model() -> String {
@@ -142,6 +144,15 @@ pub struct RangesSection {
     pub bounds: BTreeMap<String, f64>,
 }
 
+/// Section `[zeros]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZerosSection {
+    /// Whether clients are told which weights of convolutions and dense layers are zero, so that plans can leave them
+    /// out: that is a leak to be declared. Without this section they are not.
+    pub published: bool,
+}
+
 impl Manifest {
     /// The largest manifest read, in bytes.
     pub const MAX_BYTES: u64 = 1 << 20;
@@ -219,6 +230,11 @@ impl Manifest {
             Policy::Argmax => OutputPolicy::ArgMax,
             Policy::ArgmaxAndLogits => OutputPolicy::Logits,
         }
+    }
+
+    /// Whether clients are told which weights are zero.
+    pub(crate) fn zeros_published(&self) -> bool {
+        self.zeros.as_ref().is_some_and(|z| z.published)
     }
 
     /// Puts the published bounds into the graph.

@@ -406,6 +406,12 @@ pub(crate) fn relu_model() -> Vec<u8> {
     one("Relu", &[2], &["x"], &[]).0.encode_to_vec()
 }
 
+/// `y = W·x` over vectors of two, two of four weights zero.
+pub(crate) fn gemm_with_zeros() -> Vec<u8> {
+    let gemm = one("Gemm", &[2], &["x", "w"], &[int("transB", 1)]);
+    gemm.floats("w", &[2, 2], &[1.5, 0.0, -0.0, 2.0]).0.encode_to_vec()
+}
+
 /// `y = max(x, 0)` over grey images of two pixels.
 pub(crate) fn relu_image() -> Vec<u8> {
     one("Relu", &[1, 1, 2], &["x"], &[]).0.encode_to_vec()

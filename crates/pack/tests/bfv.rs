@@ -33,21 +33,31 @@ fn sixteenth(seed: u64, i: usize) -> f64 {
     ((x >> 40) % 33) as f64 / 16.0 - 1.0
 }
 
-fn layers() -> [Linear; 2] {
+/// Weights of the first layer that are zero, if so said: three diagonals of four.
+fn pruned(t: circuit::Tap) -> bool {
+    !(t.channel + 16 - t.out).is_multiple_of(4)
+}
+
+fn layers(zeros: bool) -> [Linear; 2] {
     let slots = CONTEXT.slots() / 2;
     let input = Layout::features(40, slots, 1, 64).unwrap();
     let hidden = Layout::features(12, slots, 1, 16).unwrap();
     let output = Layout::features(5, slots, 1, 8).unwrap();
     let options = Options { fold: 16, spread: 1, baby: 4, chained: false, quarters: true };
-    let first = Linear::new(Window::dense([40, 1, 1], 12), &input, &hidden, options).unwrap();
+    let window = Window::dense([40, 1, 1], 12);
+    let first = match zeros {
+        true => Linear::sparse(window, &input, &hidden, options, pruned).unwrap(),
+        false => Linear::new(window, &input, &hidden, options).unwrap(),
+    };
+    assert_eq!(first.schedule().plains(), if zeros { 4 } else { 16 });
     let options = Options { fold: 8, spread: 1, baby: 3, chained: true, quarters: false };
     [first, Linear::new(Window::dense([12, 1, 1], 5), &hidden, &output, options).unwrap()]
 }
 
 /// Weights, square, weights; then the hidden layer's square, of a higher level, added at its own scale.
-fn circuit<S: Slots>(s: &mut S, x: &S::Ct, plains: &[S::Pt]) -> Result<[S::Ct; 2], S::Error> {
+fn circuit<S: Slots>(s: &mut S, x: &S::Ct, plains: &[S::Pt], zeros: bool) -> Result<[S::Ct; 2], S::Error> {
     let mut plains = Plains::new(plains);
-    let [first, second] = layers();
+    let [first, second] = layers(zeros);
     let hidden = first.run(s, std::slice::from_ref(x), &mut plains, Scale(256.0))?;
     let squared = s.square_rescale(&hidden[0])?;
     let out = second.run(s, std::slice::from_ref(&squared), &mut plains, Scale(65536.0 * 16.0))?;
@@ -59,11 +69,13 @@ fn circuit<S: Slots>(s: &mut S, x: &S::Ct, plains: &[S::Pt]) -> Result<[S::Ct; 2
     Ok([out[0].clone(), low])
 }
 
-fn plains() -> Vec<Plain> {
+fn plains(zeros: bool) -> Vec<Plain> {
     let mut all = Vec::new();
-    for (seed, linear) in (1..).zip(&layers()) {
-        let weight =
-            |t: circuit::Tap| sixteenth(seed, (t.out * 131 + t.channel) * 37 + t.at[0] * 7 + t.at[1]) as f32;
+    for (seed, linear) in (1..).zip(&layers(zeros)) {
+        let weight = |t: circuit::Tap| match zeros && seed == 1 && pruned(t) {
+            true => 0.0,
+            false => sixteenth(seed, (t.out * 131 + t.channel) * 37 + t.at[0] * 7 + t.at[1]) as f32,
+        };
         all.extend(linear.plains(weight, 1.0, |[m, ..]| sixteenth(seed ^ 99, m)));
     }
     // Scale 1: integers.
@@ -73,20 +85,30 @@ fn plains() -> Vec<Plain> {
 
 #[test]
 fn a_network_on_exact_slots_gives_the_integers_of_clear_arithmetic_at_the_counted_cost() {
+    exact_slots(false);
+}
+
+#[test]
+fn so_does_one_whose_diagonals_of_zeros_are_left_out() {
+    exact_slots(true);
+}
+
+fn exact_slots(zeros: bool) {
     let (context, row) = (&*CONTEXT, CONTEXT.slots() / 2);
-    let plains = plains();
+    let plains = plains(zeros);
     let mut counter = Counter::exact(chain());
     let units = vec![(); plains.len()];
     let input = counter.input(4, Scale(16.0));
-    let traced = circuit(&mut counter, &input, &units).unwrap();
+    let traced = circuit(&mut counter, &input, &units, zeros).unwrap();
     assert_eq!(traced[0], Traced { level: 1, scale: Scale(1048576.0) });
     assert_eq!(traced[1], Traced { level: 1, scale: Scale(65536.0) });
     assert_eq!(counter.plains().len(), plains.len());
 
     let features = |seed| (0..40).map(move |i| sixteenth(seed, i));
-    let x = layers()[0].input().spread(features(5)).remove(0);
-    let other = layers()[0].input().spread(features(6)).remove(0);
-    let clear = [&x, &other].map(|x| circuit(&mut ClearSlots::new(row), x, &plains).unwrap());
+    let [first, _] = layers(zeros);
+    let x = first.input().spread(features(5)).remove(0);
+    let other = first.input().spread(features(6)).remove(0);
+    let clear = [&x, &other].map(|x| circuit(&mut ClearSlots::new(row), x, &plains, zeros).unwrap());
 
     let mut rng = Prg::new(&[3; 32], "pack tests", &[]);
     let sk = SecretKey::generate(context.params(), &mut rng);
@@ -108,7 +130,7 @@ fn a_network_on_exact_slots_gives_the_integers_of_clear_arithmetic_at_the_counte
             })
             .collect();
         evaluator.take_counts();
-        let found = circuit(&mut BfvSlots::new(&evaluator, &encoder), &x, &prepared).unwrap();
+        let found = circuit(&mut BfvSlots::new(&evaluator, &encoder), &x, &prepared, zeros).unwrap();
         assert_eq!(evaluator.take_counts(), counter.counts());
         let decryptor = Decryptor::new(context, &sk).unwrap();
         for (i, (found, traced)) in found.iter().zip(traced).enumerate() {

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use oblivia_nn::{Conv, Pool, WeightId};
-use oblivia_pack::circuit::{Linear, Options, TapConv, TapInput, Window, replicate};
-use oblivia_pack::{Axis, Chain, ClearSlots, Counter, Layout, Plains, Scale, Slots, Traced};
+use oblivia_pack::circuit::{Linear, Options, Tap, TapConv, TapInput, Window, replicate};
+use oblivia_pack::{Axis, Chain, ClearSlots, Counter, Layout, Plain, Plains, Scale, Slots, Traced};
 use proptest::prelude::*;
 
 const ANY: Scale = Scale(1.0);
@@ -102,6 +102,63 @@ fn check_one(linear: &Linear, seed: u64, dirty: bool) {
             }
         }
     }
+    for kind in 0..PRUNINGS {
+        check_pruned(linear, kind, &vectors, seed);
+    }
+}
+
+const PRUNINGS: usize = 6;
+
+/// Whether a weight is zero: none, four of five, places of the kernel, pairs of channels, channels of the output, all.
+fn zero(kind: usize, seed: u64, t: Tap) -> bool {
+    match kind {
+        0 => false,
+        1 => weight(seed ^ 31, t.out, t.channel, t.at) < 0.6,
+        2 => !(t.at[0] + 2 * t.at[1]).is_multiple_of(3),
+        3 => !(t.out + t.channel).is_multiple_of(3),
+        4 => t.out % 4 != 2,
+        _ => true,
+    }
+}
+
+/// Runs a layer with zeros with all diagonals and without those of zeros alone: the results are the same, and what is
+/// left out is exactly what has no weight.
+fn check_pruned(dense: &Linear, kind: usize, vectors: &[Vec<f64>], seed: u64) {
+    let w = |t: Tap| if zero(kind, seed, t) { 0.0 } else { weight(seed, t.out, t.channel, t.at) as f32 };
+    let (window, input, output) = (dense.window().clone(), dense.input(), dense.output());
+    let sparse = Linear::sparse(window, input, output, dense.options(), |t| zero(kind, seed, t)).unwrap();
+    let [all, own] = [dense, &sparse].map(|linear| {
+        let plains = linear.plains(w, 1.0, |[m, ..]| bias(seed, m));
+        assert_eq!(plains.len(), linear.plain_count());
+        let mut cursor = Plains::new(&plains);
+        let ys = linear.run(&mut ClearSlots::new(input.slots()), vectors, &mut cursor, ANY).unwrap();
+        cursor.finish().unwrap();
+        let nothing =
+            |p: &Plain| matches!(p, Plain::Weights { values, .. } if values.iter().all(|v| *v == 0.0));
+        let zeros = plains.iter().filter(|p| nothing(p)).count();
+        let others: Vec<Plain> = plains.into_iter().filter(|p| !nothing(p)).collect();
+        (ys, zeros, others)
+    });
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
+    assert!(all.0.iter().flatten().zip(own.0.iter().flatten()).all(close));
+    assert_eq!(all.2, own.2);
+    let empty = |groups: &&Vec<oblivia_pack::Group>| groups.iter().map(|g| g.terms.len()).sum::<usize>() == 1;
+    assert!(own.1 <= sparse.schedule().outputs.iter().filter(empty).count());
+    for (few, many) in sparse.schedule().rotations().into_iter().zip(dense.schedule().rotations()) {
+        assert!(few <= many);
+    }
+    assert!(kind > 0 || sparse == *dense);
+    if dense.schedule().outputs.iter().any(Vec::is_empty) {
+        return;
+    }
+    let mut s = counter(input.slots());
+    let x = s.input(6, Scale((1u64 << 32) as f64));
+    let units = vec![(); sparse.plain_count()];
+    let xs = vec![x; input.vectors()];
+    sparse.run(&mut s, &xs, &mut Plains::new(&units), Scale((1u64 << 33) as f64)).unwrap();
+    let (counts, outline) = (s.counts(), sparse.schedule().outline());
+    assert_eq!(counts.pt_mul, outline.plains as u64);
+    assert_eq!(counts.rotations + counts.hoisted, outline.rotations.iter().sum::<usize>() as u64);
 }
 
 fn grid(shape: [usize; 3], slots: usize, pitch: usize, channel: usize, period: usize) -> Layout {
@@ -393,6 +450,12 @@ fn layers_that_would_take_too_much_to_look_at_are_refused_before_they_are() {
     // Every diagonal of many vectors.
     let two = vectors(4, 1, 2);
     assert!(why(Window::dense([all, 1, 1], 8), &large, &two, plain).contains("too many diagonals"));
+    // Every weight, to see which are zero.
+    let axes = [Axis::new(0, &[(1, 1), (4, slots)]), Axis::strided(256, 256), Axis::strided(256, 1)];
+    let image = Layout::new([4, 256, 256], slots, 4, axes, slots).unwrap();
+    let features = Layout::features(600, slots, 1, slots).unwrap();
+    let all = Linear::sparse(Window::dense([4, 256, 256], 600), &image, &features, plain, |_| true);
+    assert!(all.unwrap_err().to_string().contains("too many diagonals"));
     // One baby step and chains of giants through all slots.
     let (ends, far) = (Layout::features(2, slots, 1, slots).unwrap(), vectors(2, slots / 2 - 1, 8));
     let chained = Options { baby: 1, chained: true, ..plain };

@@ -26,6 +26,8 @@ pub enum Leak {
     ModelStructure,
     /// Bounds on wires, measured on training data and published with the model.
     PublishedBounds,
+    /// Which weights are zero, published with the model.
+    Sparsity,
     /// The model's outputs on the client's own inputs.
     Outputs,
     /// How many samples are predicted, and when.
@@ -34,7 +36,7 @@ pub enum Leak {
 
 impl Leak {
     /// Every leak that has a name.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Input,
         Self::IntermediateActivations,
         Self::BlindedActivations,
@@ -43,6 +45,7 @@ impl Leak {
         Self::PartialSums,
         Self::ModelStructure,
         Self::PublishedBounds,
+        Self::Sparsity,
         Self::Outputs,
         Self::SampleCount,
     ];
@@ -58,6 +61,7 @@ impl Leak {
             Self::PartialSums => "partial-sums",
             Self::ModelStructure => "model-structure",
             Self::PublishedBounds => "published-bounds",
+            Self::Sparsity => "sparsity",
             Self::Outputs => "outputs",
             Self::SampleCount => "sample-count",
         }
@@ -69,7 +73,7 @@ impl Leak {
     }
 
     /// Whether a user must accept it by name. What every prediction service reveals by its purpose need not
-    /// be.
+    /// be, nor what the model's owner chose to publish.
     pub fn needs_acceptance(self) -> bool {
         match self {
             Self::Input
@@ -78,7 +82,11 @@ impl Leak {
             | Self::UnverifiedArithmetic
             | Self::GramOfFirstActivation
             | Self::PartialSums => true,
-            Self::ModelStructure | Self::PublishedBounds | Self::Outputs | Self::SampleCount => false,
+            Self::ModelStructure
+            | Self::PublishedBounds
+            | Self::Sparsity
+            | Self::Outputs
+            | Self::SampleCount => false,
         }
     }
 }

@@ -10,7 +10,8 @@ pub fn complete_square(model: &Model) -> Result<Model, NnError> {
     let old = &model.public.graph;
     let mut out = Graph::new(&first_name(old), old.input_shape().clone());
     for w in old.weights() {
-        out.weight(&w.name, w.shape.clone())?;
+        let id = out.weight(&w.name, w.shape.clone())?;
+        w.zeros.clone().map_or(Ok(()), |zeros| out.set_zeros(id, zeros))?;
     }
     let mut tensors: Vec<Tensor> =
         (0..old.weights().len()).map(|i| model.weights.get(WeightId(i as u32)).clone()).collect();

@@ -1,6 +1,6 @@
 //! Folding of what surrounds a linear layer into the layer.
 
-use crate::{Conv, Graph, Model, NnError, Node, Op, Shape, Tensor, WeightId, Weights, WireId};
+use crate::{Conv, Graph, Model, NnError, Node, Op, Shape, Tensor, WeightId, Weights, WireId, Zeros};
 
 /// Folds batch normalisation and constants into the convolution or dense layer before them, zero padding
 /// into the convolution after it, and drops nodes that only rename a wire (identity, flatten of a vector,
@@ -8,7 +8,8 @@ use crate::{Conv, Graph, Model, NnError, Node, Op, Shape, Tensor, WeightId, Weig
 /// becomes a product and a sum with constants.
 ///
 /// The output is the same up to rounding. A folded layer keeps its name and takes the bound of the last
-/// node folded into it; bounds of wires that vanish are forgotten.
+/// node folded into it; bounds of wires that vanish are forgotten. Where zeros were published, those of the new weights
+/// are.
 pub fn fold(model: &Model) -> Result<Model, NnError> {
     let graph = &model.public.graph;
     let plan = Plan::new(graph);
@@ -279,7 +280,9 @@ impl Rebuild<'_> {
         let name = |id: WeightId| self.old.weights()[id.0 as usize].name.clone();
         let weight_name = name(weight);
         let bias_name = bias.map_or_else(|| format!("{}.bias", node.name), name);
+        let zeros = self.old.weights()[weight.0 as usize].zeros.is_some().then(|| Zeros::of(&w));
         let weight = self.declare(&weight_name, w)?;
+        zeros.map_or(Ok(()), |zeros| self.graph.set_zeros(weight, zeros))?;
         let bias = self.declare(&bias_name, vector(&affine.shift)?)?;
         Ok((weight, Some(bias)))
     }
@@ -304,6 +307,9 @@ impl Rebuild<'_> {
         }
         let name = self.old.weights()[id.0 as usize].name.clone();
         let new = self.declare(&name, self.weights.get(id).clone())?;
+        if let Some(zeros) = &self.old.weights()[id.0 as usize].zeros {
+            self.graph.set_zeros(new, zeros.clone())?;
+        }
         self.moved[id.0 as usize] = Some(new);
         Ok(new)
     }

@@ -3,7 +3,9 @@
 mod complete_square;
 mod fold;
 mod row_norms;
+mod zeros;
 
 pub use complete_square::complete_square;
 pub use fold::fold;
 pub use row_norms::publish_row_norms;
+pub use zeros::publish_zeros;

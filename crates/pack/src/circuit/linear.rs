@@ -1,5 +1,6 @@
 //! A linear layer from any layout to any layout.
 
+use super::rotations::{Zero, modulus, rotations, signed};
 use super::window::{Pair, Tap, Window};
 use crate::layout::{Layout, Places};
 use crate::schedule::{Outline, Schedule};
@@ -58,14 +59,10 @@ pub struct Linear {
     schedule: Schedule,
 }
 
-/// The most table lookups a layer may ask for when it is derived from choices.
-const MAX_WORK: usize = 1 << 27;
 /// The most pairs of channels of a layer.
 const MAX_CHANNEL_PAIRS: usize = 1 << 24;
 /// The most pairs of rows, or of columns.
 const MAX_CELLS: usize = 1 << 18;
-/// The most diagonals of a layer.
-const MAX_DIAGONALS: usize = 1 << 20;
 /// The most rotations of a layer.
 const MAX_ROTATIONS: usize = 1 << 16;
 
@@ -83,6 +80,32 @@ impl Linear {
         input: &Layout,
         output: &Layout,
         options: Options,
+    ) -> Result<Self, CircuitError> {
+        Self::build(window, input, output, options, None)
+    }
+
+    /// As [`Linear::new`], without the diagonals all of whose weights are `zero`: neither their plaintexts nor the
+    /// rotations that only they need. An output vector that no other weight leads to keeps one plaintext of zeros, so
+    /// that there is something to add its bias to.
+    ///
+    /// # Errors
+    /// As [`Linear::new`], and for a layer with more weights than may be looked through.
+    pub fn sparse(
+        window: Window,
+        input: &Layout,
+        output: &Layout,
+        options: Options,
+        zero: impl Fn(Tap) -> bool,
+    ) -> Result<Self, CircuitError> {
+        Self::build(window, input, output, options, Some(&zero))
+    }
+
+    fn build(
+        window: Window,
+        input: &Layout,
+        output: &Layout,
+        options: Options,
+        zero: Option<Zero<'_>>,
     ) -> Result<Self, CircuitError> {
         let bad = |why: &'static str| CircuitError::Layout { why };
         let (slots, p) = (input.slots(), input.period());
@@ -114,7 +137,7 @@ impl Linear {
         let mut folds: Vec<usize> = powers(spread).map(|t| t * (p + 1)).collect();
         folds.extend(powers(p / fold).map(|t| t * fold));
         let folds = stages(&folds, quarters);
-        let steps = rotations(&window, input, output, fold, spread)?;
+        let steps = rotations(&window, input, output, (fold, spread), zero)?;
         let outline = Outline::new(slots, &steps, baby, chained, &folds);
         if outline.rotations.iter().sum::<usize>() > MAX_ROTATIONS {
             return Err(bad("a layer with too many rotations"));
@@ -174,7 +197,7 @@ impl Linear {
     }
 
     /// The plaintexts in order of use: diagonals, then biases (at the scale of the result). `weight` and `bias` (per
-    /// output channel) are multiplied by `weight_factor` and `bias_factor`.
+    /// output channel) are multiplied by `weight_factor` and `bias_factor`. Weights that were said to be zero must be.
     pub fn plains(
         &self,
         weight: impl Fn(Tap) -> f32,
@@ -277,11 +300,6 @@ impl Linear {
     }
 }
 
-/// A rotation modulo `modulo` as a number of places to the left: without a fold, the shorter way round the period.
-fn signed(d: usize, modulo: usize, period: usize) -> i64 {
-    if modulo == period && d > period / 2 { d as i64 - period as i64 } else { d as i64 }
-}
-
 /// Folds one after the other, or two by two.
 fn stages(folds: &[usize], quarters: bool) -> Vec<Vec<usize>> {
     let stage = |pair: &[usize]| match *pair {
@@ -296,110 +314,7 @@ fn powers(n: usize) -> impl Iterator<Item = usize> {
     (0..n.ilog2()).map(|e| 1 << e)
 }
 
-/// What diagonals are taken modulo, and how many inner copies stand in for one another.
-fn modulus(input: &Layout, fold: usize) -> (usize, Option<usize>) {
-    let (copies, stride) = (input.inner_copies().radix as usize, input.inner_copies().stride as usize);
-    if copies > 1 && copies * stride == fold { (stride, Some(copies)) } else { (fold, None) }
-}
-
 fn split(places: &Places, c: usize, y: usize, x: usize) -> (usize, usize) {
     let at: u64 = places.axes.iter().zip([c, y, x]).filter_map(|(axis, i)| axis.get(i)).sum();
     ((at / places.slots()) as usize, (at % places.slots()) as usize)
-}
-
-/// Which rotations take input vector u to output vector v: `[v][u]`, ascending, multiples of `spread`.
-///
-/// Channels, rows and columns combine freely and addresses are sums over them, so the differences are a sumset.
-fn rotations(
-    window: &Window,
-    input: &Layout,
-    output: &Layout,
-    fold: usize,
-    spread: usize,
-) -> Result<Vec<Vec<Vec<i64>>>, CircuitError> {
-    let bad = |why: &'static str| CircuitError::Layout { why };
-    let (Some(ins), Some(outs)) = (input.places(), output.places()) else {
-        return Err(bad("an index has more digits than its axis"));
-    };
-    let s = input.slots();
-    let modulo = modulus(input, fold).0;
-    let difference = |a: u64, b: u64| (a as usize % s + s - b as usize % s) % modulo;
-    let mut work = 0usize;
-    let mut spend = |steps: usize| {
-        work = work.saturating_add(steps);
-        if work > MAX_WORK { Err(bad("a layer with too many diagonals")) } else { Ok(()) }
-    };
-    let of_axis = |axis: usize| {
-        let mut set = vec![false; modulo];
-        for p in window.cells_of(axis - 1) {
-            if let (Some(&a), Some(&b)) = (ins.axes[axis].get(p.input), outs.axes[axis].get(p.output))
-                && let Some(d) = set.get_mut(difference(a, b))
-            {
-                *d = true;
-            }
-        }
-        members(&set)
-    };
-    let (rows, columns) = (of_axis(1), of_axis(2));
-    spend(rows.len().saturating_mul(columns.len()))?;
-    let mut position = vec![false; modulo];
-    for r in &rows {
-        for c in &columns {
-            if let Some(d) = position.get_mut((r + c) % modulo) {
-                *d = true;
-            }
-        }
-    }
-    let position = members(&position);
-    let (us, vs) = (input.vectors(), output.vectors());
-    let mut channel = vec![vec![Vec::new(); us]; vs];
-    for p in window.channels() {
-        if let (Some(&a), Some(&b)) = (ins.axes[0].get(p.input), outs.axes[0].get(p.output)) {
-            let cell = channel.get_mut(b as usize / s).and_then(|row| row.get_mut(a as usize / s));
-            if let Some(cell) = cell {
-                cell.push(difference(a, b) as u32);
-            }
-        }
-    }
-    let mut found = 0;
-    let mut all = Vec::with_capacity(vs);
-    for row in &mut channel {
-        let mut of_output = Vec::with_capacity(us);
-        for cell in row {
-            cell.sort_unstable();
-            cell.dedup();
-            if cell.is_empty() {
-                of_output.push(Vec::new());
-                continue;
-            }
-            let mut set = vec![false; modulo / spread];
-            spend(set.len())?;
-            let mut missing = set.len();
-            'full: for &c in cell.iter() {
-                spend(position.len())?;
-                for d in &position {
-                    if let Some(d) = set.get_mut((c as usize + d) % modulo / spread).filter(|d| !**d) {
-                        *d = true;
-                        missing -= 1;
-                        if missing == 0 {
-                            break 'full;
-                        }
-                    }
-                }
-            }
-            let steps: Vec<i64> =
-                members(&set).into_iter().map(|d| signed(d * spread, modulo, input.period())).collect();
-            found += steps.len();
-            if found > MAX_DIAGONALS {
-                return Err(bad("a layer with too many diagonals"));
-            }
-            of_output.push(steps);
-        }
-        all.push(of_output);
-    }
-    Ok(all)
-}
-
-fn members(set: &[bool]) -> Vec<usize> {
-    set.iter().enumerate().filter_map(|(d, &there)| there.then_some(d)).collect()
 }

@@ -12,6 +12,7 @@
 pub mod batch;
 mod linear;
 pub mod lola;
+mod rotations;
 mod tap_conv;
 mod window;
 

@@ -156,7 +156,25 @@ impl Window {
 
     /// The weight that (`channel`, `y`, `x`) uses.
     pub(crate) fn tap(&self, channel: Pair, y: Pair, x: Pair) -> Tap {
-        let at = [y.kernel / self.pool[0].max(1), x.kernel / self.pool[1].max(1)];
+        let at = [self.weight_along(0, y), self.weight_along(1, x)];
         Tap { out: channel.output, channel: channel.kernel, at }
+    }
+
+    /// Rows (`axis` 0) or columns (1) of the weights.
+    pub(crate) fn weights_along(&self, axis: usize) -> usize {
+        self.kernel[axis].div_ceil(self.pool[axis].max(1))
+    }
+
+    /// Which row (`axis` 0) or column (1) of the weights a pair uses.
+    pub(crate) fn weight_along(&self, axis: usize, p: Pair) -> usize {
+        p.kernel / self.pool[axis].max(1)
+    }
+
+    /// Where the weights `[out, in / groups, height, width]`, row-major, have that of `tap`. The columns of a layer
+    /// ([`Window::columns`]) use the same weights.
+    pub fn index(&self, tap: Tap) -> usize {
+        let channels = self.input[0] / self.groups.max(1);
+        let [height, width] = [self.weights_along(0), self.weights_along(1)];
+        ((tap.out * channels + tap.channel) * height + tap.at[0]) * width + tap.at[1]
     }
 }

@@ -53,7 +53,7 @@ impl System for Clear {
             return Err(Error::InvalidMessage { message: "Offer", why: "choices of another system".into() });
         }
         let (input, output) = (model.graph.input_shape(), model.graph.output_shape());
-        let mut leaks = inherent_leaks("how many samples are predicted, and when", false);
+        let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", false);
         leaks.push(statement(Role::Server, Leak::Input, "every input, in clear"));
         Ok(Plan {
             choices: choices(),

@@ -38,8 +38,9 @@ fn downcast<T: Any + Send + Sync>(loaded: Loaded, system: &str) -> Result<Arc<T>
 }
 
 /// What every prediction service reveals by its purpose. Sessions of one client key can be told to be of one client:
-/// TLS shows the key, and with the same key come the same evaluation keys.
-pub(crate) fn inherent_leaks(to_server: &str, published: bool) -> Vec<LeakStatement> {
+/// TLS shows the key, and with the same key come the same evaluation keys. Whatever the plan, a client is given what is
+/// published with `model`.
+pub(crate) fn inherent_leaks(model: &PublicModel, to_server: &str, published: bool) -> Vec<LeakStatement> {
     let mut leaks = vec![
         statement(Role::Client, Leak::ModelStructure, "operators, shapes and strides of the network"),
         statement(Role::Client, Leak::Outputs, "the network's outputs on its own inputs"),
@@ -52,6 +53,10 @@ pub(crate) fn inherent_leaks(to_server: &str, published: bool) -> Vec<LeakStatem
     if published {
         let detail = "bounds on activations and norms of weight rows, published with the model";
         leaks.push(statement(Role::Client, Leak::PublishedBounds, detail));
+    }
+    if model.graph.publishes_zeros() {
+        let detail = "which weights are zero, published with the model";
+        leaks.push(statement(Role::Client, Leak::Sparsity, detail));
     }
     leaks
 }

@@ -5,7 +5,7 @@ use super::choices::InputForm;
 use super::layouts;
 use super::network::{Kind, LinearLayer, Network};
 use super::search::Chosen;
-use oblivia_pack::circuit::{Linear, Options, Window};
+use oblivia_pack::circuit::{Options, Window};
 use oblivia_pack::{Axis, CircuitError, Layout};
 
 /// The layers of dense – square – dense – …, two at least.
@@ -80,13 +80,8 @@ pub(super) fn diagonal(layers: &[&LinearLayer], slots: usize) -> Result<Chosen, 
         } else {
             repeated(outputs, &at)?
         };
-        let options = Options {
-            fold,
-            spread: 1,
-            baby: fewest(&l.window, &at, &to, fold),
-            chained: false,
-            quarters: false,
-        };
+        let options =
+            Options { fold, spread: 1, baby: fewest(l, &at, &to, fold), chained: false, quarters: false };
         chosen.push((None, to.clone(), options));
         at = to;
     }
@@ -94,9 +89,9 @@ pub(super) fn diagonal(layers: &[&LinearLayer], slots: usize) -> Result<Chosen, 
 }
 
 /// The baby steps with the fewest rotations.
-pub(super) fn fewest(window: &Window, from: &Layout, to: &Layout, fold: usize) -> usize {
+pub(super) fn fewest(l: &LinearLayer, from: &Layout, to: &Layout, fold: usize) -> usize {
     let first = Options { fold, spread: 1, baby: 1, chained: false, quarters: false };
-    let Ok(circuit) = Linear::new(window.clone(), from, to, first) else { return 1 };
+    let Ok(circuit) = l.circuit(l.window.clone(), from, to, first) else { return 1 };
     let rotations = |&baby: &usize| circuit.outline_with(baby, false, false).rotations.iter().sum::<usize>();
     (1..=64).min_by_key(rotations).unwrap_or(1)
 }

@@ -23,6 +23,8 @@ mod server;
 mod tests;
 mod units;
 mod workloads;
+#[cfg(test)]
+mod zeros_tests;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_base::seed::EntropySource;

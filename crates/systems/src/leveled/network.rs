@@ -1,8 +1,8 @@
 //! A graph as `leveled` computes it: linear layers, squares and sums, with what every value is divided by.
 
-use oblivia_nn::{Conv, Graph, Node, Op, Pool, PublicModel, WeightId, WireId};
-use oblivia_pack::circuit::Window;
-use oblivia_pack::{MAX_ELEMENTS, chw};
+use oblivia_nn::{Conv, Graph, Node, Op, Pool, PublicModel, WeightId, WireId, Zeros};
+use oblivia_pack::circuit::{Linear, Options, Window};
+use oblivia_pack::{CircuitError, Layout, MAX_ELEMENTS, chw};
 use oblivia_protocol::{Error, Support};
 
 /// A linear layer.
@@ -17,6 +17,27 @@ pub(super) struct LinearLayer {
     pub(super) row_norm: f64,
     /// The convolution as the graph has it, where it is one and nothing was merged into it.
     pub(super) conv: Option<Conv>,
+    /// Which weights are zero, where that is published.
+    pub(super) zeros: Option<Zeros>,
+}
+
+impl LinearLayer {
+    /// Its circuit over `window`, its own or that of its columns: without diagonals of published zeros alone.
+    pub(super) fn circuit(
+        &self,
+        window: Window,
+        input: &Layout,
+        output: &Layout,
+        options: Options,
+    ) -> Result<Linear, CircuitError> {
+        match &self.zeros {
+            None => Linear::new(window, input, output, options),
+            Some(zeros) => {
+                let own = window.clone();
+                Linear::sparse(window, input, output, options, |tap| zeros.is_zero(own.index(tap)))
+            }
+        }
+    }
 }
 
 /// What a layer does.
@@ -107,7 +128,34 @@ impl Network {
             return Err(refuse(graph, graph.output(), "this output is not the last layer's"));
         }
         network.settle(graph)?;
+        network.depends(graph)?;
         Ok(network)
+    }
+
+    /// Refuses a network whose outputs are the same for every input, since a layer before them has but published zeros.
+    fn depends(&self, graph: &Graph) -> Result<(), Error> {
+        let mut depends = vec![true];
+        let mut dead = None;
+        for layer in &self.layers {
+            let of = |value: usize| depends.get(value).copied().unwrap_or(false);
+            let own = match &layer.kind {
+                Kind::Linear(l) => of(layer.from) && l.zeros.as_ref().is_none_or(|z| z.count() < z.len()),
+                Kind::Add(other) => of(layer.from) || of(*other),
+                Kind::Square | Kind::Shift(_) => of(layer.from),
+            };
+            if !own && of(layer.from) {
+                dead = Some(&layer.name);
+            }
+            depends.push(own);
+        }
+        match (depends.last(), dead) {
+            (Some(false), Some(name)) => {
+                let at = graph.nodes().iter().position(|n| n.name == *name).unwrap_or(0);
+                let why = "all its weights are zero, so that the outputs do not depend on the input";
+                Err(refuse(graph, WireId(at as u32), why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// In whole numbers nothing is divided.
@@ -335,7 +383,7 @@ impl Walk<'_> {
         let window = Window::average(pool, before, after)
             .ok_or_else(|| refuse(self.graph, wire, "averages over padding have no circuit"))?;
         let row_norm = 1.0 / (window.cells() as f64).sqrt();
-        Ok(Kind::Linear(LinearLayer { window, weight: None, bias: None, row_norm, conv: None }))
+        Ok(Kind::Linear(LinearLayer { window, weight: None, bias: None, row_norm, conv: None, zeros: None }))
     }
 
     fn linear(
@@ -366,7 +414,8 @@ impl Walk<'_> {
             }
         };
         let row_norm = row_norm / (window.cells() as f64).sqrt();
-        Ok(Kind::Linear(LinearLayer { window, weight: Some(weight), bias, row_norm, conv }))
+        let zeros = self.graph.weights().get(weight.0 as usize).and_then(|w| w.zeros.clone());
+        Ok(Kind::Linear(LinearLayer { window, weight: Some(weight), bias, row_norm, conv, zeros }))
     }
 }
 

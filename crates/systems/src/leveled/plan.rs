@@ -79,7 +79,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         d.keys.rotations.len(),
         if d.keys.relin.is_some() { " and relinearisation" } else { "" }
     ));
-    let mut leaks = inherent_leaks("how many samples are predicted, and when", true);
+    let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", true);
     if !d.circuit.is_clean() {
         let detail =
             "sums over parts of the last layer's inputs, in the slots of the reply that hold no output";

@@ -113,7 +113,8 @@ impl Program {
                                 _ => Some(linear.window.clone()),
                             };
                             let window = window.ok_or_else(|| unplaced(&layer.name))?;
-                            let circuit = Linear::new(window, &from, &choice.output, choice.options)
+                            let circuit = linear
+                                .circuit(window, &from, &choice.output, choice.options)
                                 .map_err(|e| misfit(&layer.name, e))?;
                             let place = Place { layout: choice.output.clone(), clean: circuit.is_clean() };
                             (Step::Linear { copies: choice.copies, circuit: Box::new(circuit) }, place)
@@ -277,12 +278,7 @@ impl Program {
                     plains.extend(conv.plains(|m, t| f64::from(at(w, m * taps + t, 1.0)) * factor, bias));
                 }
                 Step::Linear { circuit, .. } => {
-                    let window = circuit.window();
-                    let channels = window.input[0] / window.groups.max(1);
-                    let [kh, kw] = [0, 1].map(|i| window.kernel[i] / window.pool[i].max(1));
-                    // Over columns a tap is a channel, numbered as the weights are.
-                    let weight =
-                        |t: Tap| at(w, ((t.out * channels + t.channel) * kh + t.at[0]) * kw + t.at[1], 1.0);
+                    let weight = |t: Tap| at(w, circuit.window().index(t), 1.0);
                     plains.extend(circuit.plains(weight, factor, |[m, ..]| bias(m)));
                 }
                 Step::Square | Step::Add(_) | Step::Shift => {}
@@ -354,8 +350,12 @@ impl Program {
                 let schedule = circuit.schedule();
                 let [babies, giants, folds] = schedule.rotations();
                 let copies = copies.map_or_else(String::new, |p| format!("copied every {p} slots, "));
+                let zeros = match &layer.kind {
+                    Kind::Linear(l) if l.zeros.is_some() => " that are not all zero",
+                    _ => "",
+                };
                 format!(
-                    "{}: {copies}{} diagonals, {babies} baby, {giants} {} and {folds} fold steps",
+                    "{}: {copies}{} diagonals{zeros}, {babies} baby, {giants} {} and {folds} fold steps",
                     layer.name,
                     schedule.plains(),
                     if schedule.chained { "chained giant" } else { "giant" },

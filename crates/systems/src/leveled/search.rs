@@ -11,7 +11,7 @@ use super::program::depths;
 use super::units::{UnitCosts, Units};
 use oblivia_he::{ExtendedPlaintext, Moduli, Params};
 use oblivia_nn::PublicModel;
-use oblivia_pack::circuit::{Linear, Options};
+use oblivia_pack::circuit::Options;
 use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
 use oblivia_protocol::{Error, Wish};
 use std::collections::BTreeSet;
@@ -203,14 +203,14 @@ fn diagonal([a, b, c]: [&LinearLayer; 3], slots: usize) -> Result<Chosen, Circui
     let b1 = Options {
         fold: each,
         spread: 1,
-        baby: fewest(&b.window, &copied, &hidden, each),
+        baby: fewest(b, &copied, &hidden, each),
         chained: false,
         quarters: false,
     };
     let b2 = Options {
         fold: block,
         spread: 1,
-        baby: fewest(&c.window, &hidden, &logits, block),
+        baby: fewest(c, &hidden, &logits, block),
         chained: false,
         quarters: false,
     };
@@ -422,6 +422,12 @@ fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> 
                 (_, None) => {}
             }
         }
+        // What will be added to another value lies where that does, or it never can.
+        if let Some(other) = network.joins(k + 1) {
+            let at =
+                |s: &State, value: usize| s.places.get(value).cloned().flatten().map(|(layout, _)| layout);
+            next.retain(|s| at(s, k + 1) == at(s, other));
+        }
         // Values nobody reads any more do not tell states apart.
         let needed = |v: usize| {
             v == k + 1
@@ -533,7 +539,7 @@ fn extend(
             copies.map_or(0.0, |p| f64::from((slots / p).ilog2()) * (units.rotation() + goal.rotation()));
         for (output, fold) in layouts::outputs(&input, &window) {
             let first = Options { fold, spread: 1, baby: 1, chained: false, quarters: false };
-            let Ok(circuit) = Linear::new(window.clone(), &input, &output, first) else { continue };
+            let Ok(circuit) = l.circuit(window.clone(), &input, &output, first) else { continue };
             let price = |baby: usize, chained: bool, quarters: bool| {
                 let outline = circuit.outline_with(baby, chained, quarters);
                 let new = outline.steps.iter().filter(|s| !state.keys.contains(s)).count() as f64;

@@ -21,6 +21,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Self, Error> {
         let d = derive(&model.public, &plan.choices)?;
+        model.weights.belong_to(&model.public.graph).map_err(|e| Error::Input(e.to_string()))?;
         let encoder = Encoder::new(&d.params);
         let plains = d.circuit.plains(&model.weights);
         if plains.len() != d.plains.len() {

@@ -256,7 +256,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
             assumption: ASSUMPTION.into(),
         },
-        leaks: inherent_leaks("how many samples are predicted, and when", true),
+        leaks: inherent_leaks(model, "how many samples are predicted, and when", true),
         trust: trusts(),
         steps,
     })

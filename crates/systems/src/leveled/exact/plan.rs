@@ -197,7 +197,7 @@ fn power(log: u32) -> f64 {
 /// What follows from `choices`, the same on both sides.
 pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
     let d = derive(model, choices)?;
-    let mut leaks = inherent_leaks("how many samples are predicted, and when", true);
+    let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", true);
     if !d.circuit.is_clean() {
         let detail =
             "sums over parts of the last layer's inputs, in the slots of the reply that hold no output";

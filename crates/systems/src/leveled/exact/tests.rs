@@ -2,6 +2,7 @@
 
 use super::super::plan::search;
 use super::super::tests::network;
+use super::super::zeros_tests::{every_other, pruned, published};
 use super::choices::ExactChoices;
 use super::plan::derive;
 use super::{EXACT, PRIVATE, client, server, wire};
@@ -11,7 +12,7 @@ use oblivia_base::{Prg, Secret};
 use oblivia_he::SecretKey;
 use oblivia_nn::quant::{IntegerModel, quantise};
 use oblivia_nn::{Model, Tensor};
-use oblivia_protocol::{Plan, Wish};
+use oblivia_protocol::{Leak, Plan, Wish};
 
 fn plan(model: &Model, mode: &str, plan: Option<&str>) -> Plan {
     let wish = Wish { mode: Some(mode.into()), plan: plan.map(str::to_owned), ..Wish::default() };
@@ -77,6 +78,25 @@ fn every_layout_gives_the_integer_networks_results() {
     let (model, inputs) = network(12, 3, 20, 4);
     for name in ["fewest-rotations", "packed"] {
         compare(&model, &inputs[..1], &plan(&model, EXACT, Some(name)));
+    }
+}
+
+#[test]
+fn diagonals_of_published_zeros_are_left_out_and_results_are_the_integer_networks() {
+    let (model, inputs) = network(12, 3, 20, 4);
+    let closed = pruned(&model, &inputs, &every_other);
+    let open = published(&closed);
+    for mode in [EXACT, PRIVATE] {
+        let (few, all) = (plan(&open, mode, None), plan(&closed, mode, None));
+        assert!(few.predicted_us < all.predicted_us, "{:?} {:?}", few.cost.ops, all.cost.ops);
+        let same = derive(&open.public, &all.choices).unwrap();
+        assert!(
+            same.ops.pt_mul < all.cost.ops.pt_mul
+                && same.spare >= derive(&closed.public, &all.choices).unwrap().spare
+        );
+        assert!(few.leaks.iter().any(|l| l.leak == Leak::Sparsity));
+        assert!(all.leaks.iter().all(|l| l.leak != Leak::Sparsity));
+        compare(&open, &inputs[..1], &few);
     }
 }
 
