@@ -53,10 +53,18 @@ pub struct ExtendedPlaintext<S: Scheme> {
 }
 
 impl<S: Scheme> ExtendedPlaintext<S> {
-    /// From a plaintext over Q_level·P.
-    pub(crate) fn pack(p: &Plaintext<S>) -> Self {
-        let rows = PackedPolys::pack(p.poly.basis(), &[&p.poly]);
-        Self { rows, level: p.level, scale: p.scale, id: p.id }
+    /// Of integer coefficients, through memory that is used again: many are made one after the other, and what they leave
+    /// between them would be lost.
+    pub(crate) fn new(
+        scheme: &S,
+        coefficients: &[i64],
+        level: usize,
+        scale: S::Scale,
+    ) -> Result<Self, HeError> {
+        let basis = &scheme.params().level("encode", level)?.qp;
+        let mut poly = scheme.params().pool().take(basis);
+        transform_into(coefficients, &mut poly);
+        Ok(Self { rows: PackedPolys::pack(basis, &[&*poly]), level, scale, id: scheme.id() })
     }
 
     /// Number of limbs q it is known modulo.
@@ -102,11 +110,16 @@ impl<S: Scheme> fmt::Debug for ExtendedPlaintext<S> {
 /// The transform of integer coefficients, modulo each prime of `basis`.
 pub(crate) fn transformed(coefficients: &[i64], basis: &Basis) -> Poly<Ntt> {
     let mut poly = Poly::<Ntt>::zero(basis);
+    transform_into(coefficients, &mut poly);
+    poly
+}
+
+fn transform_into(coefficients: &[i64], poly: &mut Poly<Ntt>) {
+    let basis = poly.basis().clone();
     for (table, row) in basis.tables().zip(poly.rows_mut()) {
         kernel::reduce_i64_into(table.modulus(), coefficients, row);
         kernel::forward(table, row);
     }
-    poly
 }
 
 /// A plaintext kept as integer coefficients: a fraction of a [`Plaintext`]'s memory, transformed whenever it is used.

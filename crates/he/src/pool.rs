@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Polynomials at the highest level that a pool may hold.
 const CAPACITY: usize = 64;
 
-/// Memory of *public* polynomials of one set of parameters, kept for reuse: fresh pages from the system cost more
-/// than the arithmetic on them. Secrets never come here.
+/// Memory of *public* polynomials of one set of parameters, and of an evaluating side's own weights, kept for reuse: fresh
+/// pages from the system cost more than the arithmetic on them. Secrets of a key or a client never come here.
 pub(crate) struct Pool {
     /// Over no prime: what is left behind in a polynomial that was given back.
     empty: Basis,

@@ -82,8 +82,8 @@ impl Encoder {
         level: usize,
         factor: Factor,
     ) -> Result<ExtendedPlaintext, HeError> {
-        let basis = &self.context.params().level("encode", level)?.qp;
-        Ok(ExtendedPlaintext::pack(&self.plaintext(values, basis, level, factor)?))
+        self.context.params().level("encode", level)?;
+        ExtendedPlaintext::new(&self.context, &self.centred(values, factor)?, level, factor)
     }
 
     /// factor·`value` modulo t, centred, in every slot, for every level.

@@ -87,9 +87,10 @@ impl Encoder {
         level: usize,
         scale: f64,
     ) -> Result<ExtendedPlaintext, HeError> {
-        let basis = &self.params.level("encode", level)?.qp;
+        self.params.level("encode", level)?;
         let coefficients = self.coefficients(values, &[], scale)?;
-        Ok(ExtendedPlaintext::pack(&self.plaintext(&coefficients, basis, level, scale)?))
+        self.fits(&coefficients, level)?;
+        ExtendedPlaintext::new(&self.params, &coefficients, level, scale)
     }
 
     /// As [`Encoder::encode`] or, if so said, [`Encoder::encode_extended`], its transforms left for later.
