@@ -34,7 +34,7 @@ impl Pool {
         })
     }
 
-    /// A polynomial over `basis`; its contents are unspecified, but initialised and public.
+    /// A polynomial over `basis`; its contents are unspecified, but initialised.
     pub(crate) fn take(self: &Arc<Self>, basis: &Basis) -> Pooled {
         let found = {
             let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);

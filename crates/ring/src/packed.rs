@@ -37,7 +37,7 @@ pub struct PackedRow<'a> {
 
 impl PackedRow<'_> {
     /// Number of residues.
-    #[allow(clippy::len_without_is_empty, reason = "no row of a ring is empty")]
+    #[expect(clippy::len_without_is_empty, reason = "no row of a ring is empty")]
     pub fn len(&self) -> usize {
         self.n
     }

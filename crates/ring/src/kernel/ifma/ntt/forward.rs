@@ -100,11 +100,15 @@ fn forward_from<const LAZY: bool, const FIRST: bool>(
         let two = if LAZY { blocks.len() / 2 * 2 } else { 0 };
         let ((twos, ones), (words, words_1)) = (blocks.split_at_mut(two), words.split_at(two));
         for (k, (blocks, words)) in twos.as_chunks_mut().0.iter_mut().zip(words.as_chunks().0).enumerate() {
-            fetch(c, node + 2 * k, 2);
+            if !c.ahead.is_empty() {
+                fetch(c, node + 2 * k, 2);
+            }
             forward_blocks::<LAZY, FIRST, 2>(c, words, blocks);
         }
         for (k, (block, words)) in ones.as_chunks_mut().0.iter_mut().zip(words_1.as_chunks().0).enumerate() {
-            fetch(c, node + two + k, 1);
+            if !c.ahead.is_empty() {
+                fetch(c, node + two + k, 1);
+            }
             forward_blocks::<LAZY, FIRST, 1>(c, words, block);
         }
         return;
