@@ -19,6 +19,7 @@ fn operations(c: &mut Criterion) {
             q: Moduli::Bits(vec![42; 4]),
             p: Moduli::Bits(vec![46]),
             alpha: 1,
+            levels: Vec::new(),
         },
         t: Moduli::Bits(vec![20]),
     };

@@ -31,6 +31,7 @@ fn setup(q: &[u32], p: u32) -> Setup {
         q: Moduli::Bits(q.to_vec()),
         p: Moduli::Bits(vec![p]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .unwrap();
     let level = params.max_level();

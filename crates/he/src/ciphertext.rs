@@ -17,21 +17,22 @@ const DOMAIN: &str = "he ciphertext a v1";
 /// Parameter id, level, scale.
 const HEADER_BYTES: usize = 32 + 1 + 8;
 
-/// (c0, c1) with c0 + c1·s = Δ·m + e, transformed, modulo the first `level` primes.
+/// (c0, c1) with c0 + c1·s = Δ·m + e, transformed, modulo the primes of its level.
 ///
 /// The scale is a constant of the plan: operations compare it bit for bit.
 #[derive(Clone)]
 pub struct Ciphertext<S: Scheme> {
     pub(crate) c0: Pooled,
     pub(crate) c1: Pooled,
+    pub(crate) level: usize,
     pub(crate) scale: S::Scale,
     pub(crate) id: Digest,
 }
 
 impl<S: Scheme> Ciphertext<S> {
-    /// Number of live limbs.
+    /// Its level in the modulus chain.
     pub fn level(&self) -> usize {
-        self.c0.limbs()
+        self.level
     }
 
     /// What the message is multiplied by: the scale Δ (CKKS) or a factor modulo t (exact).
@@ -67,7 +68,7 @@ impl<S: Scheme> Ciphertext<S> {
             return Err(HeError::Transparent);
         }
         let pool = scheme.params().pool();
-        Ok(Self { c0: pool.adopt(c0), c1: pool.adopt(c1), scale, id: scheme.id() })
+        Ok(Self { c0: pool.adopt(c0), c1: pool.adopt(c1), level, scale, id: scheme.id() })
     }
 
     /// Refuses a ciphertext of other parameters.
@@ -104,15 +105,16 @@ impl<S: Scheme> fmt::Debug for Ciphertext<S> {
 #[derive(Clone)]
 pub struct SeededCiphertext<S: Scheme> {
     pub(crate) c0: Poly<Ntt>,
+    pub(crate) level: usize,
     pub(crate) seed: PublicSeed,
     pub(crate) scale: S::Scale,
     pub(crate) id: Digest,
 }
 
 impl<S: Scheme> SeededCiphertext<S> {
-    /// Number of live limbs.
+    /// Its level in the modulus chain.
     pub fn level(&self) -> usize {
-        self.c0.limbs()
+        self.level
     }
 
     /// What the message is multiplied by: the scale Δ (CKKS) or a factor modulo t (exact).
@@ -140,7 +142,7 @@ impl<S: Scheme> SeededCiphertext<S> {
         let pool = scheme.params().pool();
         let mut c0 = pool.take(self.c0.basis());
         c0.copy_from(&self.c0);
-        Ok(Ciphertext { c0, c1: pool.adopt(c1), scale: self.scale, id: self.id })
+        Ok(Ciphertext { c0, c1: pool.adopt(c1), level: self.level, scale: self.scale, id: self.id })
     }
 
     /// As [`SeededCiphertext::expand`], without a copy of c0.
@@ -151,7 +153,8 @@ impl<S: Scheme> SeededCiphertext<S> {
         check_id(&scheme.id(), &self.id, "ciphertext")?;
         let c1 = Self::uniform_half(scheme, self.level(), &self.seed, label);
         let pool = scheme.params().pool();
-        Ok(Ciphertext { c0: pool.adopt(self.c0), c1: pool.adopt(c1), scale: self.scale, id: self.id })
+        let Self { level, scale, id, .. } = self;
+        Ok(Ciphertext { c0: pool.adopt(self.c0), c1: pool.adopt(c1), level, scale, id })
     }
 
     /// Bytes of an encoding at `level`.
@@ -177,7 +180,7 @@ impl<S: Scheme> SeededCiphertext<S> {
         let basis = scheme.params().basis(level)?;
         read_header(scheme, level, scale, r)?;
         let seed = PublicSeed::decode(r)?;
-        Ok(Self { c0: packing::read_poly(basis, r)?, seed, scale, id: scheme.id() })
+        Ok(Self { c0: packing::read_poly(basis, r)?, level, seed, scale, id: scheme.id() })
     }
 }
 

@@ -58,9 +58,9 @@ impl<S: Scheme> Encryptor<S> {
         pt: &Plaintext<S>,
         rng: &mut dyn EntropySource,
     ) -> Result<Ciphertext<S>, HeError> {
-        let (SeededCiphertext { c0, scale, id, .. }, c1) = self.symmetric(sk, pt, &[], rng)?;
+        let (SeededCiphertext { c0, level, scale, id, .. }, c1) = self.symmetric(sk, pt, &[], rng)?;
         let pool = self.params().pool();
-        Ok(Ciphertext { c0: pool.adopt(c0), c1: pool.adopt(c1), scale, id })
+        Ok(Ciphertext { c0: pool.adopt(c0), c1: pool.adopt(c1), level, scale, id })
     }
 
     fn symmetric(
@@ -83,7 +83,7 @@ impl<S: Scheme> Encryptor<S> {
             kernel::add_assign(m, row, error.expose().row(i));
             kernel::add_assign(m, row, pt.row(i));
         }
-        Ok((SeededCiphertext { c0, seed, scale: pt.scale, id: pt.id }, a))
+        Ok((SeededCiphertext { c0, level: pt.level, seed, scale: pt.scale, id: pt.id }, a))
     }
 
     /// Encrypts with the public key: (v·b + e0, v·a + e1) modulo QP, divided by P, plus (m, 0). The division
@@ -99,20 +99,27 @@ impl<S: Scheme> Encryptor<S> {
     ) -> Result<Ciphertext<S>, HeError> {
         self.check(pt)?;
         check_id(&self.scheme.id(), &pk.scheme().id(), "key")?;
-        let [mut c0, c1] = zero(pk, pt.level, rng);
+        let [mut c0, c1] = zero(pk, pt.level, rng)?;
         for (i, (m, row)) in self.params().level_data(pt.level).q.moduli().zip(c0.rows_mut()).enumerate() {
             kernel::add_assign(m, row, pt.row(i));
         }
-        Ok(Ciphertext { c0, c1, scale: pt.scale, id: pt.id })
+        Ok(Ciphertext { c0, c1, level: pt.level, scale: pt.scale, id: pt.id })
     }
 }
 
-/// A fresh encryption of zero at level `l`, which must exist, with the public key: modulo QP, then divided by P.
-pub(crate) fn zero<S: Scheme>(pk: &PublicKey<S>, l: usize, rng: &mut dyn EntropySource) -> [Pooled; 2] {
+/// A fresh encryption of zero at level `l`, which must exist, with the public key: modulo QP, then divided by P. Refused at
+/// a level with primes that the highest one lacks: the public key is not known modulo those.
+pub(crate) fn zero<S: Scheme>(
+    pk: &PublicKey<S>,
+    l: usize,
+    rng: &mut dyn EntropySource,
+) -> Result<[Pooled; 2], HeError> {
     let scheme = pk.scheme();
     let params = scheme.params();
     let level = params.level_data(l);
-    let skip = params.max_level() - l;
+    let unknown =
+        HeError::Shape { what: "public keys serve levels whose primes are among those of the highest" };
+    let rows = level.qp.positions_in(&params.top().qp).ok_or(unknown)?;
     let mut v = Secret::new(vec![0; params.n()]);
     sample::ternary(rng, v.expose_mut());
     let v = small_ntt(&level.qp, v.expose());
@@ -123,12 +130,12 @@ pub(crate) fn zero<S: Scheme>(pk: &PublicKey<S>, l: usize, rng: &mut dyn Entropy
         let acc = &mut scratch.acc[half];
         acc.reset(&level.qp);
         for (i, (m, row)) in level.qp.moduli().zip(acc.rows_mut()).enumerate() {
-            kernel::mul_into(m, v.expose().row(i), key.row(if i < l { i } else { i + skip }), row);
+            kernel::mul_into(m, v.expose().row(i), key.row(rows[i]), row);
             kernel::add_assign(m, row, error.expose().row(i));
         }
-        scratch
-            .mod_down(scheme, half, &AtomicU64::new(0), |i, quotient| quotient.write(None, out.row_mut(i)));
+        let none = AtomicU64::new(0);
+        scratch.mod_down(scheme, l, half, &none, |i, quotient| quotient.write(None, out.row_mut(i)));
     }
     scratch.acc.iter_mut().for_each(wipe);
-    halves
+    Ok(halves)
 }

@@ -2,8 +2,8 @@
 //!
 //! A switching key from s_from to s_to has, per digit j, b_j = −a_j·s_to + e_j + P·g_j·s_from and a_j modulo QP;
 //! P·g_j is P on the digit's limbs and 0 on every other limb (Han and Ki, *Better bootstrapping for approximate
-//! homomorphic encryption*, 2020). A key is stored over the limbs of its highest level of use only: lower levels
-//! ignore limbs. Both halves are held packed, as many bits a residue as its prime has: a key is read from memory at every
+//! homomorphic encryption*, 2020). A key is stored over the limbs of one level only: lower levels that have the same special
+//! primes, and the first of its limbs, ignore the others. Both halves are held packed, as many bits a residue as its prime has: a key is read from memory at every
 //! use, which takes longer than the arithmetic.
 //!
 //! Rotation keys go from s to σ_g⁻¹(s), so that the automorphism can come last.
@@ -27,6 +27,8 @@ const DOMAIN: &str = "he evaluation key a v1";
 #[derive(Clone)]
 pub(crate) struct SwitchingKey {
     level: usize,
+    /// Limbs of Q of that level.
+    limbs: usize,
     /// b and a of one digit after the other, over Q_level·P.
     halves: PackedPolys<Ntt>,
 }
@@ -34,20 +36,15 @@ pub(crate) struct SwitchingKey {
 impl SwitchingKey {
     /// A key over given halves.
     #[cfg(test)]
-    pub(crate) fn of_digits(level: usize, digits: &[(Poly<Ntt>, Poly<Ntt>)]) -> Self {
+    pub(crate) fn of_digits(level: usize, limbs: usize, digits: &[(Poly<Ntt>, Poly<Ntt>)]) -> Self {
         let halves: Vec<_> = digits.iter().flat_map(|(b, a)| [b, a]).collect();
-        Self { level, halves: PackedPolys::pack(halves[0].basis(), &halves) }
+        Self { level, limbs, halves: PackedPolys::pack(halves[0].basis(), &halves) }
     }
 
-    /// Highest level of use.
-    pub(crate) fn level(&self) -> usize {
-        self.level
-    }
-
-    /// Rows (b, a) of digit `j` for limb `i` of Q_level·P, for use at `level`.
+    /// Rows (b, a) of digit `j` for limb `i` of QP of a level that it serves, with `limbs` limbs of Q.
     #[inline]
-    pub(crate) fn rows(&self, j: usize, level: usize, i: usize) -> (PackedRow<'_>, PackedRow<'_>) {
-        let i = if i < level { i } else { i + self.level - level };
+    pub(crate) fn rows(&self, j: usize, limbs: usize, i: usize) -> (PackedRow<'_>, PackedRow<'_>) {
+        let i = if i < limbs { i } else { i + self.limbs - limbs };
         (self.halves.row(2 * j, i), self.halves.row(2 * j + 1, i))
     }
 
@@ -62,25 +59,24 @@ impl SwitchingKey {
     ) -> Self {
         let params = scheme.params();
         let data = params.level_data(level);
-        let skip = params.max_level() - level;
         let mut halves = PackedPolys::zero(&data.qp, 2 * data.digits.len());
         let mut rows = [vec![0; params.n()], vec![0; params.n()]];
         let [b, a] = &mut rows;
         for (j, digit) in data.digits.iter().enumerate() {
             let error = error_ntt(scheme, &data.qp, rng);
-            for (i, m) in data.qp.moduli().enumerate() {
-                source.draw_row(m, &[name, j as u64], a);
-                kernel::mul_into(m, a, to.row(if i < level { i } else { i + skip }), b);
+            for (i, (m, &place)) in data.qp.moduli().zip(&data.places).enumerate() {
+                source.draw_row(m, &index(name, level, j), a);
+                kernel::mul_into(m, a, to.row(place), b);
                 kernel::neg_assign(m, b);
                 kernel::add_assign(m, b, error.expose().row(i));
                 if digit.limbs.contains(&i) {
-                    kernel::scale_add_assign(m, b, from.row(i), data.p_mod[i]);
+                    kernel::scale_add_assign(m, b, from.row(place), data.p_mod[i]);
                 }
                 halves.set_row(2 * j, i, b);
                 halves.set_row(2 * j + 1, i, a);
             }
         }
-        Self { level, halves }
+        Self { level, limbs: data.limbs(), halves }
     }
 
     fn encode(&self, w: &mut Writer) {
@@ -103,19 +99,25 @@ impl SwitchingKey {
         for j in 0..data.digits.len() {
             packing::read_packed(&mut halves, 2 * j, r)?;
             for (i, m) in data.qp.moduli().enumerate() {
-                source.draw_row(m, &[name, j as u64], &mut a);
+                source.draw_row(m, &index(name, level, j), &mut a);
                 halves.set_row(2 * j + 1, i, &a);
             }
         }
-        Ok(Self { level, halves })
+        Ok(Self { level, limbs: data.limbs(), halves })
     }
 }
 
+/// The keys of a rotation, one per level asked for, and its permutation.
+struct Rotation {
+    keys: Vec<SwitchingKey>,
+    permutation: Permutation,
+}
+
 /// A rotation key and its permutation.
-#[derive(Clone)]
-pub(crate) struct RotationKey {
-    pub(crate) key: SwitchingKey,
-    pub(crate) permutation: Permutation,
+#[derive(Clone, Copy)]
+pub(crate) struct RotationKey<'a> {
+    pub(crate) key: &'a SwitchingKey,
+    pub(crate) permutation: &'a Permutation,
 }
 
 /// Exactly the keys of one [`KeyRequest`].
@@ -123,13 +125,19 @@ pub struct EvaluationKeys<S: Scheme> {
     scheme: S,
     request: KeyRequest,
     seed: PublicSeed,
-    relin: Option<SwitchingKey>,
-    rotations: BTreeMap<usize, RotationKey>,
+    relin: Vec<SwitchingKey>,
+    rotations: BTreeMap<usize, Rotation>,
 }
 
 /// The name of a key in its labels: 0 for relinearisation, else the rotation.
 fn name(step: usize) -> u64 {
     step as u64
+}
+
+/// What tells the uniform half of digit `j` of a key from all others. Two keys with one uniform half would give away the
+/// secret they are for: the level is part of it.
+fn index(name: u64, level: usize, j: usize) -> [u64; 3] {
+    [name, level as u64, j as u64]
 }
 
 /// The Galois element of a rotation by `step` slots; from [`Params::slots`] on, rows swapped and then rotated by the
@@ -169,24 +177,30 @@ impl<S: Scheme> EvaluationKeys<S> {
     ) -> Result<Self, HeError> {
         let params = scheme.params();
         request.check(params)?;
+        let request = request.reduced(params);
         let seed = fresh_seed(rng);
         let source = UniformSource { id: scheme.id(), seed: &seed, domain: DOMAIN, label };
         let s = sk.expose();
-        let relin = request.relin.map(|level| {
+        let mut relin = Vec::with_capacity(request.relin.len());
+        if !request.relin.is_empty() {
             let mut square = Secret::new(s.clone());
             square.expose_mut().mul_assign(s);
-            SwitchingKey::generate(square.expose(), s, level, scheme, source, name(0), rng)
-        });
+            for &level in &request.relin {
+                relin.push(SwitchingKey::generate(square.expose(), s, level, scheme, source, name(0), rng));
+            }
+        }
         let mut rotations = BTreeMap::new();
         let mut rotated = Secret::new(Poly::zero(s.basis()));
-        for (&step, &level) in &request.rotations {
+        for (&step, levels) in &request.rotations {
             let shape = params.shape();
             let g = galois(shape, step);
             s.permute_into(&shape.automorphism(shape.galois_inverse(g)?)?, rotated.expose_mut());
-            let key = SwitchingKey::generate(s, rotated.expose(), level, scheme, source, name(step), rng);
-            rotations.insert(step, RotationKey { key, permutation: shape.automorphism(g)? });
+            let key =
+                |&level| SwitchingKey::generate(s, rotated.expose(), level, scheme, source, name(step), rng);
+            let keys = levels.iter().map(key).collect();
+            rotations.insert(step, Rotation { keys, permutation: shape.automorphism(g)? });
         }
-        Ok(Self { scheme: scheme.clone(), request: request.clone(), seed, relin, rotations })
+        Ok(Self { scheme: scheme.clone(), request, seed, relin, rotations })
     }
 
     /// The parameters they belong to.
@@ -199,31 +213,36 @@ impl<S: Scheme> EvaluationKeys<S> {
         &self.scheme
     }
 
-    /// The request they answer.
+    /// The request they answer, reduced.
     pub fn request(&self) -> &KeyRequest {
         &self.request
     }
 
+    /// The one of `keys` that serves `level`.
+    fn serving<'a>(&self, keys: &'a [SwitchingKey], level: usize) -> Option<&'a SwitchingKey> {
+        keys.iter().find(|k| k.level == level || self.params().key_serves(k.level, level))
+    }
+
     /// A key for relinearisation at `level`.
     pub(crate) fn relin(&self, level: usize) -> Result<&SwitchingKey, HeError> {
-        self.relin.as_ref().filter(|k| level <= k.level()).ok_or(HeError::MissingRelinKey { level })
+        self.serving(&self.relin, level).ok_or(HeError::MissingRelinKey { level })
     }
 
     /// A key for rotation left by `step` at `level`.
-    pub(crate) fn rotation(&self, step: usize, level: usize) -> Result<&RotationKey, HeError> {
-        self.rotations
-            .get(&step)
-            .filter(|k| level <= k.key.level())
-            .ok_or(HeError::MissingRotationKey { step, level })
+    pub(crate) fn rotation(&self, step: usize, level: usize) -> Result<RotationKey<'_>, HeError> {
+        let missing = HeError::MissingRotationKey { step, level };
+        let rotation = self.rotations.get(&step).ok_or(missing.clone())?;
+        let key = self.serving(&rotation.keys, level).ok_or(missing)?;
+        Ok(RotationKey { key, permutation: &rotation.permutation })
     }
 
     /// Appends parameter id, request id, seed and the packed b halves: relinearisation first, then rotations by
-    /// ascending step; [`KeyRequest::encoded_bytes`] in all.
+    /// ascending step, each by ascending level; [`KeyRequest::encoded_bytes`] in all.
     pub fn encode(&self, w: &mut Writer) {
         self.scheme.id().encode(w);
         self.request.id().encode(w);
         self.seed.encode(w);
-        for key in self.relin.iter().chain(self.rotations.values().map(|k| &k.key)) {
+        for key in self.relin.iter().chain(self.rotations.values().flat_map(|r| &r.keys)) {
             key.encode(w);
         }
     }
@@ -248,6 +267,7 @@ impl<S: Scheme> EvaluationKeys<S> {
     ) -> Result<Self, HeError> {
         let params = scheme.params();
         request.check(params)?;
+        let request = request.reduced(params);
         read_id(&scheme.id(), "evaluation keys", r)?;
         if Digest::decode(r)? != request.id() {
             return Err(HeError::RequestMismatch);
@@ -257,15 +277,16 @@ impl<S: Scheme> EvaluationKeys<S> {
             return Err(r.error("evaluation keys", oblivia_base::codec::Fault::Truncated).into());
         }
         let source = UniformSource { id: scheme.id(), seed: &seed, domain: DOMAIN, label };
-        let relin = request.relin.map(|l| SwitchingKey::decode(l, params, source, name(0), r)).transpose()?;
+        let mut key = |name, &level| SwitchingKey::decode(level, params, source, name, r);
+        let relin = request.relin.iter().map(|l| key(name(0), l)).collect::<Result<_, _>>()?;
         let mut rotations = BTreeMap::new();
-        for (&step, &level) in &request.rotations {
-            let key = SwitchingKey::decode(level, params, source, name(step), r)?;
+        for (&step, levels) in &request.rotations {
+            let keys = levels.iter().map(|l| key(name(step), l)).collect::<Result<_, _>>()?;
             let shape = params.shape();
             let permutation = shape.automorphism(galois(shape, step))?;
-            rotations.insert(step, RotationKey { key, permutation });
+            rotations.insert(step, Rotation { keys, permutation });
         }
-        Ok(Self { scheme: scheme.clone(), request: request.clone(), seed, relin, rotations })
+        Ok(Self { scheme: scheme.clone(), request, seed, relin, rotations })
     }
 
     /// Reads keys that must take up all of `bytes`.
@@ -283,5 +304,42 @@ impl<S: Scheme> EvaluationKeys<S> {
 impl<S: Scheme> fmt::Debug for EvaluationKeys<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EvaluationKeys").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LevelLiteral, Moduli, ParamsLiteral};
+    use oblivia_base::Prg;
+    use oblivia_ring::RingKind;
+
+    #[test]
+    fn keys_of_one_rotation_at_two_levels_have_uniform_halves_of_their_own() {
+        // The two levels share prime 0. With one uniform half the difference of the b halves would be a small error and a
+        // multiple of the secret.
+        let level = |q: &[usize], p| LevelLiteral { q: q.to_vec(), p: vec![p], alpha: 1 };
+        let literal = ParamsLiteral {
+            kind: RingKind::ConjugateInvariant,
+            log_n: 8,
+            q: Moduli::Bits(vec![30, 30]),
+            p: Moduli::Bits(vec![36, 37]),
+            alpha: 1,
+            levels: vec![level(&[0], 2), level(&[0, 1], 3)],
+        };
+        let params = Params::insecure_unchecked(&literal).unwrap();
+        let mut rng = Prg::new(&[7; 32], "he tests", &[]);
+        let sk = SecretKey::generate(&params, &mut rng);
+        let mut request = KeyRequest::new();
+        [1, 2].iter().for_each(|&l| request.need_rotation(1, l));
+        let keys = EvaluationKeys::generate(&sk, &request, b"", &mut rng).unwrap();
+        let row = |level: usize| {
+            let mut row = vec![0; params.n()];
+            let limbs = params.level_data(level).limbs();
+            keys.rotation(1, level).unwrap().key.rows(0, limbs, 0).1.unpack_into(&mut row);
+            row
+        };
+        assert_eq!(keys.request().len(), 2);
+        assert!(row(1) != row(2));
     }
 }

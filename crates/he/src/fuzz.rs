@@ -24,6 +24,7 @@ static PARAMS: LazyLock<Option<Params>> = LazyLock::new(|| {
         q: Moduli::Bits(vec![20]),
         p: Moduli::Bits(vec![24]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .ok()
 });
@@ -115,6 +116,7 @@ static CONTEXT: LazyLock<Option<Context>> = LazyLock::new(|| {
             q: Moduli::Bits(vec![24]),
             p: Moduli::Bits(vec![28]),
             alpha: 1,
+            levels: Vec::new(),
         },
         t: Moduli::Bits(vec![14]),
     });

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bfv;
+mod chain;
 mod ciphertext;
 pub mod ckks;
 mod convert;
@@ -36,7 +37,7 @@ pub use counts::OpCounts;
 pub use error::HeError;
 pub use key_request::KeyRequest;
 pub use oblivia_ring::{RingKind, RingShape};
-pub use params::{ERROR_STD, Moduli, Params, ParamsLiteral};
+pub use params::{ERROR_STD, LevelLiteral, Moduli, Params, ParamsLiteral};
 pub use scheme::Scheme;
 pub use secret_key::SecretKey;
 

@@ -139,10 +139,10 @@ impl NoiseModel {
     /// [`HeError::Level`].
     pub fn key_errors(&self, level: usize, scale: f64) -> Result<SlotError, HeError> {
         let data = self.params.level("key switch", level)?;
-        let p = self.params.p_product();
+        let p = data.p_product();
         let mut sum = 0.0;
         for (j, digit) in data.digits.iter().enumerate() {
-            let ratio = self.params.digit_product(level, j) / p;
+            let ratio = data.digit_product(j) / p;
             sum += digit.limbs.len() as f64 * (ratio * ratio);
         }
         let std = self.kappa * (sum * (ERROR_STD * ERROR_STD) / 12.0).sqrt() / scale;
@@ -154,7 +154,7 @@ impl NoiseModel {
     /// # Errors
     /// [`HeError::Level`].
     pub fn key_switching(&self, level: usize, scale: f64) -> Result<SlotError, HeError> {
-        Ok(self.key_errors(level, scale)?.plus(self.division(self.params.special().limbs(), scale)))
+        Ok(self.key_errors(level, scale)?.plus(self.division(self.params.special(level)?.limbs(), scale)))
     }
 
     // ------------------------------------------------------------ operations
@@ -166,14 +166,14 @@ impl NoiseModel {
     }
 
     /// Encrypted with the public key modulo QP and divided by P: σ√(κ(1+4κ/3))/(PΔ), the rounding of the division
-    /// and that of the plaintext.
+    /// and that of the plaintext; on the highest level.
     pub fn fresh_public(&self, value: f64, scale: f64) -> Estimate {
-        let kappa = self.kappa;
-        let std = ERROR_STD * (kappa * (1.0 + 4.0 * kappa / 3.0)).sqrt() / self.params.p_product() / scale;
+        let (kappa, top) = (self.kappa, self.params.top());
+        let std = ERROR_STD * (kappa * (1.0 + 4.0 * kappa / 3.0)).sqrt() / top.p_product() / scale;
         let encryption = SlotError { std, worst: KEY_ERROR_PEAK * std };
         Estimate::exact(value)
             .plus(encryption)
-            .plus(self.division(self.params.special().limbs(), scale))
+            .plus(self.division(top.p.limbs(), scale))
             .plus(self.plaintext_rounding(scale))
     }
 
@@ -190,14 +190,19 @@ impl NoiseModel {
     /// # Errors
     /// [`HeError::Level`].
     pub fn key_switch_rescale(&self, x: Estimate, level: usize, scale: f64) -> Result<Estimate, HeError> {
-        let after = scale / self.params.rescale_prime(level)?;
-        let division = self.division(self.params.special().limbs() + 1, after);
+        let after = scale / self.params.rescale_divisor(level)?;
+        let [_, dropped] = self.params.dropped_primes(level)?;
+        let division = self.division(dropped, after);
         Ok(x.plus(self.key_errors(level, scale)?).plus(division))
     }
 
-    /// Rescaled; Δ is the scale *afterwards*.
-    pub fn rescale(&self, x: Estimate, scale_after: f64) -> Estimate {
-        x.plus(self.division(1, scale_after))
+    /// Rescaled from `level`; Δ is the scale *afterwards*.
+    ///
+    /// # Errors
+    /// [`HeError::Level`].
+    pub fn rescale(&self, x: Estimate, level: usize, scale_after: f64) -> Result<Estimate, HeError> {
+        let [dropped, _] = self.params.dropped_primes(level)?;
+        Ok(x.plus(self.division(dropped, scale_after)))
     }
 
     /// x + y, or x − y.

@@ -1,13 +1,12 @@
 //! Parameters: what was asked for ([`ParamsLiteral`]) and what was checked ([`Params`]).
 
-use crate::convert::Conversion;
+use crate::chain::{Division, Level};
 use crate::pool::Pool;
 use crate::{HeError, security};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::{Digest, Transcript};
-use oblivia_ring::{Basis, MAX_MODULUS_BITS, RingKind, RingShape, Shoup, primes_below};
+use oblivia_ring::{Basis, MAX_MODULUS_BITS, RingKind, RingShape, primes_below};
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Standard deviation σ of the error, the one of the security table.
@@ -69,6 +68,23 @@ pub struct ParamsLiteral {
     pub p: Moduli,
     /// Limbs per digit of key switching, α.
     pub alpha: usize,
+    /// What each level computes with, from level 1 on, where that is not the plain chain: level ℓ has q_0 … q_{ℓ−1}, all
+    /// special primes, and digits of α limbs. A modulus of fewer, larger primes takes fewer transforms, and the smaller it
+    /// is, the larger P may be and the fewer the digits (the idea of Cheon, Choe, Kim, *Grafting*, 2024, and of
+    /// level-dependent P).
+    pub levels: Vec<LevelLiteral>,
+}
+
+/// What one level computes with. Primes are numbered from 0, those of `q` first, then those of `p`; a prime may serve
+/// several levels, in either place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelLiteral {
+    /// The primes of Q_ℓ.
+    pub q: Vec<usize>,
+    /// The primes of P_ℓ.
+    pub p: Vec<usize>,
+    /// Limbs per digit.
+    pub alpha: usize,
 }
 
 impl ParamsLiteral {
@@ -104,7 +120,7 @@ impl ParamsLiteral {
 }
 
 impl Encode for ParamsLiteral {
-    /// Kind, log n, α, then both lists, each tagged as bits or primes.
+    /// Kind, log n, α, then both lists, each tagged as bits or primes; then the levels: α and two lists of numbers each.
     fn encode(&self, w: &mut Writer) {
         w.u8(match self.kind {
             RingKind::Standard => 0,
@@ -114,6 +130,14 @@ impl Encode for ParamsLiteral {
         w.count(self.alpha);
         self.q.encode(w);
         self.p.encode(w);
+        w.count(self.levels.len());
+        for level in &self.levels {
+            w.count(level.alpha);
+            for list in [&level.q, &level.p] {
+                w.count(list.len());
+                list.iter().for_each(|&i| w.u8(i.min(255) as u8));
+            }
+        }
     }
 }
 
@@ -127,7 +151,18 @@ impl Decode for ParamsLiteral {
         let log_n = u32::from(r.u8("log n")?);
         let alpha = r.u32("limbs per digit")? as usize;
         let (q, p) = (Moduli::decode_at_most(MAX_PRIMES, r)?, Moduli::decode_at_most(MAX_PRIMES, r)?);
-        Ok(Self { kind, log_n, q, p, alpha })
+        let list = |r: &mut Reader<'_>| {
+            let count = r.count(MAX_PRIMES, 1, "primes of a level")?;
+            (0..count).map(|_| r.u8("number of a prime").map(usize::from)).collect::<Result<Vec<_>, _>>()
+        };
+        let count = r.count(MAX_PRIMES, 12, "levels")?;
+        let levels = (0..count)
+            .map(|_| {
+                let alpha = r.u32("limbs per digit")? as usize;
+                Ok(LevelLiteral { q: list(r)?, p: list(r)?, alpha })
+            })
+            .collect::<Result<_, DecodeError>>()?;
+        Ok(Self { kind, log_n, q, p, alpha, levels })
     }
 }
 
@@ -137,42 +172,17 @@ pub struct Params(Arc<Inner>);
 
 struct Inner {
     shape: RingShape,
-    p: Basis,
-    alpha: usize,
+    /// Every prime of any level.
+    all: Basis,
+    literal: ParamsLiteral,
     levels: Vec<Level>,
     id: Digest,
     pool: Arc<Pool>,
 }
 
-/// Everything about one level ℓ, the number of live limbs.
-pub(crate) struct Level {
-    /// q_0 … q_{ℓ−1}.
-    pub(crate) q: Basis,
-    /// Those, then the special primes.
-    pub(crate) qp: Basis,
-    pub(crate) digits: Vec<Digit>,
-    /// From P to q_0 … q_{ℓ−1}, and P⁻¹ modulo each.
-    pub(crate) mod_down: Conversion,
-    pub(crate) p_inv: Vec<Shoup>,
-    /// P modulo each q_i.
-    pub(crate) p_mod: Vec<Shoup>,
-    /// q_{ℓ−1}⁻¹ modulo each q_i, i < ℓ−1.
-    pub(crate) last_inv: Vec<Shoup>,
-    /// From {q_{ℓ−1}} ∪ P to q_0 … q_{ℓ−2}, and (P·q_{ℓ−1})⁻¹ modulo each.
-    pub(crate) mod_down_rescale: Conversion,
-    pub(crate) p_last_inv: Vec<Shoup>,
-}
-
-/// A digit of key switching: consecutive limbs with product D.
-pub(crate) struct Digit {
-    pub(crate) limbs: Range<usize>,
-    /// From the digit's limbs to every limb of QP.
-    pub(crate) lift: Conversion,
-}
-
 impl Params {
-    /// Checks `literal`: shape, primes distinct and 1 modulo the order of the ring's root, QP within the
-    /// [`security`] table, P large enough.
+    /// Checks `literal`: shape, primes distinct and 1 modulo the order of the ring's root, QP of every level within the
+    /// [`security`] table, P of every level large enough, every Q_ℓ larger than the one below.
     ///
     /// P must be at least D·σ·√(1.5·d·α/k), D the largest digit, d digits, k special primes: then the noise of
     /// key switching is at most the rounding of its last step.
@@ -181,9 +191,11 @@ impl Params {
     /// The first check that fails.
     pub fn new(literal: &ParamsLiteral) -> Result<Self, HeError> {
         let params = Self::build(literal, true)?;
-        let (p, needed) = (params.p_product(), params.least_p());
-        if p < needed {
-            return Err(HeError::SpecialPrimesTooSmall { log_p: p.log2(), needed: needed.log2() });
+        for level in &params.0.levels {
+            let (p, needed) = (level.p_product(), level.least_p());
+            if p < needed {
+                return Err(HeError::SpecialPrimesTooSmall { log_p: p.log2(), needed: needed.log2() });
+            }
         }
         Ok(params)
     }
@@ -218,31 +230,35 @@ impl Params {
             return Err(HeError::Shape { what: "primes must have 14 to 50 bits" });
         }
         let primes = [q.as_slice(), &p].concat();
-        if secure {
-            security::check(shape.n(), &primes)?;
+        let plain = (1..=q.len()).map(|l| LevelLiteral {
+            q: (0..l).collect(),
+            p: (q.len()..primes.len()).collect(),
+            alpha: alpha.min(l),
+        });
+        let wanted = if literal.levels.is_empty() { plain.collect() } else { literal.levels.clone() };
+        for level in &wanted {
+            level.check(primes.len())?;
+            if secure {
+                let used: Vec<u64> = level.q.iter().chain(&level.p).map(|&i| primes[i]).collect();
+                security::check(shape.n(), &used)?;
+            }
         }
         let all = Basis::new(shape, &primes)?;
-        let (p_basis, mut levels) = (all.slice(q.len()..all.limbs()), Vec::with_capacity(q.len()));
-        for l in 1..=q.len() {
-            levels.push(Level::new(&all.prefix(l), &p_basis, alpha)?);
+        let mut levels: Vec<Level> = Vec::with_capacity(wanted.len());
+        for level in &wanted {
+            let level = Level::new(&all, level, levels.last())?;
+            levels.push(level);
         }
-        let mut id = Transcript::new("he params v1");
-        let canonical =
-            ParamsLiteral { q: Moduli::Primes(q), p: Moduli::Primes(p), ..literal.clone() }.to_bytes();
-        id.absorb("literal", &canonical);
-        Ok(Self(Arc::new(Inner { shape, p: p_basis, alpha, levels, id: id.digest(), pool: Pool::new(&all) })))
+        let literal = ParamsLiteral { q: Moduli::Primes(q), p: Moduli::Primes(p), ..literal.clone() };
+        let mut id = Transcript::new("he params v2");
+        id.absorb("literal", &literal.to_bytes());
+        let (id, pool) = (id.digest(), Pool::new(&all));
+        Ok(Self(Arc::new(Inner { shape, all, literal, levels, id, pool })))
     }
 
     /// The parameters with their primes written out.
-    pub fn literal(&self) -> ParamsLiteral {
-        let primes = |b: &Basis| Moduli::Primes(b.moduli().map(|m| m.value()).collect());
-        ParamsLiteral {
-            kind: self.0.shape.kind(),
-            log_n: self.0.shape.log_n(),
-            q: primes(&self.level_data(self.max_level()).q),
-            p: primes(&self.0.p),
-            alpha: self.0.alpha,
-        }
+    pub fn literal(&self) -> &ParamsLiteral {
+        &self.0.literal
     }
 
     /// The canonical id: a hash of everything in [`Params::literal`].
@@ -265,22 +281,12 @@ impl Params {
         self.0.shape.slots()
     }
 
-    /// The highest level: number of primes q.
+    /// The highest level.
     pub fn max_level(&self) -> usize {
         self.0.levels.len()
     }
 
-    /// Limbs per digit of key switching, α.
-    pub fn alpha(&self) -> usize {
-        self.0.alpha
-    }
-
-    /// The special primes.
-    pub fn special(&self) -> &Basis {
-        &self.0.p
-    }
-
-    /// q_0 … q_{ℓ−1}.
+    /// The primes of Q_ℓ: in a plain chain q_0 … q_{ℓ−1}.
     ///
     /// # Errors
     /// [`HeError::Level`] unless 1 ≤ `level` ≤ [`Params::max_level`].
@@ -288,7 +294,15 @@ impl Params {
         Ok(&self.level("basis", level)?.q)
     }
 
-    /// q_0 … q_{ℓ−1}, then the special primes.
+    /// The special primes of `level`.
+    ///
+    /// # Errors
+    /// As [`Params::basis`].
+    pub fn special(&self, level: usize) -> Result<&Basis, HeError> {
+        Ok(&self.level("basis", level)?.p)
+    }
+
+    /// The primes of Q_ℓ, then the special ones.
     ///
     /// # Errors
     /// As [`Params::basis`].
@@ -296,23 +310,60 @@ impl Params {
         Ok(&self.level("basis", level)?.qp)
     }
 
-    /// The prime a rescale at `level` divides by, q_{ℓ−1}, as a number.
+    /// What a rescale at `level` divides by, Q_ℓ/Q_{ℓ−1}: in a plain chain q_{ℓ−1}. On level 1 Q_1.
     ///
     /// # Errors
     /// As [`Params::basis`].
-    pub fn rescale_prime(&self, level: usize) -> Result<f64, HeError> {
-        let q = self.basis(level)?;
-        Ok(q.modulus(level - 1).value() as f64)
+    pub fn rescale_divisor(&self, level: usize) -> Result<f64, HeError> {
+        Ok(self.level("rescale", level)?.divisor)
     }
 
-    /// Digits of key switching at `level`, d = ⌈ℓ/α⌉.
-    pub fn digits(&self, level: usize) -> usize {
-        level.div_ceil(self.0.alpha)
+    /// Primes that a rescale at `level` takes away, alone and together with P: 1 and k + 1 in a plain chain. On level 1
+    /// those of P alone.
+    ///
+    /// # Errors
+    /// As [`Params::basis`].
+    pub fn dropped_primes(&self, level: usize) -> Result<[usize; 2], HeError> {
+        let level = self.level("rescale", level)?;
+        let dropped = |d: &Option<Division>| d.as_ref().map(|d| d.dropped().len());
+        Ok([dropped(&level.rescale).unwrap_or(0), dropped(&level.by_p_and_last).unwrap_or(level.p.limbs())])
     }
 
-    /// log2 of QP.
+    /// Digits of key switching at `level`, d.
+    ///
+    /// # Errors
+    /// As [`Params::basis`].
+    pub fn digits(&self, level: usize) -> Result<usize, HeError> {
+        Ok(self.level("digits", level)?.digits.len())
+    }
+
+    /// Whether what is known modulo Q of level `high`, and if `extended` modulo P, is known modulo that of `low` after
+    /// leaving limbs away: always in a plain chain.
+    pub fn serves(&self, high: usize, low: usize, extended: bool) -> bool {
+        match (self.level("level", high), self.level("level", low)) {
+            (Ok(a), Ok(b)) => low <= high && a.starts_with(b) && (!extended || a.p == b.p),
+            _ => false,
+        }
+    }
+
+    /// As [`Params::serves`], of a switching key: digits begin at the same limbs too.
+    pub fn key_serves(&self, high: usize, low: usize) -> bool {
+        self.serves(high, low, true) && self.level_data(high).splits_like(self.level_data(low))
+    }
+
+    /// Whether every level has the first primes of the highest, all the same special ones, and digits of as many limbs.
+    pub fn is_plain(&self) -> bool {
+        self.0.literal.levels.is_empty()
+    }
+
+    /// log2 of QP, the largest of any level.
     pub fn log_qp(&self) -> f64 {
-        self.level_data(self.max_level()).qp.log_product()
+        self.0.levels.iter().map(|l| l.qp.log_product()).fold(0.0, f64::max)
+    }
+
+    /// Every prime of any level.
+    pub(crate) fn all(&self) -> &Basis {
+        &self.0.all
     }
 
     /// Memory for public polynomials.
@@ -337,58 +388,20 @@ impl Params {
     pub(crate) fn top(&self) -> &Level {
         self.level_data(self.max_level())
     }
-
-    /// P as a number.
-    pub(crate) fn p_product(&self) -> f64 {
-        self.0.p.moduli().map(|m| m.value() as f64).product()
-    }
-
-    /// The least P that drowns the noise of key switching.
-    fn least_p(&self) -> f64 {
-        let top = self.level_data(self.max_level());
-        let widest =
-            (0..top.digits.len()).map(|j| self.digit_product(self.max_level(), j)).fold(1.0, f64::max);
-        let (d, alpha, k) = (top.digits.len() as f64, self.0.alpha as f64, self.0.p.limbs() as f64);
-        widest * ERROR_STD * (1.5 * d * alpha / k).sqrt()
-    }
-
-    /// D of digit `j` at `level`, as a number.
-    pub(crate) fn digit_product(&self, level: usize, j: usize) -> f64 {
-        let l = self.level_data(level);
-        l.digits[j].limbs.clone().map(|i| l.q.modulus(i).value() as f64).product()
-    }
 }
 
-impl Level {
-    fn new(q: &Basis, p: &Basis, alpha: usize) -> Result<Self, HeError> {
-        let (qp, l) = (q.concat(p)?, q.limbs());
-        let no_inverse = HeError::Shape { what: "two primes are equal" };
-        let inverses = |of: &Basis, count: usize| -> Result<Vec<Shoup>, HeError> {
-            q.moduli()
-                .take(count)
-                .map(|m| Ok(m.shoup(m.inv(of.product_mod(m)).ok_or(no_inverse.clone())?)))
-                .collect()
-        };
-        let mut digits = Vec::new();
-        for start in (0..l).step_by(alpha) {
-            let limbs = start..(start + alpha).min(l);
-            let lift = Conversion::new(&q.slice(limbs.clone()), &qp)?;
-            digits.push(Digit { limbs, lift });
+impl LevelLiteral {
+    /// Refuses numbers of primes that are not there, no primes, and digits of none or more limbs than there are.
+    fn check(&self, primes: usize) -> Result<(), HeError> {
+        if self.q.is_empty() || self.p.is_empty() || self.q.iter().chain(&self.p).any(|&i| i >= primes) {
+            return Err(HeError::Shape { what: "a level needs primes of both kinds from the lists" });
         }
-        let last = q.slice(l - 1..l);
-        let last_and_p = last.concat(p)?;
-        let below = q.prefix(l - 1);
-        Ok(Self {
-            digits,
-            mod_down: Conversion::new(p, q)?,
-            p_inv: inverses(p, l)?,
-            p_mod: q.moduli().map(|m| m.shoup(p.product_mod(m))).collect(),
-            last_inv: inverses(&last, l - 1)?,
-            mod_down_rescale: Conversion::new(&last_and_p, &below)?,
-            p_last_inv: inverses(&last_and_p, l - 1)?,
-            q: q.clone(),
-            qp,
-        })
+        if self.alpha == 0 || self.alpha > self.q.len() {
+            return Err(HeError::Shape {
+                what: "limbs per digit must be between 1 and the primes of a level",
+            });
+        }
+        Ok(())
     }
 }
 
@@ -402,6 +415,6 @@ impl Eq for Params {}
 
 impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Params").field(&self.literal()).finish()
+        f.debug_tuple("Params").field(self.literal()).finish()
     }
 }

@@ -15,7 +15,7 @@ pub struct Plaintext<S: Scheme> {
 }
 
 impl<S: Scheme> Plaintext<S> {
-    /// Number of limbs q it is known modulo.
+    /// The level it was encoded for.
     pub fn level(&self) -> usize {
         self.level
     }
@@ -48,6 +48,8 @@ impl<S: Scheme> fmt::Debug for Plaintext<S> {
 pub struct ExtendedPlaintext<S: Scheme> {
     rows: PackedPolys<Ntt>,
     level: usize,
+    /// Limbs of Q of that level.
+    limbs: usize,
     scale: S::Scale,
     pub(crate) id: Digest,
 }
@@ -61,13 +63,14 @@ impl<S: Scheme> ExtendedPlaintext<S> {
         level: usize,
         scale: S::Scale,
     ) -> Result<Self, HeError> {
-        let basis = &scheme.params().level("encode", level)?.qp;
-        let mut poly = scheme.params().pool().take(basis);
+        let data = scheme.params().level("encode", level)?;
+        let mut poly = scheme.params().pool().take(&data.qp);
         transform_into(coefficients, &mut poly);
-        Ok(Self { rows: PackedPolys::pack(basis, &[&*poly]), level, scale, id: scheme.id() })
+        let (rows, limbs) = (PackedPolys::pack(&data.qp, &[&*poly]), data.limbs());
+        Ok(Self { rows, level, limbs, scale, id: scheme.id() })
     }
 
-    /// Number of limbs q it is known modulo.
+    /// The level it was encoded for.
     pub fn level(&self) -> usize {
         self.level
     }
@@ -85,10 +88,10 @@ impl<S: Scheme> ExtendedPlaintext<S> {
         Ok(packing::poly_bytes(&params.level("plaintext", level)?.qp))
     }
 
-    /// Row of limb `i` of Q_level·P for use at `level` ≤ own level.
+    /// Row of limb `i` of QP of a level that it serves, with `limbs` limbs of Q.
     #[inline]
-    pub(crate) fn row(&self, level: usize, i: usize) -> PackedRow<'_> {
-        self.rows.row(0, if i < level { i } else { i + self.level - level })
+    pub(crate) fn row(&self, limbs: usize, i: usize) -> PackedRow<'_> {
+        self.rows.row(0, if i < limbs { i } else { i + self.limbs - limbs })
     }
 
     /// Its elements.

@@ -8,7 +8,7 @@ use crate::secret_key::{SecretKey, UniformSource, error_ntt, fresh_seed};
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, PublicSeed};
-use oblivia_ring::{Ntt, Poly, packing};
+use oblivia_ring::{Ntt, Poly, kernel, packing};
 use std::fmt;
 
 const DOMAIN: &str = "he public key a v1";
@@ -35,7 +35,10 @@ impl<S: Scheme> PublicKey<S> {
         let seed = fresh_seed(rng);
         let a = half(scheme, &seed, label);
         let mut b = a.clone();
-        b.mul_assign(sk.expose());
+        let top = scheme.params().top();
+        for (m, (row, &place)) in top.qp.moduli().zip(b.rows_mut().zip(&top.places)) {
+            kernel::mul_assign(m, row, sk.expose().row(place));
+        }
         b.neg_assign();
         b.add_assign(error_ntt(scheme, b.basis(), rng).expose());
         Self { scheme: scheme.clone(), seed, b, a }
@@ -53,7 +56,7 @@ impl<S: Scheme> PublicKey<S> {
 
     /// Bytes of an encoding: parameter id, seed, packed b.
     pub fn encoded_bytes(params: &Params) -> usize {
-        32 + 32 + packing::poly_bytes(&params.level_data(params.max_level()).qp)
+        32 + 32 + packing::poly_bytes(&params.top().qp)
     }
 
     /// Appends parameter id, seed and packed b.

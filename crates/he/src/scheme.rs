@@ -131,7 +131,7 @@ impl Arithmetic for Params {
     }
 
     fn dropped(&self, scale: f64, level: usize) -> Result<f64, HeError> {
-        Ok(scale / self.rescale_prime(level)?)
+        Ok(scale / self.rescale_divisor(level)?)
     }
 
     fn write_scale(scale: f64, w: &mut Writer) {

@@ -10,7 +10,7 @@ use oblivia_ring::{Basis, Modulus, Ntt, Poly, kernel, sample};
 use std::fmt;
 use zeroize::Zeroize;
 
-/// A uniform ternary secret s, kept transformed modulo every prime of QP.
+/// A uniform ternary secret s, kept transformed modulo every prime of any level.
 pub struct SecretKey {
     params: Params,
     s: Secret<Poly<Ntt>>,
@@ -25,8 +25,7 @@ impl SecretKey {
 
     /// The key with these n coefficients, each −1, 0 or 1.
     pub(crate) fn of_coefficients(params: &Params, coefficients: &Secret<Vec<i64>>) -> Self {
-        let qp = &params.level_data(params.max_level()).qp;
-        Self { params: params.clone(), s: small_ntt(qp, coefficients.expose()) }
+        Self { params: params.clone(), s: small_ntt(params.all(), coefficients.expose()) }
     }
 
     /// The parameters it belongs to.
@@ -34,15 +33,14 @@ impl SecretKey {
         &self.params
     }
 
-    /// s over q_0 … q_{L−1}, then the special primes.
+    /// s over every prime of any level.
     pub(crate) fn expose(&self) -> &Poly<Ntt> {
         self.s.expose()
     }
 
-    /// Row of s for limb `i` of a basis of `level` limbs and the special primes.
+    /// Row of s for limb `i` of Q of `level`, which must exist, and of the special primes.
     pub(crate) fn row(&self, level: usize, i: usize) -> &[u64] {
-        let skip = if i < level { 0 } else { self.params.max_level() - level };
-        self.s.expose().row(i + skip)
+        self.s.expose().row(self.params.level_data(level).places[i])
     }
 }
 
@@ -137,7 +135,7 @@ mod tests {
     fn secrets_with_a_slot_above_the_limit_are_drawn_again() {
         for kind in [RingKind::Standard, RingKind::ConjugateInvariant] {
             let q = Moduli::Bits(vec![30]);
-            let literal = ParamsLiteral { kind, log_n: 8, q: q.clone(), p: q, alpha: 1 };
+            let literal = ParamsLiteral { kind, log_n: 8, q: q.clone(), p: q, alpha: 1, levels: Vec::new() };
             let params = Params::insecure_unchecked(&literal).unwrap();
             let encoder = Encoder::new(&params);
             // The rotation-invariant element 1 has slots 1; all ones has a slot far above the limit.

@@ -1,13 +1,13 @@
 //! Hybrid key switching, step by step. Transforms are counted where they happen.
 
-use crate::convert::Conversion;
+use crate::chain::{Division, Level};
 use crate::counts::count;
 use crate::evaluation_keys::SwitchingKey;
-use crate::params::{Level, Params};
+use crate::params::Params;
 use crate::pool::Pooled;
 use crate::scheme::{Correction, Scheme};
-use oblivia_ring::kernel::{self, Ahead, CentredTerm};
-use oblivia_ring::{Basis, Coeff, Modulus, Ntt, PackedRow, Permutation, Poly, Shoup};
+use oblivia_ring::kernel::{self, Ahead};
+use oblivia_ring::{Coeff, Modulus, Ntt, PackedRow, Permutation, Poly, Shoup};
 use std::sync::atomic::AtomicU64;
 
 /// Buffers of one key switch.
@@ -18,6 +18,8 @@ pub(crate) struct Scratch {
     digits: Poly<Ntt>,
     /// One row.
     row: Poly<Ntt>,
+    /// One row of zeros.
+    zeros: Poly<Ntt>,
     /// One row modulo t, of a [`Correction`].
     remainder: Poly<Ntt>,
     /// One row of each half, of a result that is used limb by limb.
@@ -28,13 +30,15 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new(params: &Params) -> Self {
-        let top = params.level_data(params.max_level());
+        let top = params.top();
+        let row = || Poly::zero(&top.q.prefix(1));
         Self {
             coeff: Poly::zero(&top.q),
             digits: Poly::zero(&top.q),
-            row: Poly::zero(&top.q.prefix(1)),
-            remainder: Poly::zero(&top.q.prefix(1)),
-            sums: [Poly::zero(&top.q.prefix(1)), Poly::zero(&top.q.prefix(1))],
+            row: row(),
+            zeros: row(),
+            remainder: row(),
+            sums: [row(), row()],
             acc: [Poly::zero(&top.qp), Poly::zero(&top.qp)],
         }
     }
@@ -55,12 +59,11 @@ impl Scratch {
     /// acc ← Σ_j digit_j(c)·key_j modulo QP. (d+1)(ℓ+k) − k transforms: ℓ back and d(ℓ+k) − ℓ forth.
     pub(crate) fn inner_product(
         &mut self,
-        params: &Params,
+        level: &Level,
         c: &Poly<Ntt>,
         key: &SwitchingKey,
         ntt: &AtomicU64,
     ) {
-        let level = params.level_data(c.limbs());
         self.prepare_digits(level, c, ntt);
         let Self { coeff, digits, acc, .. } = self;
         acc.iter_mut().for_each(|a| a.reset(&level.qp));
@@ -74,13 +77,12 @@ impl Scratch {
     /// cache.
     pub(crate) fn inner_product_each(
         &mut self,
-        params: &Params,
+        level: &Level,
         c: &Poly<Ntt>,
         key: &SwitchingKey,
         ntt: &AtomicU64,
         mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
     ) {
-        let level = params.level_data(c.limbs());
         self.prepare_digits(level, c, ntt);
         let Self { coeff, digits, sums, .. } = self;
         decomposed(level, c, key, coeff, digits, ntt, |t, m, triples| {
@@ -91,8 +93,7 @@ impl Scratch {
     }
 
     /// acc ← Σ_j digit_j·key_j modulo QP from digits already there. No transform.
-    pub(crate) fn inner_product_hoisted(&mut self, params: &Params, digits: &Digits, key: &SwitchingKey) {
-        let level = params.level_data(digits.level);
+    pub(crate) fn inner_product_hoisted(&mut self, level: &Level, digits: &Digits, key: &SwitchingKey) {
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
         let [acc0, acc1] = &mut self.acc;
         digits.each(level, key, |t, m, triples| {
@@ -104,142 +105,129 @@ impl Scratch {
     /// [`Scratch::inner_product_each`].
     pub(crate) fn inner_product_hoisted_each(
         &mut self,
-        params: &Params,
+        level: &Level,
         digits: &Digits,
         key: &SwitchingKey,
         mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
     ) {
         let sums = &mut self.sums;
-        digits.each(params.level_data(digits.level), key, |t, m, triples| {
+        digits.each(level, key, |t, m, triples| {
             let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
             kernel::dot2_packed_into(m, triples, sum0, sum1);
             finish(t, m, [sum0, sum1]);
         });
     }
 
-    /// Divides half `half` of acc by P and rounds; leaves each row i < ℓ to `finish`. ℓ + k transforms.
+    /// Divides half `half` of acc, over Q_ℓ·P, by P and rounds; leaves each row of Q_ℓ to `finish`. ℓ + k transforms.
     pub(crate) fn mod_down<S: Scheme>(
         &mut self,
         scheme: &S,
+        level: usize,
         half: usize,
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let l = self.acc[half].limbs() - scheme.params().special().limbs();
-        self.divide(half, None, &Division::by_p(scheme, l), ntt, finish);
+        let correction = scheme.exact(level).map(|e| &e.special);
+        self.divide(half, None, &scheme.params().level_data(level).by_p, correction, ntt, finish);
     }
 
-    /// As [`Scratch::mod_down`], of `c` over Q_ℓ·P.
+    /// As [`Scratch::mod_down`], of `c`.
     pub(crate) fn mod_down_of<S: Scheme>(
         &mut self,
         scheme: &S,
+        level: usize,
         c: &Poly<Ntt>,
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let l = c.limbs() - scheme.params().special().limbs();
-        self.divide(0, Some(c), &Division::by_p(scheme, l), ntt, finish);
+        let correction = scheme.exact(level).map(|e| &e.special);
+        self.divide(0, Some(c), &scheme.params().level_data(level).by_p, correction, ntt, finish);
     }
 
-    /// Divides half `half` of acc by P·q_{ℓ−1} and rounds; leaves each row i < ℓ−1 to `finish`. ℓ + k
-    /// transforms: the rescale costs none of its own.
+    /// Divides half `half` of acc, over Q_ℓ·P, to Q_{ℓ−1} and rounds; leaves each row to `finish`. A transform per prime
+    /// that goes and per prime of Q_{ℓ−1}: in a plain chain ℓ + k, the rescale costs none of its own. `division` is that of
+    /// `level`.
     pub(crate) fn mod_down_rescale<S: Scheme>(
         &mut self,
         scheme: &S,
+        (level, division): (usize, &Division),
         half: usize,
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let l = self.acc[half].limbs() - scheme.params().special().limbs();
-        self.divide(half, None, &Division::by_p_and_last(scheme, l), ntt, finish);
+        let correction = scheme.exact(level).and_then(|e| e.last_and_special.as_ref());
+        self.divide(half, None, division, correction, ntt, finish);
     }
 
-    /// As [`Scratch::mod_down_rescale`], of `c` over Q_ℓ·P.
+    /// As [`Scratch::mod_down_rescale`], of `c`.
     pub(crate) fn mod_down_rescale_of<S: Scheme>(
         &mut self,
         scheme: &S,
+        (level, division): (usize, &Division),
         c: &Poly<Ntt>,
         ntt: &AtomicU64,
         finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let l = c.limbs() - scheme.params().special().limbs();
-        self.divide(0, Some(c), &Division::by_p_and_last(scheme, l), ntt, finish);
+        let correction = scheme.exact(level).and_then(|e| e.last_and_special.as_ref());
+        self.divide(0, Some(c), division, correction, ntt, finish);
     }
 
-    /// Divides `c`, or half `half` of acc, by the product of all its primes but the first few; the dropped rows of that
-    /// half are lost. One transform per prime.
+    /// Divides `c`, over Q_ℓ, to Q_{ℓ−1} and rounds; leaves each row to `finish`. ℓ transforms in a plain chain.
+    pub(crate) fn rescale<S: Scheme>(
+        &mut self,
+        scheme: &S,
+        (level, division): (usize, &Division),
+        c: &Poly<Ntt>,
+        ntt: &AtomicU64,
+        finish: impl FnMut(usize, Quotient<'_>),
+    ) {
+        let correction = scheme.exact(level).and_then(|e| e.last.as_ref());
+        self.divide(0, Some(c), division, correction, ntt, finish);
+    }
+
+    /// Divides `c`, or half `half` of acc, whose dropped rows are then lost. One transform per prime that goes and one per
+    /// prime of the quotient.
     fn divide(
         &mut self,
         half: usize,
         c: Option<&Poly<Ntt>>,
-        division: &Division<'_>,
+        division: &Division,
+        correction: Option<&Correction>,
         ntt: &AtomicU64,
         mut finish: impl FnMut(usize, Quotient<'_>),
     ) {
-        let (kept, basis) = (division.kept, division.basis);
-        let (acc, all) = (&mut self.acc[half], basis.limbs());
+        let Division { from, to, conversion, sources, factors, .. } = division;
+        let acc = &mut self.acc[half];
         if c.is_some() {
-            acc.reset(basis);
+            acc.reset(from);
         }
-        for j in kept..all {
+        for (k, &j) in division.dropped().iter().enumerate() {
             let row = acc.row_mut(j);
             match c {
-                Some(c) => kernel::inverse_into(basis.table(j), c.row(j), row),
-                None => kernel::inverse(basis.table(j), row),
+                Some(c) => kernel::inverse_into(from.table(j), c.row(j), row),
+                None => kernel::inverse(from.table(j), row),
             }
-            division.conversion.prepare(j - kept, row);
+            conversion.prepare(k, row);
         }
+        let dropped = || division.dropped().iter().map(|&j| acc.row(j));
         let u = self.remainder.row_mut(0);
-        if let Some(correction) = division.correction {
-            correction.remainder((kept..all).map(|j| acc.row(j)), u);
+        if let Some(correction) = correction {
+            correction.remainder(dropped(), u);
         }
-        for (i, table) in basis.tables().take(kept).enumerate() {
+        for (i, (table, source)) in to.tables().zip(sources).enumerate() {
             let t = self.row.row_mut(0);
-            let rows = (kept..all).map(|j| acc.row(j));
-            let (modulus, row, factor) = (table.modulus(), c.unwrap_or(acc).row(i), division.inverses[i]);
-            match division.correction {
-                None => division.conversion.apply_forward(i, table, rows, t, &[row.into()]),
+            let row = source.map_or(self.zeros.row(0), |source| c.unwrap_or(acc).row(source));
+            let (modulus, factor) = (table.modulus(), factors[i]);
+            match correction {
+                None => conversion.apply_forward(i, table, dropped(), t, &[row.into()]),
                 Some(c) => {
-                    division.conversion.apply_with(i, modulus, rows, c.term(i, u), t);
+                    conversion.apply_with(i, modulus, dropped(), c.term(i, u), t);
                     kernel::forward_fetching(table, t, &[row.into()]);
                 }
             }
             finish(i, Quotient { modulus, row, rest: t, factor });
         }
-        count(ntt, all as u64);
-    }
-
-    /// out ← `c` divided by its last prime and rounded, over one limb less. ℓ transforms.
-    pub(crate) fn rescale<S: Scheme>(
-        &mut self,
-        scheme: &S,
-        c: &Poly<Ntt>,
-        out: &mut Poly<Ntt>,
-        ntt: &AtomicU64,
-    ) {
-        let last = c.limbs() - 1;
-        let level = scheme.params().level_data(last + 1);
-        let from = level.q.modulus(last);
-        kernel::inverse_into(level.q.table(last), c.row(last), self.coeff.row_mut(0));
-        let tail = self.coeff.row(0);
-        let correction = scheme.exact(last + 1).and_then(|e| e.last.as_ref());
-        let u = self.remainder.row_mut(0);
-        if let Some(correction) = correction {
-            correction.remainder([tail].into_iter(), u);
-        }
-        for (i, table) in level.q.tables().take(last).enumerate() {
-            let t = self.row.row_mut(0);
-            match correction {
-                None => kernel::forward_centred_into(from, table, tail, t, &[c.row(i).into()]),
-                Some(correction) => {
-                    let tail = CentredTerm { row: tail, modulus: from, factor: table.modulus().shoup(1) };
-                    kernel::convert_centred_into(table.modulus(), &[tail, correction.term(i, u)], t);
-                    kernel::forward_fetching(table, t, &[c.row(i).into()]);
-                }
-            }
-            kernel::sub_scale_into(table.modulus(), c.row(i), t, level.last_inv[i], None, out.row_mut(i));
-        }
-        count(ntt, (last + 1) as u64);
+        count(ntt, division.transforms() as u64);
     }
 }
 
@@ -257,7 +245,7 @@ fn decomposed(
     ntt: &AtomicU64,
     mut sum: impl FnMut(usize, &Modulus, &Products<'_>),
 ) {
-    let l = c.limbs();
+    let l = level.limbs();
     digits.reset(&level.q);
     for (t, table) in level.qp.tables().enumerate() {
         // Rows of keys come from memory while digits are transformed.
@@ -279,46 +267,6 @@ fn decomposed(
             triples.push((b, a, x));
         }
         sum(t, table.modulus(), &triples);
-    }
-}
-
-/// A division by the product D of dropped primes.
-struct Division<'a> {
-    /// Of what is divided.
-    basis: &'a Basis,
-    /// How many primes are kept, the first ones.
-    kept: usize,
-    /// From the dropped primes to the kept ones.
-    conversion: &'a Conversion,
-    /// D⁻¹ modulo each kept prime.
-    inverses: &'a [Shoup],
-    /// What keeps a message modulo t exact.
-    correction: Option<&'a Correction>,
-}
-
-impl<'a> Division<'a> {
-    /// By P, on level `l`.
-    fn by_p<S: Scheme>(scheme: &'a S, l: usize) -> Self {
-        let level = scheme.params().level_data(l);
-        Self {
-            basis: &level.qp,
-            kept: l,
-            conversion: &level.mod_down,
-            inverses: &level.p_inv,
-            correction: scheme.exact(l).map(|e| &e.special),
-        }
-    }
-
-    /// By P·q_{l−1}, on level `l`.
-    fn by_p_and_last<S: Scheme>(scheme: &'a S, l: usize) -> Self {
-        let level = scheme.params().level_data(l);
-        Self {
-            basis: &level.qp,
-            kept: l - 1,
-            conversion: &level.mod_down_rescale,
-            inverses: &level.p_last_inv,
-            correction: scheme.exact(l).and_then(|e| e.last_and_special.as_ref()),
-        }
     }
 }
 
@@ -345,16 +293,20 @@ impl Quotient<'_> {
 
 /// All digits of one element, modulo QP: what hoisted rotations share.
 pub(crate) struct Digits {
-    level: usize,
     polys: Vec<Pooled>,
 }
 
 impl Digits {
     /// Decomposes `c` over Q_ℓ. d(ℓ+k) transforms, those of the coefficients included.
-    pub(crate) fn new(params: &Params, c: &Poly<Ntt>, scratch: &mut Scratch, ntt: &AtomicU64) -> Self {
-        let level = params.level_data(c.limbs());
+    pub(crate) fn new(
+        params: &Params,
+        level: &Level,
+        c: &Poly<Ntt>,
+        scratch: &mut Scratch,
+        ntt: &AtomicU64,
+    ) -> Self {
         scratch.prepare_digits(level, c, ntt);
-        let decompose = |digit: &crate::params::Digit| {
+        let decompose = |digit: &crate::chain::Digit| {
             let mut out = params.pool().take(&level.qp);
             for (t, table) in level.qp.tables().enumerate() {
                 let row = out.row_mut(t);
@@ -368,7 +320,7 @@ impl Digits {
             }
             out
         };
-        Self { level: c.limbs(), polys: level.digits.iter().map(decompose).collect() }
+        Self { polys: level.digits.iter().map(decompose).collect() }
     }
 
     /// As [`decomposed`].
@@ -377,7 +329,7 @@ impl Digits {
         for (t, m) in level.qp.moduli().enumerate() {
             triples.clear();
             triples.extend(self.polys.iter().enumerate().map(|(j, x)| {
-                let (b, a) = key.rows(j, self.level, t);
+                let (b, a) = key.rows(j, level.limbs(), t);
                 (b, a, x.row(t))
             }));
             sum(t, m, &triples);

@@ -216,7 +216,7 @@ fn keys_for_another_request_or_parameters_are_refused() {
     let e = EvaluationKeys::from_bytes(&stranger, &fuzz::request(), fuzz::LABEL, &CORPUS.keys).unwrap_err();
     assert!(matches!(e, HeError::ParamsMismatch { .. }));
     let mut absurd = KeyRequest::new();
-    absurd.rotations.insert(0, 1);
+    absurd.rotations.insert(0, [1].into());
     assert!(matches!(absurd.check(params), Err(HeError::RotationStep { step: 0, .. })));
     let mut absurd = KeyRequest::new();
     absurd.need_rotation(2048, 1);
@@ -284,7 +284,7 @@ fn a_transparent_ciphertext_is_refused_even_if_only_one_limb_is() {
 fn parameter_ids_change_with_every_field_and_literals_round_trip() {
     let base = mnist(39);
     let params = Params::new(&base).unwrap();
-    let literal = params.literal();
+    let literal = params.literal().clone();
     assert_eq!(ParamsLiteral::from_bytes(&literal.to_bytes()).unwrap(), literal);
     assert_eq!(ParamsLiteral::from_bytes(&base.to_bytes()).unwrap(), base);
     assert_eq!(Params::new(&literal).unwrap(), params);
@@ -317,7 +317,7 @@ fn parameters_outside_the_table_or_with_a_small_p_are_refused() {
     let none = ParamsLiteral { q: Moduli::Bits(vec![]), ..mnist(39) };
     assert!(matches!(Params::new(&none), Err(HeError::Shape { .. })));
     let primes = |q: Vec<u64>| Params::new(&ParamsLiteral { q: Moduli::Primes(q), ..mnist(39) }).unwrap_err();
-    let good = match Params::new(&mnist(39)).unwrap().literal().q {
+    let good = match Params::new(&mnist(39)).unwrap().literal().q.clone() {
         Moduli::Primes(p) => p,
         Moduli::Bits(_) => unreachable!(),
     };
@@ -330,19 +330,31 @@ fn parameters_outside_the_table_or_with_a_small_p_are_refused() {
 
 #[test]
 fn a_key_request_has_one_encoding() {
-    let encode = |steps: &[(u32, u8)]| {
+    let encode = |steps: &[(u32, &[u8])]| {
         bytes_of(|w| {
+            w.u8(1);
             w.u8(2);
             w.count(steps.len());
-            steps.iter().for_each(|&(step, level)| {
+            steps.iter().for_each(|&(step, levels)| {
                 w.u32(step);
-                w.u8(level);
+                w.u8(levels.len() as u8);
+                levels.iter().for_each(|&level| w.u8(level));
             });
         })
     };
-    let good = KeyRequest::from_bytes(&encode(&[(3, 1), (5, 2)])).unwrap();
-    assert_eq!((good.relin, good.rotations.len(), good.len()), (Some(2), 2, 3));
-    for bad in [&[(5, 2), (3, 1)][..], &[(3, 1), (3, 1)], &[(0, 1)], &[(3, 0)]] {
+    let good = KeyRequest::from_bytes(&encode(&[(3, &[1]), (5, &[2, 4])])).unwrap();
+    assert_eq!((good.relin.len(), good.rotations.len(), good.len()), (1, 2, 4));
+    assert_eq!(good.to_bytes(), encode(&[(3, &[1]), (5, &[2, 4])]));
+    let bad: [&[(u32, &[u8])]; 7] = [
+        &[(5, &[2]), (3, &[1])],
+        &[(3, &[1]), (3, &[1])],
+        &[(0, &[1])],
+        &[(3, &[0])],
+        &[(3, &[])],
+        &[(3, &[2, 2])],
+        &[(3, &[2, 1])],
+    ];
+    for bad in bad {
         assert!(KeyRequest::from_bytes(&encode(bad)).is_err());
     }
     let mut merged = KeyRequest::new();
@@ -350,7 +362,11 @@ fn a_key_request_has_one_encoding() {
     merged.need_rotation(3, 1);
     merged.need_rotation(0, 9);
     merged.merge(&good);
-    assert_eq!((merged.relin, merged.rotations[&3], merged.rotations[&5]), (Some(2), 2, 2));
+    assert_eq!((merged.rotations[&3].len(), merged.rotations[&5].len(), merged.len()), (2, 2, 5));
+    // In a plain chain the highest key serves all levels below.
+    let reduced = merged.reduced(&Params::new(&mnist(39)).unwrap());
+    let of = |step: usize| reduced.rotations[&step].iter().copied().collect::<Vec<_>>();
+    assert_eq!((of(3), of(5), reduced.len()), (vec![2], vec![4], 3));
 }
 
 #[test]

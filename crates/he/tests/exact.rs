@@ -292,6 +292,7 @@ fn contexts_refuse_other_rings_and_primes_in_use() {
         q: Moduli::Bits(vec![30, 30]),
         p: Moduli::Bits(vec![36]),
         alpha: 1,
+        levels: Vec::new(),
     };
     let ci = Params::insecure_unchecked(&literal(RingKind::ConjugateInvariant)).unwrap();
     assert!(matches!(Context::over(&ci, &Moduli::Bits(vec![20])), Err(HeError::Shape { .. })));
@@ -402,10 +403,10 @@ fn flooding_makes_both_halves_new_each_time() {
 fn transforms_are_as_many_as_for_approximate_arithmetic() {
     for context in shapes() {
         let mut b = Exact::new(&context, &request(&context), 11);
-        let k = context.params().special().limbs() as u64;
+        let k = context.params().special(1).unwrap().limbs() as u64;
         for level in 2..=context.params().max_level() {
             let ct = b.encrypt(&[5], level);
-            let (l, d) = (level as u64, context.params().digits(level) as u64);
+            let (l, d) = (level as u64, context.params().digits(level).unwrap() as u64);
             let ev = &b.evaluator;
             ev.take_counts();
             ev.rotate(&ct, 1).unwrap();

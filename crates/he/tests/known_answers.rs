@@ -80,6 +80,7 @@ fn decrypted_values_agree_with_seal_within_both_error_bounds() {
         q: Moduli::Bits(vec![50, 40, 40]),
         p: Moduli::Bits(vec![50]),
         alpha: 1,
+        levels: Vec::new(),
     });
     // SEAL does not ask P to exceed the first digit by the noise; our constructor does.
     assert!(params.is_err());
@@ -89,6 +90,7 @@ fn decrypted_values_agree_with_seal_within_both_error_bounds() {
         q: Moduli::Bits(vec![46, 40, 40]),
         p: Moduli::Bits(vec![50]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .unwrap();
     let mut request = KeyRequest::new();

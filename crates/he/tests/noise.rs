@@ -71,7 +71,7 @@ fn rescale_noise_is_what_the_model_says() {
     within_five_percent(
         "rescale",
         measured,
-        model.rescale(nothing, scale / PARAMS.rescale_prime(6).unwrap()),
+        model.rescale(nothing, 6, scale / PARAMS.rescale_divisor(6).unwrap()).unwrap(),
     );
 }
 
@@ -148,7 +148,7 @@ fn a_network_like_chain_stays_below_its_bound_and_within_two_bits_of_it() {
     let p = &*PARAMS;
     let model = NoiseModel::new(p);
     // Rotations, weights at the 26-bit level, square at the 33-bit level.
-    let weight_scale = SCALE * p.rescale_prime(6).unwrap() / SCALE;
+    let weight_scale = SCALE * p.rescale_divisor(6).unwrap() / SCALE;
     let measured = measure(p, |b| {
         let (z, u, v) = (signs(b.params.slots()), reals(33, b.params.slots()), reals(34, b.params.slots()));
         let ct = b.encrypt(&z, 6, SCALE);
@@ -161,9 +161,10 @@ fn a_network_like_chain_stays_below_its_bound_and_within_two_bits_of_it() {
         (b.decrypt(&out), clear.map(|((z, t), (u, v))| (z * u + t * v).powi(2)).collect())
     });
     let x = model.key_switch(model.fresh(1.0, SCALE), 6, SCALE).unwrap();
-    let hidden = model.rescale(model.dot_plain(x, 2.0, 2f64.sqrt(), 2, weight_scale), SCALE);
-    let after = SCALE * SCALE / p.rescale_prime(5).unwrap();
-    let out = model.rescale(model.key_switch(model.square(hidden), 5, SCALE * SCALE).unwrap(), after);
+    let hidden = model.rescale(model.dot_plain(x, 2.0, 2f64.sqrt(), 2, weight_scale), 6, SCALE).unwrap();
+    let after = SCALE * SCALE / p.rescale_divisor(5).unwrap();
+    let out =
+        model.rescale(model.key_switch(model.square(hidden), 5, SCALE * SCALE).unwrap(), 5, after).unwrap();
     let (std, worst) = measured;
     assert!(std < out.error.std && std > out.error.std / 4.0, "{std:e} against {:e}", out.error.std);
     assert!(worst < out.error_bound(BOUND_FACTOR_2_40));
@@ -175,7 +176,7 @@ fn a_network_like_chain_stays_below_its_bound_and_within_two_bits_of_it() {
 fn estimates_do_not_depend_on_the_machine() {
     let model = NoiseModel::new(&PARAMS);
     let x = model.key_switch(model.fresh(1.0, SCALE), 6, SCALE).unwrap();
-    let y = model.rescale(model.square(model.dot_plain(x, 3.0, 2.0, 25, SCALE)), SCALE);
+    let y = model.rescale(model.square(model.dot_plain(x, 3.0, 2.0, 25, SCALE)), 2, SCALE).unwrap();
     // Printed by tests/known/noise.py.
     assert_eq!(y.error.std.to_bits(), 0x3ed7_1773_8514_d484);
     assert_eq!(y.error.worst.to_bits(), 0x3f01_c6dd_b4ea_0699);

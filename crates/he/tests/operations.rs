@@ -141,10 +141,10 @@ fn clear_mul(x: &[f64], y: &[f64]) -> Vec<f64> {
 fn transforms_are_as_many_as_the_formulas_say() {
     for params in KINDS.iter().flat_map(|k| shapes(*k)) {
         let mut b = Bench::new(&params, &request(params.max_level()), 5);
-        let k = params.special().limbs() as u64;
+        let k = params.special(1).unwrap().limbs() as u64;
         for level in 2..=params.max_level() {
             let ct = b.encrypt(&[0.5], level, SCALE);
-            let (l, d) = (level as u64, params.digits(level) as u64);
+            let (l, d) = (level as u64, params.digits(level).unwrap() as u64);
             b.evaluator.take_counts();
             b.evaluator.rotate(&ct, 1).unwrap();
             let counts = b.evaluator.take_counts();
@@ -270,7 +270,11 @@ fn double_hoisting_multiplies_by_a_matrix_and_costs_what_the_formula_says() {
             let sum = sum.unwrap();
             let out = ev.reduce_rescale(&sum).unwrap();
             let counts = ev.take_counts();
-            let (l, k, d) = (level as u64, params.special().limbs() as u64, params.digits(level) as u64);
+            let (l, k, d) = (
+                level as u64,
+                params.special(1).unwrap().limbs() as u64,
+                params.digits(level).unwrap() as u64,
+            );
             assert_eq!(counts.ntt, (l + k) * (d + (GIANTS as u64 - 1) * (d + 1) + 2));
             assert_eq!((counts.hoisted, counts.rotations, counts.rescale), (3, 2, 1));
             assert_eq!((counts.pt_mul, counts.add), (12, 9 + 2));

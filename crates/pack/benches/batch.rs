@@ -88,6 +88,7 @@ fn setup() -> Setup {
         q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
         p: Moduli::Bits(vec![39]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .unwrap();
     let network = Network::new();
@@ -102,7 +103,7 @@ fn setup() -> Setup {
     .concat();
     let primes = (1..=params.max_level()).map(|l| match l {
         1 => 0,
-        l => params.rescale_prime(l).unwrap() as u64,
+        l => params.rescale_divisor(l).unwrap() as u64,
     });
     let mut counter =
         Counter::new(Chain { slots: params.slots(), primes: primes.collect(), special: 1, digit: 1 });

@@ -113,7 +113,7 @@ impl<'a> CkksSlots<'a> {
 
     /// Gives a product the scale the plan says it has, of which rounding may have lost the last bit.
     fn planned(&self, mut x: Ciphertext, target: Scale) -> Result<Ciphertext, CkksError> {
-        let q = self.evaluator.params().rescale_prime(x.level())?;
+        let q = self.evaluator.params().rescale_divisor(x.level())?;
         x.set_planned_scale(target.0 * q)?;
         Ok(x)
     }

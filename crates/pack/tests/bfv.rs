@@ -17,6 +17,7 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
         q: Moduli::Bits(vec![42; 4]),
         p: Moduli::Bits(vec![46]),
         alpha: 1,
+        levels: Vec::new(),
     };
     Context::all(&ContextLiteral { params, t: Moduli::Bits(vec![30]) }).unwrap().remove(0)
 });

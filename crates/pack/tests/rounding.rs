@@ -36,7 +36,7 @@ fn apart(strides: [usize; 2], fold: usize) -> Linear {
 fn roundings(linear: &Linear) -> f64 {
     let params = small(LOG_N, 2);
     let (fine, target) = (2f64.powi(36), 2f64.powi(24));
-    let coarse = target * params.rescale_prime(2).unwrap() / fine;
+    let coarse = target * params.rescale_divisor(2).unwrap() / fine;
     let mut counter = Counter::new(chain(&params));
     let input = counter.input(2, Scale(fine));
     let units = vec![(); linear.plain_count()];

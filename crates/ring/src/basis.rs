@@ -45,6 +45,14 @@ impl Basis {
         Self { shape: self.shape, tables: self.tables[range].into() }
     }
 
+    /// The primes at `limbs`, in that order. Panics if one is beyond the end.
+    ///
+    /// # Errors
+    /// [`RingError::Repeated`] for a limb that is there twice.
+    pub fn select(&self, limbs: &[usize]) -> Result<Self, RingError> {
+        Self::of(self.shape, limbs.iter().map(|&i| self.tables[i].clone()).collect())
+    }
+
     /// The primes of `self`, then those of `other`.
     ///
     /// # Errors

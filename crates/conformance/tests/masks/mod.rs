@@ -19,6 +19,7 @@ pub(crate) fn params() -> Params {
         q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
         p: Moduli::Bits(vec![39]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .unwrap()
 }

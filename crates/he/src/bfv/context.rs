@@ -37,6 +37,7 @@ impl ContextLiteral {
                 q: Moduli::Bits(vec![46, 46, 46, 44, 44, 44, 44]),
                 p: Moduli::Bits(vec![50]),
                 alpha: 1,
+                levels: Vec::new(),
             },
             t: Moduli::Bits(vec![32, 32]),
         }
@@ -53,7 +54,7 @@ impl ContextLiteral {
             check_id(&first.params().id(), &c.params().id(), "context")?;
         }
         let t = contexts.iter().map(Context::t).collect();
-        Ok(Self { params: first.params().literal(), t: Moduli::Primes(t) })
+        Ok(Self { params: first.params().literal().clone(), t: Moduli::Primes(t) })
     }
 }
 
@@ -131,17 +132,19 @@ impl Context {
     /// The plaintext prime `t` over `params`.
     ///
     /// # Errors
-    /// [`HeError::Shape`] unless the ring is the standard one and `t` is none of its primes; [`HeError::Ring`] unless
+    /// [`HeError::Shape`] unless the ring is the standard one, its chain a plain one, and `t` is none of its primes; [`HeError::Ring`] unless
     /// `t` is a prime below 2^50 and 1 modulo 2n.
     pub fn new(params: &Params, t: u64) -> Result<Self, HeError> {
         if params.shape().kind() != RingKind::Standard {
             return Err(HeError::Shape { what: "exact arithmetic needs the standard ring" });
         }
         let t_basis = Basis::new(params.shape(), &[t])?;
-        let p = params.special();
+        if !params.is_plain() {
+            return Err(HeError::Shape { what: "exact arithmetic needs a plain chain of primes" });
+        }
         let mut levels = Vec::with_capacity(params.max_level());
         for l in 1..=params.max_level() {
-            let q = &params.level_data(l).q;
+            let (q, p) = (&params.level_data(l).q, &params.level_data(l).p);
             let (last, below) = (q.slice(l - 1..l), q.prefix(l - 1));
             let (mut switch, mut merged) = (None, None);
             if l > 1 {

@@ -61,7 +61,7 @@ impl Evaluator {
         if needed >= q.log_product() {
             return Err(HeError::Overflow { bits: needed as u32 + 1, max: q.log_product() as u32 });
         }
-        let [mut c0, mut c1] = encryptor::zero(pk, x.level(), rng);
+        let [mut c0, mut c1] = encryptor::zero(pk, x.level(), rng)?;
         c0.add_assign(&x.c0);
         c1.add_assign(&x.c1);
         let noise = Wide::sample(self.params().n(), flood.log_width, rng);
@@ -71,7 +71,7 @@ impl Evaluator {
             kernel::forward(table, &mut row);
             kernel::add_assign(table.modulus(), out, &row);
         }
-        Ok(Ciphertext { c0, c1, scale: x.scale, id: x.id })
+        Ok(Ciphertext { c0, c1, level: x.level, scale: x.scale, id: x.id })
     }
 }
 
@@ -143,6 +143,7 @@ mod tests {
             q: Moduli::Bits(vec![40, 41, 42]),
             p: Moduli::Bits(vec![45]),
             alpha: 1,
+            levels: Vec::new(),
         })
         .unwrap();
         let context = Context::over(&params, &Moduli::Bits(vec![20])).unwrap().remove(0);

@@ -57,7 +57,8 @@ fn vectors() -> Vectors {
 }
 
 fn context(n: usize, q: Moduli, p: Moduli, t: u64) -> Context {
-    let literal = ParamsLiteral { kind: RingKind::Standard, log_n: n.ilog2(), q, p, alpha: 1 };
+    let literal =
+        ParamsLiteral { kind: RingKind::Standard, log_n: n.ilog2(), q, p, alpha: 1, levels: Vec::new() };
     Context::new(&Params::insecure_unchecked(&literal).unwrap(), t).unwrap()
 }
 
@@ -110,16 +111,19 @@ fn divisions_equal_big_integers_bit_for_bit() {
         let kept = level.q.prefix(case.keep.len());
         let mut out = Poly::<Ntt>::zero(&kept);
         let (mut scratch, count) = (Scratch::new(context.params()), AtomicU64::new(0));
+        let top = context.params().max_level();
+        let finish = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
         if case.what == "switch" {
-            scratch.rescale(&context, &ntt(&level.q, &case.input), &mut out, &count);
+            let by = (top, level.rescale.as_ref().unwrap());
+            scratch.rescale(&context, by, &ntt(&level.q, &case.input), &count, finish);
         } else {
             scratch.acc[0].reset(&level.qp);
             scratch.acc[0].copy_from(&ntt(&level.qp, &case.input));
-            let finish = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
             if case.what == "special" {
-                scratch.mod_down(&context, 0, &count, finish);
+                scratch.mod_down(&context, top, 0, &count, finish);
             } else {
-                scratch.mod_down_rescale(&context, 0, &count, finish);
+                let by = (top, level.by_p_and_last.as_ref().unwrap());
+                scratch.mod_down_rescale(&context, by, 0, &count, finish);
             }
         }
         assert_eq!(coefficients(out), case.output, "{} by {:?}", case.what, case.drop);
@@ -137,6 +141,7 @@ fn decryption_noise_and_replies_equal_big_integers() {
         let ct = Ciphertext {
             c0: pool.adopt(ntt(q, &case.c0)),
             c1: pool.adopt(ntt(q, &case.c1)),
+            level: case.level,
             scale: context.factor(case.factor).unwrap(),
             id: context.id(),
         };

@@ -142,17 +142,17 @@ impl NoiseModel {
     }
 
     fn special(&self) -> usize {
-        self.context.params().special().limbs()
+        self.context.params().top().p.limbs()
     }
 
     /// The errors inside a switching key used at `level`: σ·√(n·Σ_j α_j D_j²/12)/P over the digits.
     fn key_errors(&self, level: usize) -> Result<f64, HeError> {
         let params = self.context.params();
         let data = params.level("key switch", level)?;
-        let p = params.p_product();
+        let p = data.p_product();
         let mut sum = 0.0;
         for (j, digit) in data.digits.iter().enumerate() {
-            let ratio = params.digit_product(level, j) / p;
+            let ratio = data.digit_product(j) / p;
             sum += digit.limbs.len() as f64 * (ratio * ratio);
         }
         Ok(ERROR_STD * (self.n * sum / 12.0).sqrt())
@@ -177,7 +177,8 @@ impl NoiseModel {
 
     /// Standard deviation of an encryption of zero with the public key.
     fn zero(&self) -> f64 {
-        let std = ERROR_STD * (1.0 + 2.0 * self.secret_norm()).sqrt() / self.context.params().p_product();
+        let std =
+            ERROR_STD * (1.0 + 2.0 * self.secret_norm()).sqrt() / self.context.params().top().p_product();
         rss(std, self.division(self.special()))
     }
 
@@ -212,7 +213,7 @@ impl NoiseModel {
     /// # Errors
     /// [`HeError::Level`].
     pub fn switch(&self, x: Estimate, level: usize) -> Result<Estimate, HeError> {
-        Ok(x.over(self.context.params().rescale_prime(level)?).plus(self.division(1)))
+        Ok(x.over(self.context.params().rescale_divisor(level)?).plus(self.division(1)))
     }
 
     /// Σ x_i ⊙ w_i over `terms` terms, every x_i like `x`.
@@ -275,7 +276,7 @@ impl NoiseModel {
     /// # Errors
     /// [`HeError::Level`].
     pub fn reduce_switch(&self, x: Estimate, level: usize) -> Result<Estimate, HeError> {
-        let q = self.context.params().rescale_prime(level)?;
+        let q = self.context.params().rescale_divisor(level)?;
         Ok(x.over(q).plus(self.division(self.special() + 1)))
     }
 

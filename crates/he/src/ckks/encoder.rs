@@ -225,7 +225,7 @@ impl Encoder {
         check_id(&self.params.id(), &pt.id, "plaintext")?;
         let mut poly = pt.poly.clone();
         let (mut product, mut limbs) = (1.0, 0);
-        for m in poly.basis().moduli().take(pt.level) {
+        for m in poly.basis().moduli() {
             product *= m.value() as f64;
             limbs += usize::from(product < 2f64.powi(125));
         }

@@ -42,6 +42,6 @@ impl Encryptor {
             kernel::mul_assign(m, product, sk.row(level, i));
             kernel::sub_assign(m, row, product);
         }
-        Ok(SeededCiphertext { c0, seed, scale, id: params.id() })
+        Ok(SeededCiphertext { c0, level, seed, scale, id: params.id() })
     }
 }

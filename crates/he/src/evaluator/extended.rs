@@ -6,11 +6,11 @@
 //! diagonals moved gB to the *right* and one [`Evaluator::rotate_giant`], their sum, and
 //! [`Evaluator::reduce_rescale`]: (ℓ+k)(d + (G−1)(d+1) + 2) transforms for G groups, the rescale included.
 
-use super::{Evaluator, Hoisted, first, same_level};
+use super::{Evaluator, Hoisted, first, same_level, unserved};
 use crate::HeError;
+use crate::chain::Level;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
-use crate::params::Level;
 use crate::plaintext::{CompactPlaintext, ExtendedPlaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
@@ -29,7 +29,7 @@ pub struct ExtendedCiphertext<S: Scheme> {
 }
 
 impl<S: Scheme> ExtendedCiphertext<S> {
-    /// Number of live limbs q.
+    /// Its level in the modulus chain.
     pub fn level(&self) -> usize {
         self.level
     }
@@ -151,12 +151,12 @@ impl<S: Scheme> Evaluator<S> {
         }
         let key = self.keys.rotation(step, l)?;
         self.with_scratch(|s| {
-            s.inner_product_hoisted_each(self.params(), &x.digits, &key.key, |i, m, sums| {
-                if i < l {
+            s.inner_product_hoisted_each(level, &x.digits, key.key, |i, m, sums| {
+                if i < level.limbs() {
                     kernel::scale_add_assign(m, sums[0], x.c0.row(i), level.p_mod[i]);
                 }
                 for (sum, out) in sums.iter().zip(&mut out) {
-                    kernel::gather_into(&key.permutation, sum, out.row_mut(i));
+                    kernel::gather_into(key.permutation, sum, out.row_mut(i));
                 }
             });
         });
@@ -200,8 +200,8 @@ impl<S: Scheme> Evaluator<S> {
                 S::same_scale(SUM, x0.scale, x.scale)?;
                 S::same_scale(SUM, scale, p.scale())?;
                 let (level, extended) = p.place();
-                if level < l || !extended {
-                    same_level(SUM, l, if extended { level } else { 0 })?;
+                if !extended || !self.params().serves(level, l, true) {
+                    unserved(SUM, l, if extended { level } else { 0 })?;
                 }
             }
             count(&self.counters.pt_mul, xs.len() as u64);
@@ -209,6 +209,7 @@ impl<S: Scheme> Evaluator<S> {
         }
         let mut outs: Vec<[Pooled; 2]> = sums.iter().map(|_| self.extended_pair(l)).collect();
         let mut triples = Vec::new();
+        let limbs = self.params().level_data(l).limbs();
         for i in 0..self.params().level_data(l).qp.limbs() {
             for ((xs, ps), out) in sums.iter().zip(&mut outs) {
                 if ps.iter().any(|p| matches!(p, Factor::Compact(_))) {
@@ -217,7 +218,7 @@ impl<S: Scheme> Evaluator<S> {
                 }
                 triples.clear();
                 triples.extend(xs.iter().zip(*ps).filter_map(|(x, p)| match p {
-                    Factor::Ready(p) => Some((x.a[0].row(i), x.a[1].row(i), p.row(l, i))),
+                    Factor::Ready(p) => Some((x.a[0].row(i), x.a[1].row(i), p.row(limbs, i))),
                     Factor::Compact(_) => None,
                 }));
                 let m = self.params().level_data(l).qp.modulus(i);
@@ -246,7 +247,7 @@ impl<S: Scheme> Evaluator<S> {
         for (k, (xs, ps)) in xs.chunks(AT_ONCE).zip(ps.chunks(AT_ONCE)).enumerate() {
             for (p, row) in ps.iter().zip(&mut rows) {
                 match p {
-                    Factor::Ready(p) => p.row(l, i).unpack_into(row.row_mut(0)),
+                    Factor::Ready(p) => p.row(data.limbs(), i).unpack_into(row.row_mut(0)),
                     Factor::Compact(p) => p.transform_row(table, row.row_mut(0)),
                 }
             }
@@ -305,13 +306,13 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = self.extended_pair(x.level);
         let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
-            s.mod_down_of(&self.scheme, &x.a[1], &self.counters.ntt, |i, quotient| {
+            s.mod_down_of(&self.scheme, x.level, &x.a[1], &self.counters.ntt, |i, quotient| {
                 quotient.write(None, c1.row_mut(i))
             });
-            s.inner_product_each(self.params(), &c1, &key.key, &self.counters.ntt, |i, m, sums| {
+            s.inner_product_each(level, &c1, key.key, &self.counters.ntt, |i, m, sums| {
                 kernel::add_assign(m, sums[0], x.a[0].row(i));
                 for (sum, out) in sums.iter().zip(&mut out) {
-                    kernel::gather_into(&key.permutation, sum, out.row_mut(i));
+                    kernel::gather_into(key.permutation, sum, out.row_mut(i));
                 }
             });
         });
@@ -335,12 +336,12 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = x.a.clone();
         let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
-            s.mod_down_of(&self.scheme, &x.a[1], &self.counters.ntt, |i, quotient| {
+            s.mod_down_of(&self.scheme, x.level, &x.a[1], &self.counters.ntt, |i, quotient| {
                 quotient.write(None, c1.row_mut(i));
             });
             let digits = match keys.len() {
                 1 => None,
-                _ => Some(Digits::new(self.params(), &c1, s, &self.counters.ntt)),
+                _ => Some(Digits::new(self.params(), level, &c1, s, &self.counters.ntt)),
             };
             for key in &keys {
                 let Some(key) = key else {
@@ -350,12 +351,12 @@ impl<S: Scheme> Evaluator<S> {
                 let add = |i: usize, m: &Modulus, sums: [&mut [u64]; 2]| {
                     kernel::add_assign(m, sums[0], x.a[0].row(i));
                     for (sum, out) in sums.iter().zip(&mut out) {
-                        kernel::gather_add_assign(m, &key.permutation, out.row_mut(i), sum);
+                        kernel::gather_add_assign(m, key.permutation, out.row_mut(i), sum);
                     }
                 };
                 match &digits {
-                    None => s.inner_product_each(self.params(), &c1, &key.key, &self.counters.ntt, add),
-                    Some(digits) => s.inner_product_hoisted_each(self.params(), digits, &key.key, add),
+                    None => s.inner_product_each(level, &c1, key.key, &self.counters.ntt, add),
+                    Some(digits) => s.inner_product_hoisted_each(level, digits, key.key, add),
                 }
             }
         });
@@ -375,33 +376,38 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = [self.params().pool().take(q), self.params().pool().take(q)];
         self.with_scratch(|s| {
             for (a, out) in x.a.iter().zip(&mut out) {
-                s.mod_down_of(&self.scheme, a, &self.counters.ntt, |i, quotient| {
+                s.mod_down_of(&self.scheme, x.level, a, &self.counters.ntt, |i, quotient| {
                     quotient.write(None, out.row_mut(i));
                 });
             }
         });
-        let [c0, c1] = out;
-        Ok(Ciphertext { c0, c1, scale: x.scale, id: x.id })
+        Ok(self.ciphertext(out, x.level, x.scale))
     }
 
-    /// Divides by P and the last prime at once: a rescale that costs no transform of its own. 2(ℓ+k) transforms.
+    /// Divides by P and to the modulus below at once: in a plain chain a rescale that costs no transform of its own,
+    /// 2(ℓ+k) in all.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
     pub fn reduce_rescale(&self, x: &ExtendedCiphertext<S>) -> Result<Ciphertext<S>, HeError> {
         check_id(&self.id, &x.id, "ciphertext")?;
-        let below = &self.params().level("rescale", x.level - 1)?.q;
-        let mut out = [self.params().pool().take(below), self.params().pool().take(below)];
+        let division = self.division("rescale", x.level, |level| &level.by_p_and_last)?;
+        let below = x.level - 1;
+        let mut out = [self.blank(below), self.blank(below)];
         self.with_scratch(|s| {
             for (a, out) in x.a.iter().zip(&mut out) {
-                s.mod_down_rescale_of(&self.scheme, a, &self.counters.ntt, |i, quotient| {
-                    quotient.write(None, out.row_mut(i));
-                });
+                s.mod_down_rescale_of(
+                    &self.scheme,
+                    (x.level, division),
+                    a,
+                    &self.counters.ntt,
+                    |i, quotient| {
+                        quotient.write(None, out.row_mut(i));
+                    },
+                );
             }
         });
         count(&self.counters.rescale, 1);
-        let [c0, c1] = out;
-        let scale = self.scheme.dropped(x.scale, x.level)?;
-        Ok(Ciphertext { c0, c1, scale, id: x.id })
+        Ok(self.ciphertext(out, below, self.scheme.dropped(x.scale, x.level)?))
     }
 }

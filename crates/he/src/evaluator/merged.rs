@@ -9,33 +9,31 @@ use crate::scheme::Scheme;
 use oblivia_ring::kernel;
 
 impl<S: Scheme> Evaluator<S> {
-    /// [`Evaluator::relinearise`], then [`Evaluator::rescale_assign`], with one division by P·q_{ℓ−1}: the rescale
-    /// costs no transform. (d+2)(ℓ+k) in all. Counts one relinearisation and one rescale.
+    /// [`Evaluator::relinearise`], then [`Evaluator::rescale_assign`], with one division: in a plain chain the
+    /// rescale costs no transform, (d+2)(ℓ+k) in all. Counts one relinearisation and one rescale.
     ///
     /// # Errors
     /// As those two.
     pub fn relinearise_rescale(&self, x: &Tensor<S>) -> Result<Ciphertext<S>, HeError> {
         let l = x.level();
-        let below = &self.params().level("rescale", l - 1)?.q;
+        let division = self.division("rescale", l, |level| &level.by_p_and_last)?;
         let level = self.params().level_data(l);
         let key = self.keys.relin(l)?;
         check_id(&self.id, &x.id, "product")?;
-        let mut out = [self.params().pool().take(below), self.params().pool().take(below)];
+        let mut out = [self.blank(l - 1), self.blank(l - 1)];
         self.with_scratch(|s| {
-            s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
+            s.inner_product(level, &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
                 for (i, m) in level.q.moduli().enumerate() {
                     kernel::scale_add_assign(m, s.acc[half].row_mut(i), x.d[half].row(i), level.p_mod[i]);
                 }
-                s.mod_down_rescale(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                s.mod_down_rescale(&self.scheme, (l, division), half, &self.counters.ntt, |i, quotient| {
                     quotient.write(None, out.row_mut(i));
                 });
             }
         });
         count(&self.counters.relin, 1);
         count(&self.counters.rescale, 1);
-        let [c0, c1] = out;
-        let scale = self.scheme.dropped(x.scale, l)?;
-        Ok(Ciphertext { c0, c1, scale, id: self.id })
+        Ok(self.ciphertext(out, l - 1, self.scheme.dropped(x.scale, l)?))
     }
 }

@@ -10,6 +10,7 @@ pub use rotate::Hoisted;
 pub use scalars::{Place, ScalarMatrix};
 
 use crate::HeError;
+use crate::chain::{Division, Level};
 use crate::ciphertext::Ciphertext;
 use crate::counts::{Counters, OpCounts, count};
 use crate::evaluation_keys::EvaluationKeys;
@@ -39,14 +40,15 @@ pub struct Evaluator<S: Scheme> {
 #[derive(Clone)]
 pub struct Tensor<S: Scheme> {
     pub(super) d: [Pooled; 3],
+    pub(super) level: usize,
     pub(super) scale: S::Scale,
     pub(super) id: Digest,
 }
 
 impl<S: Scheme> Tensor<S> {
-    /// Number of live limbs.
+    /// Its level in the modulus chain.
     pub fn level(&self) -> usize {
-        self.d[0].limbs()
+        self.level
     }
 
     /// The scale Δ.
@@ -111,7 +113,7 @@ impl<S: Scheme> Evaluator<S> {
         x.check(&self.scheme)?;
         check_id(&self.id, &p.id, "plaintext")?;
         // A plaintext known modulo more limbs serves lower levels.
-        if p.level >= x.level() { Ok(()) } else { same_level(op, x.level(), p.level) }
+        if self.params().serves(p.level, x.level, false) { Ok(()) } else { unserved(op, x.level, p.level) }
     }
 
     /// A polynomial to be written: its contents are unspecified.
@@ -119,8 +121,8 @@ impl<S: Scheme> Evaluator<S> {
         self.params().pool().take(&self.params().level_data(level).q)
     }
 
-    pub(super) fn ciphertext(&self, c0: Pooled, c1: Pooled, scale: S::Scale) -> Ciphertext<S> {
-        Ciphertext { c0, c1, scale, id: self.id }
+    pub(super) fn ciphertext(&self, [c0, c1]: [Pooled; 2], level: usize, scale: S::Scale) -> Ciphertext<S> {
+        Ciphertext { c0, c1, level, scale, id: self.id }
     }
 
     // ------------------------------------------------------------ sums
@@ -260,7 +262,7 @@ impl<S: Scheme> Evaluator<S> {
         }
         count(&self.counters.pt_mul, xs.len() as u64);
         count(&self.counters.add, xs.len() as u64 - 1);
-        Ok(self.ciphertext(c0, c1, self.scheme.product(x0.scale, p0.scale)))
+        Ok(self.ciphertext([c0, c1], level, self.scheme.product(x0.scale, p0.scale)))
     }
 
     /// x ⊙ y before relinearisation. Equal levels.
@@ -281,7 +283,7 @@ impl<S: Scheme> Evaluator<S> {
             kernel::mul_into(m, a1, b1, d2.row_mut(i));
         }
         count(&self.counters.ct_mul, 1);
-        Ok(Tensor { d, scale: self.scheme.product(x.scale, y.scale), id: self.id })
+        Ok(Tensor { d, level, scale: self.scheme.product(x.scale, y.scale), id: self.id })
     }
 
     /// x ⊙ x before relinearisation.
@@ -302,7 +304,7 @@ impl<S: Scheme> Evaluator<S> {
             kernel::mul_into(m, a1, a1, d2.row_mut(i));
         }
         count(&self.counters.ct_mul, 1);
-        Ok(Tensor { d, scale: self.scheme.product(x.scale, x.scale), id: self.id })
+        Ok(Tensor { d, level, scale: self.scheme.product(x.scale, x.scale), id: self.id })
     }
 
     /// x ← x + y before relinearisation. Equal levels and scales.
@@ -330,17 +332,17 @@ impl<S: Scheme> Evaluator<S> {
         let key = self.keys.relin(level)?;
         check_id(&self.id, &x.id, "product")?;
         let mut out = [self.blank(level), self.blank(level)];
+        let data = self.params().level_data(level);
         self.with_scratch(|s| {
-            s.inner_product(self.params(), &x.d[2], key, &self.counters.ntt);
+            s.inner_product(data, &x.d[2], key, &self.counters.ntt);
             for (half, out) in out.iter_mut().enumerate() {
-                s.mod_down(&self.scheme, half, &self.counters.ntt, |i, quotient| {
+                s.mod_down(&self.scheme, level, half, &self.counters.ntt, |i, quotient| {
                     quotient.write(Some(x.d[half].row(i)), out.row_mut(i));
                 });
             }
         });
         count(&self.counters.relin, 1);
-        let [c0, c1] = out;
-        Ok(self.ciphertext(c0, c1, x.scale))
+        Ok(self.ciphertext(out, level, x.scale))
     }
 
     /// x ⊙ y, relinearised; the scale is the product of both. Equal levels.
@@ -363,7 +365,8 @@ impl<S: Scheme> Evaluator<S> {
 
     // ------------------------------------------------------------ levels
 
-    /// Divides by the last prime, rounds, and drops that limb; the scale is divided too. 2ℓ transforms.
+    /// Divides to the modulus below and rounds; the scale is divided too. In a plain chain that drops the last prime and
+    /// takes 2ℓ transforms.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], or [`HeError::Level`] on level 1.
@@ -378,31 +381,53 @@ impl<S: Scheme> Evaluator<S> {
     /// As there.
     pub fn rescale(&self, x: &Ciphertext<S>) -> Result<Ciphertext<S>, HeError> {
         x.check(&self.scheme)?;
-        let below = x.level() - 1;
-        self.params().level("rescale", below)?;
-        let scale = self.scheme.dropped(x.scale, x.level())?;
-        let (mut c0, mut c1) = (self.blank(below), self.blank(below));
+        let below = x.level - 1;
+        let division = self.division("rescale", x.level, |level| &level.rescale)?;
+        let scale = self.scheme.dropped(x.scale, x.level)?;
+        let mut out = [self.blank(below), self.blank(below)];
         self.with_scratch(|s| {
-            s.rescale(&self.scheme, &x.c0, &mut c0, &self.counters.ntt);
-            s.rescale(&self.scheme, &x.c1, &mut c1, &self.counters.ntt);
+            for (c, out) in [&x.c0, &x.c1].into_iter().zip(&mut out) {
+                s.rescale(&self.scheme, (x.level, division), c, &self.counters.ntt, |i, quotient| {
+                    quotient.write(None, out.row_mut(i));
+                });
+            }
         });
         count(&self.counters.rescale, 1);
-        Ok(self.ciphertext(c0, c1, scale))
+        Ok(self.ciphertext(out, below, scale))
+    }
+
+    /// A division of `level` to the level below, which level 1 has not.
+    pub(super) fn division(
+        &self,
+        op: &'static str,
+        level: usize,
+        which: impl Fn(&Level) -> &Option<Division>,
+    ) -> Result<&Division, HeError> {
+        let none = HeError::Level { what: op, level: level - 1, max: self.params().max_level() };
+        which(self.params().level_data(level)).as_ref().ok_or(none)
     }
 
     /// Forgets limbs down to `level`; the value stays.
     ///
     /// # Errors
-    /// [`HeError::ParamsMismatch`], or [`HeError::Level`] unless 1 ≤ `level` ≤ that of x.
+    /// [`HeError::ParamsMismatch`], or [`HeError::Level`] unless 1 ≤ `level` ≤ that of x and the primes of `level` are
+    /// the first ones of x: so it is in a plain chain.
     pub fn drop_level_assign(&self, x: &mut Ciphertext<S>, level: usize) -> Result<(), HeError> {
         x.check(&self.scheme)?;
-        if level == 0 || level > x.level() {
-            return Err(HeError::Level { what: "drop level", level, max: x.level() });
+        if !self.params().serves(x.level, level, false) {
+            return Err(HeError::Level { what: "drop level", level, max: x.level });
         }
-        x.c0.keep_limbs(level);
-        x.c1.keep_limbs(level);
+        let limbs = self.params().level_data(level).limbs();
+        x.c0.keep_limbs(limbs);
+        x.c1.keep_limbs(limbs);
+        x.level = level;
         Ok(())
     }
+}
+
+/// Refuses what is not known modulo the primes of level `level`.
+pub(super) fn unserved(op: &'static str, level: usize, known: usize) -> Result<(), HeError> {
+    Err(HeError::LevelMismatch { op, left: level, right: known })
 }
 
 pub(super) fn same_level(op: &'static str, left: usize, right: usize) -> Result<(), HeError> {

@@ -17,14 +17,15 @@ pub struct Hoisted<S: Scheme> {
     pub(super) digits: Digits,
     pub(super) c0: Pooled,
     pub(super) c1: Pooled,
+    pub(super) level: usize,
     pub(super) scale: S::Scale,
     pub(super) id: Digest,
 }
 
 impl<S: Scheme> Hoisted<S> {
-    /// Number of live limbs.
+    /// Its level in the modulus chain.
     pub fn level(&self) -> usize {
-        self.c0.limbs()
+        self.level
     }
 }
 
@@ -61,32 +62,34 @@ impl<S: Scheme> Evaluator<S> {
         }
         let key = self.keys.rotation(step, x.level())?;
         let out = self.with_scratch(|s| {
-            s.inner_product(self.params(), &x.c1, &key.key, &self.counters.ntt);
-            self.finish_rotation(s, &x.c0, &key.permutation)
+            s.inner_product(self.params().level_data(x.level), &x.c1, key.key, &self.counters.ntt);
+            self.finish_rotation(s, x.level, &x.c0, key.permutation)
         });
         count(&self.counters.rotations, 1);
-        Ok(self.ciphertext(out.0, out.1, x.scale))
+        Ok(self.ciphertext(out, x.level, x.scale))
     }
 
     /// Divides the accumulator by P, adds c0 to the first half, and applies the automorphism last.
     fn finish_rotation(
         &self,
         s: &mut Scratch,
+        level: usize,
         c0: &Poly<Ntt>,
         permutation: &oblivia_ring::Permutation,
-    ) -> (Pooled, Pooled) {
-        let (mut out0, mut out1) = (self.blank(c0.limbs()), self.blank(c0.limbs()));
-        s.mod_down(&self.scheme, 0, &self.counters.ntt, |i, quotient| {
+    ) -> [Pooled; 2] {
+        let (mut out0, mut out1) = (self.blank(level), self.blank(level));
+        s.mod_down(&self.scheme, level, 0, &self.counters.ntt, |i, quotient| {
             quotient.write_permuted(permutation, Some(c0.row(i)), out0.row_mut(i));
         });
-        s.mod_down(&self.scheme, 1, &self.counters.ntt, |i, quotient| {
+        s.mod_down(&self.scheme, level, 1, &self.counters.ntt, |i, quotient| {
             quotient.write_permuted(permutation, None, out1.row_mut(i));
         });
-        (out0, out1)
+        [out0, out1]
     }
 
     fn digits(&self, x: &Ciphertext<S>) -> Digits {
-        self.with_scratch(|s| Digits::new(self.params(), &x.c1, s, &self.counters.ntt))
+        let level = self.params().level_data(x.level);
+        self.with_scratch(|s| Digits::new(self.params(), level, &x.c1, s, &self.counters.ntt))
     }
 
     /// Decomposes a ciphertext once for any number of rotations. d(ℓ+k) transforms.
@@ -95,7 +98,8 @@ impl<S: Scheme> Evaluator<S> {
     /// [`HeError::ParamsMismatch`].
     pub fn hoist(&self, x: &Ciphertext<S>) -> Result<Hoisted<S>, HeError> {
         x.check(&self.scheme)?;
-        Ok(Hoisted { digits: self.digits(x), c0: x.c0.clone(), c1: x.c1.clone(), scale: x.scale, id: x.id })
+        let Ciphertext { c0, c1, level, scale, id } = x.clone();
+        Ok(Hoisted { digits: self.digits(x), c0, c1, level, scale, id })
     }
 
     /// A rotation of a hoisted ciphertext. 2(ℓ+k) transforms.
@@ -104,28 +108,28 @@ impl<S: Scheme> Evaluator<S> {
     /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
     pub fn rotate_from(&self, x: &Hoisted<S>, left: usize) -> Result<Ciphertext<S>, HeError> {
         check_id(&self.id, &x.id, "hoisted ciphertext")?;
-        self.rotate_digits(&x.digits, &x.c0, &x.c1, x.scale, left)
+        self.rotate_digits(&x.digits, [&x.c0, &x.c1], x.level, x.scale, left)
     }
 
     fn rotate_digits(
         &self,
         digits: &Digits,
-        c0: &Pooled,
-        c1: &Pooled,
+        [c0, c1]: [&Pooled; 2],
+        level: usize,
         scale: S::Scale,
         left: usize,
     ) -> Result<Ciphertext<S>, HeError> {
         let step = left % self.params().slots();
         if step == 0 {
-            return Ok(self.ciphertext(c0.clone(), c1.clone(), scale));
+            return Ok(self.ciphertext([c0.clone(), c1.clone()], level, scale));
         }
-        let key = self.keys.rotation(step, c0.limbs())?;
+        let key = self.keys.rotation(step, level)?;
         let out = self.with_scratch(|s| {
-            s.inner_product_hoisted(self.params(), digits, &key.key);
-            self.finish_rotation(s, c0, &key.permutation)
+            s.inner_product_hoisted(self.params().level_data(level), digits, key.key);
+            self.finish_rotation(s, level, c0, key.permutation)
         });
         count(&self.counters.hoisted, 1);
-        Ok(self.ciphertext(out.0, out.1, scale))
+        Ok(self.ciphertext(out, level, scale))
     }
 
     /// The rotations of x by all `lefts`, in order, from one decomposition: d(ℓ+k) transforms, 2(ℓ+k) more per
@@ -143,6 +147,6 @@ impl<S: Scheme> Evaluator<S> {
             return Ok(lefts.iter().map(|_| x.clone()).collect());
         }
         let digits = self.digits(x);
-        lefts.iter().map(|&l| self.rotate_digits(&digits, &x.c0, &x.c1, x.scale, l)).collect()
+        lefts.iter().map(|&l| self.rotate_digits(&digits, [&x.c0, &x.c1], x.level, x.scale, l)).collect()
     }
 }

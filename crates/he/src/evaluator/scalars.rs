@@ -1,6 +1,6 @@
 //! Matrices of scalars times ciphertexts.
 
-use super::{Evaluator, first, same_level};
+use super::{Evaluator, first, unserved};
 use crate::HeError;
 use crate::ciphertext::Ciphertext;
 use crate::counts::count;
@@ -26,6 +26,7 @@ pub struct ScalarMatrix<S: Scheme> {
     id: Digest,
     rows: usize,
     columns: usize,
+    level: usize,
     scale: S::Scale,
     /// By limb, row after row.
     residues: Vec<Vec<u64>>,
@@ -62,6 +63,7 @@ impl<S: Scheme> ScalarMatrix<S> {
             id: scheme.id(),
             rows: rows.len(),
             columns,
+            level,
             scale: entry.scale,
             residues: q.moduli().map(reduced).collect(),
         })
@@ -88,10 +90,10 @@ impl<S: Scheme> ScalarMatrix<S> {
         ConstantMatrix::new(m, self.rows, columns.len(), |r, t| residues[r * self.columns + columns[t]])
     }
 
-    fn check(&self, id: &Digest, level: usize, places: &[Place], inputs: usize) -> Result<(), HeError> {
-        check_id(id, &self.id, "scalar matrix")?;
-        if self.residues.len() < level {
-            same_level(OP, level, self.residues.len())?;
+    fn check(&self, scheme: &S, level: usize, places: &[Place], inputs: usize) -> Result<(), HeError> {
+        check_id(&scheme.id(), &self.id, "scalar matrix")?;
+        if !scheme.params().serves(self.level, level, false) {
+            unserved(OP, level, self.level)?;
         }
         for place in places {
             if place.columns.len() != place.inputs.len() {
@@ -113,7 +115,7 @@ impl<S: Scheme> fmt::Debug for ScalarMatrix<S> {
         f.debug_struct("ScalarMatrix")
             .field("rows", &self.rows)
             .field("columns", &self.columns)
-            .field("level", &self.residues.len())
+            .field("level", &self.level)
             .field("scale", &self.scale)
             .finish_non_exhaustive()
     }
@@ -192,14 +194,14 @@ impl<S: Scheme> Evaluator<S> {
         };
         xs.iter().try_for_each(|x| self.pair(OP, x0, x))?;
         let level = x0.level();
-        matrix.check(&self.id, level, places, xs.len())?;
+        matrix.check(&self.scheme, level, places, xs.len())?;
         // Places with the same columns share their factors.
         let mut selections: BTreeMap<&[usize], usize> = BTreeMap::new();
         for place in places {
             let next = selections.len();
             selections.entry(&place.columns).or_insert(next);
         }
-        let q = &self.params().level_data(level).q;
+        let (q, limbs) = (&self.params().level_data(level).q, self.params().level_data(level).limbs());
         let mut factors: Vec<(usize, Vec<ConstantMatrix>)> = selections
             .iter()
             .map(|(columns, &k)| {
@@ -216,7 +218,7 @@ impl<S: Scheme> Evaluator<S> {
         let tile = (fitting + 1).next_power_of_two() / 2;
         let tile = tile.clamp(*TILE.start(), *TILE.end());
         let tiles = self.params().n().div_ceil(tile);
-        let mut pieces: Vec<Piece<'_>> = (0..level * 2 * tiles)
+        let mut pieces: Vec<Piece<'_>> = (0..limbs * 2 * tiles)
             .map(|k| Piece {
                 limb: k / (2 * tiles),
                 half: k / tiles % 2,
@@ -227,7 +229,7 @@ impl<S: Scheme> Evaluator<S> {
         for sum in &mut sums {
             let mut pieces = pieces.chunks_exact_mut(tiles);
             let mut rows: Vec<_> = sum.iter_mut().map(|half| half.rows_mut()).collect();
-            for _ in 0..level {
+            for _ in 0..limbs {
                 for rows in &mut rows {
                     if let (Some(pieces), Some(row)) = (pieces.next(), rows.next()) {
                         pieces.iter_mut().zip(row.chunks_mut(tile)).for_each(|(p, out)| p.outs.push(out));
@@ -254,6 +256,6 @@ impl<S: Scheme> Evaluator<S> {
         count(&self.counters.scalar_mul, (matrix.rows * products) as u64);
         count(&self.counters.add, (matrix.rows * additions) as u64);
         let scale = self.scheme.product(x0.scale, matrix.scale);
-        Ok(sums.into_iter().map(|[c0, c1]| self.ciphertext(c0, c1, scale)).collect())
+        Ok(sums.into_iter().map(|sum| self.ciphertext(sum, level, scale)).collect())
     }
 }

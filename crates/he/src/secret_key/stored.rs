@@ -73,7 +73,8 @@ mod tests {
 
     fn params(kind: RingKind, log_n: u32) -> Params {
         let q = Moduli::Bits(vec![30, 28]);
-        let literal = ParamsLiteral { kind, log_n, q, p: Moduli::Bits(vec![31]), alpha: 1 };
+        let literal =
+            ParamsLiteral { kind, log_n, q, p: Moduli::Bits(vec![31]), alpha: 1, levels: Vec::new() };
         Params::insecure_unchecked(&literal).unwrap()
     }
 

@@ -37,6 +37,7 @@ fn params(kind: RingKind, n: usize, q: &[u64], p: &[u64], alpha: usize) -> Param
         q: Moduli::Primes(q.to_vec()),
         p: Moduli::Primes(p.to_vec()),
         alpha,
+        levels: Vec::new(),
     })
     .unwrap()
 }
@@ -66,28 +67,32 @@ fn key_switching_equals_big_integers_bit_for_bit() {
             other => panic!("unknown ring {other}"),
         };
         let params = params(kind, case.n, &case.q, &case.p, case.alpha);
-        let qp = &params.level_data(params.max_level()).qp;
+        let top = params.top();
+        let qp = &top.qp;
         let digits: Vec<_> = case.keys.iter().map(|k| (ntt(qp, &k.b), ntt(qp, &k.a))).collect();
-        let key = SwitchingKey::of_digits(params.max_level(), &digits);
-        let q = &params.level_data(case.level).q;
+        let key = SwitchingKey::of_digits(params.max_level(), top.limbs(), &digits);
+        let level = params.level_data(case.level);
+        let q = &level.q;
         let c = ntt(q, &case.input);
         let (mut scratch, count) = (Scratch::new(&params), AtomicU64::new(0));
 
         let down = |scratch: &mut Scratch| {
             [0, 1].map(|half| {
                 let mut out = Poly::<Ntt>::zero(q);
-                scratch.mod_down(&params, half, &count, |i, quotient| quotient.write(None, out.row_mut(i)));
+                scratch.mod_down(&params, case.level, half, &count, |i, quotient| {
+                    quotient.write(None, out.row_mut(i))
+                });
                 out
             })
         };
-        scratch.inner_product(&params, &c, &key, &count);
+        scratch.inner_product(level, &c, &key, &count);
         let [o0, o1] = down(&mut scratch);
         assert_eq!(coefficients(o0.clone()), case.output0);
         assert_eq!(coefficients(o1.clone()), case.output1);
 
         // The hoisted path gives the same bits.
-        let digits = Digits::new(&params, &c, &mut scratch, &count);
-        scratch.inner_product_hoisted(&params, &digits, &key);
+        let digits = Digits::new(&params, level, &c, &mut scratch, &count);
+        scratch.inner_product_hoisted(level, &digits, &key);
         let [h0, h1] = down(&mut scratch);
         assert_eq!((&h0, &h1), (&o0, &o1));
 
@@ -137,7 +142,9 @@ fn rescale_and_division_by_p_equal_big_integers_bit_for_bit() {
                 let params = params(kind, rns.n, &all, &rns.p[..1], 1);
                 let c = ntt(&params.level_data(all.len()).q, &case.input);
                 let mut out = Poly::<Ntt>::zero(&params.level_data(case.keep.len()).q);
-                Scratch::new(&params).rescale(&params, &c, &mut out, &count);
+                let by = (all.len(), params.top().rescale.as_ref().unwrap());
+                let copy = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
+                Scratch::new(&params).rescale(&params, by, &c, &count, copy);
                 paths[0] += 1;
                 out
             } else {
@@ -151,9 +158,10 @@ fn rescale_and_division_by_p_equal_big_integers_bit_for_bit() {
                 let mut out = Poly::<Ntt>::zero(&params.level_data(case.keep.len()).q);
                 let copy = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
                 if merged {
-                    scratch.mod_down_rescale(&params, 0, &count, copy);
+                    let by = (q.len(), params.top().by_p_and_last.as_ref().unwrap());
+                    scratch.mod_down_rescale(&params, by, 0, &count, copy);
                 } else {
-                    scratch.mod_down(&params, 0, &count, copy);
+                    scratch.mod_down(&params, q.len(), 0, &count, copy);
                 }
                 paths[1 + usize::from(merged)] += 1;
                 out

@@ -15,6 +15,7 @@ pub(crate) fn context(log_n: u32, q: &[u32], p: &[u32], alpha: usize, t: u32) ->
         q: Moduli::Bits(q.to_vec()),
         p: Moduli::Bits(p.to_vec()),
         alpha,
+        levels: Vec::new(),
     };
     let params = Params::insecure_unchecked(&literal).unwrap();
     Context::over(&params, &Moduli::Bits(vec![t])).unwrap().remove(0)

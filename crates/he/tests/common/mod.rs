@@ -18,8 +18,14 @@ pub(crate) fn rng(seed: u64) -> Prg {
 
 /// Small parameters that protect nothing.
 pub(crate) fn small(kind: RingKind, log_n: u32, q: &[u32], p: &[u32], alpha: usize) -> Params {
-    let literal =
-        ParamsLiteral { kind, log_n, q: Moduli::Bits(q.to_vec()), p: Moduli::Bits(p.to_vec()), alpha };
+    let literal = ParamsLiteral {
+        kind,
+        log_n,
+        q: Moduli::Bits(q.to_vec()),
+        p: Moduli::Bits(p.to_vec()),
+        alpha,
+        levels: Vec::new(),
+    };
     Params::insecure_unchecked(&literal).unwrap()
 }
 
@@ -31,6 +37,7 @@ pub(crate) fn mnist(p_bits: u32) -> ParamsLiteral {
         q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
         p: Moduli::Bits(vec![p_bits]),
         alpha: 1,
+        levels: Vec::new(),
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn small(log_n: u32, levels: usize) -> Params {
         q: Moduli::Bits(q),
         p: Moduli::Bits(vec![42]),
         alpha: 1,
+        levels: Vec::new(),
     })
     .unwrap()
 }
@@ -107,7 +108,7 @@ pub(crate) fn small(log_n: u32, levels: usize) -> Params {
 pub(crate) fn chain(params: &Params) -> Chain {
     let primes = (1..=params.max_level()).map(|l| match l {
         1 => 0,
-        l => params.rescale_prime(l).unwrap() as u64,
+        l => params.rescale_divisor(l).unwrap() as u64,
     });
     Chain { slots: params.slots(), primes: primes.collect(), special: 1, digit: 1 }
 }

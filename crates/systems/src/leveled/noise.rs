@@ -123,7 +123,7 @@ impl Machine<'_> {
             let why = format!("`{}`: the parameters have too few levels for this network", layer.name);
             return Err(Error::Refused { why });
         }
-        self.params.rescale_prime(level).map_err(refused)
+        self.params.rescale_divisor(level).map_err(refused)
     }
 
     fn program(&self, program: &Program, input: Wire) -> Result<Wire, Error> {

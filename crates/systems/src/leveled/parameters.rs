@@ -102,6 +102,7 @@ pub(super) fn chain_of(squares: &[bool], log_n: u32, precision: Precision) -> Op
             q: Moduli::Bits(q),
             p: Moduli::Bits(p),
             alpha,
+            levels: Vec::new(),
         },
         input_log_scale: SQUARE_BITS - 1 + extra + precision.input,
         output_log_scale: SQUARE_BITS - 1 + extra,

@@ -34,6 +34,7 @@ impl Bench {
             q: Moduli::Bits(vec![34; LIMBS]),
             p: Moduli::Bits(vec![40]),
             alpha: 1,
+            levels: Vec::new(),
         })?;
         let sk = SecretKey::generate(&params, rng);
         let mut request = KeyRequest::new();

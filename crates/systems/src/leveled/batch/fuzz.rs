@@ -245,14 +245,21 @@ mod tests {
         let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9).prop_map(
             |(standard, log_n, q, p, alpha)| {
                 let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
-                ParamsLiteral { kind, log_n, q, p, alpha }
+                ParamsLiteral { kind, log_n, q, p, alpha, levels: Vec::new() }
             },
         );
         // Six primes of the sizes a larger ring allows, so that some are accepted.
         let fitting = (13u32..16, prop::collection::vec(20u32..34, 6), 36u32..51, 1usize..3).prop_map(
             |(log_n, q, p, alpha)| {
                 let kind = RingKind::ConjugateInvariant;
-                ParamsLiteral { kind, log_n, q: Moduli::Bits(q), p: Moduli::Bits(vec![p; alpha]), alpha }
+                ParamsLiteral {
+                    kind,
+                    log_n,
+                    q: Moduli::Bits(q),
+                    p: Moduli::Bits(vec![p; alpha]),
+                    alpha,
+                    levels: Vec::new(),
+                }
             },
         );
         let params = prop_oneof![Just(standard().params), literal, fitting];

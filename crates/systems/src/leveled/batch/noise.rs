@@ -103,7 +103,7 @@ impl Machine<'_> {
             let why = format!("`{}`: the parameters have too few levels for this network", layer.name);
             return Err(Error::Refused { why });
         }
-        self.params.rescale_prime(level).map_err(refused)
+        self.params.rescale_divisor(level).map_err(refused)
     }
 
     fn step(&self, k: usize, wires: &[Wire]) -> Result<Wire, Error> {

@@ -279,7 +279,7 @@ mod tests {
         let literal = (any::<bool>(), 0u32..20, primes(9), primes(9), 0usize..9).prop_map(
             |(standard, log_n, q, p, alpha)| {
                 let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
-                Some(ParamsLiteral { kind, log_n, q, p, alpha })
+                Some(ParamsLiteral { kind, log_n, q, p, alpha, levels: Vec::new() })
             },
         );
         let layer = (0usize..3, 0u32..18, 0u32..18, 1usize..=1 << 17, prop::option::of(0u32..18));

@@ -195,6 +195,7 @@ mod tests {
             q: Moduli::Bits(vec![44; LEVEL]),
             p: Moduli::Bits(vec![49]),
             alpha: 1,
+            levels: Vec::new(),
         })
         .unwrap();
         let context = Context::over(&params, &Moduli::Bits(vec![32])).unwrap().remove(0);

@@ -242,5 +242,6 @@ fn literal(log_n: u32, levels: usize, bits: u32, limit: f64) -> ParamsLiteral {
         q: Moduli::Bits(vec![bits; levels]),
         p: Moduli::Bits(vec![special(alpha); alpha]),
         alpha,
+        levels: Vec::new(),
     }
 }
