@@ -101,12 +101,7 @@ fn setup() -> Setup {
         network.dense[1].plains(Affine { weight: &w2, bias: &bias }),
     ]
     .concat();
-    let primes = (1..=params.max_level()).map(|l| match l {
-        1 => 0,
-        l => params.rescale_divisor(l).unwrap() as u64,
-    });
-    let mut counter =
-        Counter::new(Chain { slots: params.slots(), primes: primes.collect(), special: 1, digit: 1 });
+    let mut counter = Counter::new(Chain::of(params).unwrap());
     let inputs = vec![counter.input(params.max_level(), INPUT); PIXELS];
     network.run(&mut counter, inputs, &vec![(); plains.len()]).unwrap();
     let encoder = Encoder::new(&params);

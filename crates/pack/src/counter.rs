@@ -3,48 +3,109 @@
 use crate::batch::{BatchSlots, Place, Then, equally_many, members, place_fits};
 use crate::schedule::Schedule;
 use crate::slots::{CircuitError, Scale, Slots};
-use oblivia_he::{KeyRequest, OpCounts};
+use oblivia_he::{HeError, KeyRequest, OpCounts, Params};
 
 /// Shape of a modulus chain, as far as costs depend on it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Chain {
     /// Slots of a vector.
     pub slots: usize,
-    /// The data primes, first one dropped last.
-    pub primes: Vec<u64>,
-    /// Number of special primes.
+    /// From level 1 on.
+    pub levels: Vec<ChainLevel>,
+}
+
+/// One level of a [`Chain`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ChainLevel {
+    /// What a rescale divides by.
+    pub divisor: f64,
+    /// Primes of the modulus.
+    pub limbs: usize,
+    /// Special primes.
     pub special: usize,
-    /// Data primes per key-switching digit.
-    pub digit: usize,
+    /// Digits of key switching.
+    pub digits: usize,
+    /// Primes that a rescale takes away, alone and together with the special ones.
+    pub dropped: [usize; 2],
+    /// The lowest level that primes can be forgotten down to.
+    pub lowest: usize,
 }
 
 impl Chain {
-    /// Transforms of switching a key at `level` live primes with its own decomposition:
-    /// `(d + 2)(ℓ + k)` for one prime per digit (cookbook §4).
-    fn switch_ntts(&self, level: usize) -> u64 {
-        self.decompose_ntts(level) + self.mod_down_ntts(level)
+    /// That of `params`.
+    pub fn of(params: &Params) -> Result<Self, HeError> {
+        let level = |l: usize| {
+            let from = |low: &usize| params.serves(l, *low, false);
+            Ok::<_, HeError>(ChainLevel {
+                divisor: params.rescale_divisor(l)?,
+                limbs: params.basis(l)?.limbs(),
+                special: params.special(l)?.limbs(),
+                digits: params.digits(l)?,
+                dropped: params.dropped_primes(l)?,
+                lowest: (1..=l).rev().take_while(from).last().unwrap_or(l),
+            })
+        };
+        let levels = (1..=params.max_level()).map(level).collect::<Result<_, HeError>>()?;
+        Ok(Self { slots: params.slots(), levels })
     }
 
-    fn decompose_ntts(&self, level: usize) -> u64 {
-        let mut ntts = level;
-        let mut start = 0;
-        while start < level {
-            let own = self.digit.min(level - start);
-            ntts += level + self.special - own;
-            start += own;
-        }
-        ntts as u64
+    /// One prime per level, the first one dropped last, and everywhere the same special ones and `digit` primes per digit.
+    pub fn plain(slots: usize, primes: &[u64], special: usize, digit: usize) -> Self {
+        let level = |(l, &prime): (usize, &u64)| ChainLevel {
+            divisor: prime as f64,
+            limbs: l,
+            special,
+            digits: l.div_ceil(digit),
+            dropped: [1, special + 1],
+            lowest: 1,
+        };
+        Self { slots, levels: (1..).zip(primes).map(level).collect() }
     }
 
-    fn mod_down_ntts(&self, level: usize) -> u64 {
-        2 * (level + self.special) as u64
+    fn at(&self, level: usize) -> Result<&ChainLevel, CircuitError> {
+        let deep = CircuitError::TooDeep { levels: self.levels.len() };
+        level.checked_sub(1).and_then(|l| self.levels.get(l)).ok_or(deep)
+    }
+
+    /// Level `level` and the primes of the one below it.
+    fn step(&self, level: usize) -> Result<(&ChainLevel, usize), CircuitError> {
+        Ok((self.at(level)?, self.at(level.wrapping_sub(1))?.limbs))
+    }
+
+    /// Transforms of switching a key with a decomposition of its own: (d + 2)(ℓ + k) (cookbook §4).
+    fn switch_ntts(&self, level: usize) -> Result<u64, CircuitError> {
+        let at = self.at(level)?;
+        Ok(at.decompose_ntts() + at.mod_down_ntts())
+    }
+
+    /// Of both halves of a division by P and to the level below.
+    fn merged_ntts(&self, level: usize) -> Result<u64, CircuitError> {
+        let (at, below) = self.step(level)?;
+        Ok(2 * (at.dropped[1] + below) as u64)
+    }
+
+    /// Of both halves of a rescale.
+    fn rescale_ntts(&self, level: usize) -> Result<u64, CircuitError> {
+        let (at, below) = self.step(level)?;
+        Ok(2 * (at.dropped[0] + below) as u64)
+    }
+}
+
+impl ChainLevel {
+    fn decompose_ntts(&self) -> u64 {
+        (self.digits * (self.limbs + self.special)) as u64
+    }
+
+    /// Of both halves of a division by P.
+    fn mod_down_ntts(&self) -> u64 {
+        2 * (self.limbs + self.special) as u64
     }
 }
 
 /// A plaintext as a circuit uses it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PlainUse {
-    /// Live primes where it is used.
+    /// The level where it is used.
     pub level: usize,
     /// Its scale.
     pub scale: Scale,
@@ -52,10 +113,10 @@ pub struct PlainUse {
     pub extended: bool,
 }
 
-/// A vector the counter tracks: live primes and scale.
+/// A vector the counter tracks: level and scale.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Traced {
-    /// Live primes.
+    /// Level.
     pub level: usize,
     /// Scale.
     pub scale: Scale,
@@ -93,7 +154,7 @@ impl Counter {
         self.counts
     }
 
-    /// The evaluation keys used so far, each with its highest level of use.
+    /// The evaluation keys used so far, each with its levels of use.
     pub fn keys(&self) -> &KeyRequest {
         &self.keys
     }
@@ -103,13 +164,10 @@ impl Counter {
         &self.uses
     }
 
-    /// What dropping the last prime of `level` divides scales by.
-    fn last_prime(&self, level: usize) -> Result<f64, CircuitError> {
-        match self.chain.primes.get(level.wrapping_sub(1)) {
-            Some(_) if level >= 2 && self.exact => Ok(1.0),
-            Some(&q) if level >= 2 => Ok(q as f64),
-            _ => Err(CircuitError::TooDeep { levels: self.chain.primes.len() }),
-        }
+    /// What a rescale at `level` divides scales by.
+    fn divisor(&self, level: usize) -> Result<f64, CircuitError> {
+        let (at, _) = self.chain.step(level)?;
+        Ok(if self.exact { 1.0 } else { at.divisor })
     }
 
     fn dot(&mut self, xs: &[&Traced], plains: usize, target: Scale) -> Result<Traced, CircuitError> {
@@ -123,7 +181,7 @@ impl Counter {
         for x in xs {
             same("a sum of products", &first, x)?;
         }
-        let product = Scale(target.0 * self.last_prime(first.level)?);
+        let product = Scale(target.0 * self.divisor(first.level)?);
         let scale = Scale(product.0 / first.scale.0);
         self.uses.extend((0..plains).map(|_| PlainUse { level: first.level, scale, extended: false }));
         self.counts.add += xs.len() as u64 - 1;
@@ -157,7 +215,7 @@ impl Slots for Counter {
         if left != 0 {
             self.keys.need_rotation(left, x.level);
             self.counts.rotations += 1;
-            self.counts.ntt += self.chain.switch_ntts(x.level);
+            self.counts.ntt += self.chain.switch_ntts(x.level)?;
         }
         Ok(*x)
     }
@@ -165,12 +223,12 @@ impl Slots for Counter {
     fn rotate_hoisted(&mut self, x: &Traced, lefts: &[usize]) -> Result<Vec<Traced>, CircuitError> {
         let moved: Vec<usize> = lefts.iter().map(|r| r % self.chain.slots).filter(|&r| r != 0).collect();
         if !moved.is_empty() {
-            self.counts.ntt += self.chain.decompose_ntts(x.level);
+            self.counts.ntt += self.chain.at(x.level)?.decompose_ntts();
         }
         for &left in &moved {
             self.keys.need_rotation(left, x.level);
             self.counts.hoisted += 1;
-            self.counts.ntt += self.chain.mod_down_ntts(x.level);
+            self.counts.ntt += self.chain.at(x.level)?.mod_down_ntts();
         }
         Ok(vec![*x; lefts.len()])
     }
@@ -183,11 +241,16 @@ impl Slots for Counter {
 
     fn add_lowered(&mut self, x: &Traced, y: &Traced) -> Result<Traced, CircuitError> {
         let level = x.level.min(y.level);
+        if level < self.chain.at(x.level.max(y.level))?.lowest {
+            let show = |t: &Traced| format!("level {}", t.level);
+            let op = "a sum at a level whose primes are not among those of the other operand";
+            return Err(CircuitError::Mismatch { op, left: show(x), right: show(y) });
+        }
         if self.exact && x.level != y.level {
             // The factor modulo t is brought along: a scalar, and a switch from the level above.
             self.counts.scalar_mul += 1;
             self.counts.rescale += 1;
-            self.counts.ntt += 2 * (level as u64 + 1);
+            self.counts.ntt += self.chain.rescale_ntts(level + 1)?;
         }
         let mut x = Traced { level, ..*x };
         self.add_assign(&mut x, &Traced { level, ..*y })?;
@@ -216,7 +279,8 @@ impl Slots for Counter {
     }
 
     /// Transforms as cookbook §4 states for double hoisting: d(ℓ+k) per rotated input, (d+1)(ℓ+k) per giant step
-    /// and stage of folds, 2(ℓ+k) per output for the division by P and the last prime at once.
+    /// and stage of folds, and per output those of the division by P and to the level below at once, 2(ℓ+k) in a plain
+    /// chain.
     fn linear(
         &mut self,
         xs: &[&Traced],
@@ -230,17 +294,17 @@ impl Slots for Counter {
             same("a matrix product", &first, x)?;
         }
         let level = first.level;
-        let product = Scale(target.0 * self.last_prime(level)?);
+        let product = Scale(target.0 * self.divisor(level)?);
         let scale = Scale(product.0 / first.scale.0);
         for babies in &schedule.babies {
             let moved: Vec<usize> = babies.iter().copied().filter(|&b| b != 0).collect();
             if !moved.is_empty() {
-                self.counts.ntt += self.chain.decompose_ntts(level);
+                self.counts.ntt += self.chain.at(level)?.decompose_ntts();
             }
             self.counts.hoisted += moved.len() as u64;
             moved.iter().for_each(|&b| self.keys.need_rotation(b, level));
         }
-        let giant = self.chain.decompose_ntts(level) + self.chain.mod_down_ntts(level) / 2;
+        let giant = self.chain.at(level)?.decompose_ntts() + self.chain.at(level)?.mod_down_ntts() / 2;
         for groups in &schedule.outputs {
             if groups.is_empty() {
                 return Err(CircuitError::Count { what: "diagonals", expected: 1, found: 0 });
@@ -262,18 +326,18 @@ impl Slots for Counter {
                 self.counts.ntt += giant;
             }
             self.counts.rescale += 1;
-            self.counts.ntt += self.chain.mod_down_ntts(level);
+            self.counts.ntt += self.chain.merged_ntts(level)?;
         }
         self.uses.extend(plains.iter().map(|_| PlainUse { level, scale, extended: true }));
         Ok(vec![Traced { level: level - 1, scale: target }; schedule.outputs.len()])
     }
 
     fn square_rescale(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
-        let q = self.last_prime(x.level)?;
+        let q = self.divisor(x.level)?;
         self.counts.ct_mul += 1;
         self.counts.relin += 1;
         self.counts.rescale += 1;
-        self.counts.ntt += self.chain.switch_ntts(x.level);
+        self.counts.ntt += self.chain.at(x.level)?.decompose_ntts() + self.chain.merged_ntts(x.level)?;
         self.keys.need_relin(x.level);
         Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 * x.scale.0 / q) })
     }
@@ -281,15 +345,15 @@ impl Slots for Counter {
     fn square(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
         self.counts.ct_mul += 1;
         self.counts.relin += 1;
-        self.counts.ntt += self.chain.switch_ntts(x.level);
+        self.counts.ntt += self.chain.switch_ntts(x.level)?;
         self.keys.need_relin(x.level);
         Ok(Traced { level: x.level, scale: Scale(x.scale.0 * x.scale.0) })
     }
 
     fn rescale(&mut self, x: &Traced) -> Result<Traced, CircuitError> {
-        let q = self.last_prime(x.level)?;
+        let q = self.divisor(x.level)?;
         self.counts.rescale += 1;
-        self.counts.ntt += 2 * x.level as u64;
+        self.counts.ntt += self.chain.rescale_ntts(x.level)?;
         Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 / q) })
     }
 }
@@ -324,7 +388,7 @@ impl BatchSlots for Counter {
                 found,
             });
         }
-        let product = Scale(target.0 * self.last_prime(like.level)?);
+        let product = Scale(target.0 * self.divisor(like.level)?);
         let weight = PlainUse { level: like.level, scale: Scale(product.0 / like.scale.0), extended: false };
         self.uses.extend((0..rows.len() * columns).map(|_| weight));
         let bias = PlainUse { level: like.level, scale: product, extended: false };

@@ -20,7 +20,7 @@ pub use batch::{BatchSlots, Place, Then};
 pub use bfv::{BfvError, BfvPlain, BfvSlots, BfvVector};
 pub use ckks::{CkksError, CkksMap, CkksPlain, CkksSlots};
 pub use clear::ClearSlots;
-pub use counter::{Chain, Counter, PlainUse, Traced, TracedMap};
+pub use counter::{Chain, ChainLevel, Counter, PlainUse, Traced, TracedMap};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
 pub use schedule::{Group, Outline, Schedule};
 pub use slots::{CircuitError, Plain, Plains, Scale, Slots};

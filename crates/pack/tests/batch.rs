@@ -135,7 +135,7 @@ fn cryptonets_over_a_batch_has_the_counts_of_its_sums_and_needs_one_key() {
     let (dense1, dense2) = (BatchDense::new(845, 100), BatchDense::new(100, 10));
     let plains = vec![(); conv.plain_count() + dense1.plain_count() + dense2.plain_count()];
     let primes = vec![1 << 34, 1 << 26, 1 << 33, 1 << 26, 1 << 33, 1 << 26];
-    let mut s = Counter::new(Chain { slots: 8192, primes, special: 1, digit: 1 });
+    let mut s = Counter::new(Chain::plain(8192, &primes, 1, 1));
     let mut p = Plains::new(&plains);
     let xs = vec![s.input(6, SCALE); 784];
     let xs = conv.run(&mut s, xs, &mut p, SCALE, Then::Square).unwrap();
@@ -154,7 +154,7 @@ fn cryptonets_over_a_batch_has_the_counts_of_its_sums_and_needs_one_key() {
     );
     assert_eq!((counts.ct_mul, counts.relin, counts.rescale), (945, 945, 955 + 945));
     assert_eq!(s.plains().len(), plains.len());
-    assert_eq!((s.keys().relin, s.keys().rotations.len()), (Some(5), 0));
+    assert_eq!((s.keys().relin.last(), s.keys().rotations.len()), (Some(&5), 0));
 }
 
 /// Convolution and square, pool, a residual branch, square, dense.

@@ -23,9 +23,7 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
 });
 
 fn chain() -> Chain {
-    let primes = CONTEXT.params().basis(4).unwrap();
-    let primes = primes.moduli().map(|m| m.value()).collect();
-    Chain { slots: CONTEXT.slots() / 2, primes, special: 1, digit: 1 }
+    Chain { slots: CONTEXT.slots() / 2, ..Chain::of(CONTEXT.params()).unwrap() }
 }
 
 /// A multiple of 1/16 in [-1, 1].

@@ -71,7 +71,7 @@ proptest! {
 
 #[test]
 fn vectors_of_different_levels_do_not_add() {
-    let chain = Chain { slots: 8, primes: vec![17, 17], special: 1, digit: 1 };
+    let chain = Chain::plain(8, &[17, 17], 1, 1);
     let mut s = Counter::new(chain);
     let (mut a, b) = (s.input(2, ANY), s.input(1, ANY));
     assert!(s.add_assign(&mut a, &b).is_err());
@@ -79,7 +79,7 @@ fn vectors_of_different_levels_do_not_add() {
 
 #[test]
 fn a_circuit_deeper_than_the_chain_is_refused() {
-    let chain = Chain { slots: 8, primes: vec![17], special: 1, digit: 1 };
+    let chain = Chain::plain(8, &[17], 1, 1);
     let mut s = Counter::new(chain);
     let x = s.input(1, ANY);
     assert!(s.rescale(&x).is_err());

@@ -289,12 +289,7 @@ proptest! {
 const SLOTS: usize = 8192;
 
 fn counter(slots: usize) -> Counter {
-    Counter::new(Chain {
-        slots,
-        primes: vec![1 << 34, 1 << 26, 1 << 33, 1 << 26, 1 << 33, 1 << 26],
-        special: 1,
-        digit: 1,
-    })
+    Counter::new(Chain::plain(slots, &[1 << 34, 1 << 26, 1 << 33, 1 << 26, 1 << 33, 1 << 26], 1, 1))
 }
 
 fn first_conv() -> (Conv, [usize; 3], [usize; 3]) {

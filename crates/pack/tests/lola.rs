@@ -27,7 +27,7 @@ fn cryptonets([period, slots]: [usize; 2], reply: LolaReply) -> (Vec<(LolaLayer,
     let layout = TapInput::new(&conv, &input, &output).unwrap();
     let lola = Lola::new(layout, 5, [100, 10], [period, slots], reply).unwrap();
     let primes = vec![1 << 33; lola.levels()];
-    let mut s = Counter::new(Chain { slots, primes, special: 1, digit: 1 });
+    let mut s = Counter::new(Chain::plain(slots, &primes, 1, 1));
     let xs = vec![s.input(lola.levels(), SCALE); lola.input_vectors()];
     let plains = vec![(); s_plains(&lola)];
     assert_eq!(plains.len(), lola.plain_count());
@@ -93,7 +93,7 @@ fn a_gathered_reply_costs_products_and_additions_alone() {
 fn cryptonets_by_lola_needs_one_key_per_distance() {
     let (_, s) = cryptonets([8192, 8192], LolaReply::Rows);
     // Stack 4; folds 13; copies 7, of which three are folds'; interleaving 12. And the one for squares.
-    assert_eq!(s.keys().len(), 4 + 13 + 4 + 12 + 1);
+    assert_eq!((s.keys().rotations.len(), s.keys().relin.is_empty()), (4 + 13 + 4 + 12, false));
 }
 
 struct Net {

@@ -1,6 +1,7 @@
 use crate::rows::Rows;
 use crate::{Modulus, RingError, RingKind, RingShape, Shoup, kernel};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// One ring and one prime: the constants of the number-theoretic transform.
 ///
@@ -10,12 +11,21 @@ pub struct NttTable {
     shape: RingShape,
     modulus: Modulus,
     psi: u64,
+    psi_inv: u64,
+    n_inv: u64,
+    half: u64,
+    /// Made when first used: whoever only looks at parameters needs none.
+    constants: OnceLock<Constants>,
+}
+
+/// What transforms read.
+struct Constants {
     /// Four rows of n: w, ⌊w·2^52/q⌋, w⁻¹, ⌊w⁻¹·2^52/q⌋. Node i of the level with m nodes is entry m + i.
     twiddles: Rows,
-    pub(crate) scale: InverseScale,
+    scale: InverseScale,
     /// The twiddles again in the order of the vector kernels, where the machine has them.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) vector: Option<kernel::Tables>,
+    vector: Option<kernel::Tables>,
 }
 
 /// What the inverse transform multiplies by at its end.
@@ -55,9 +65,73 @@ impl NttTable {
         // A prime has a non-residue, and the least one is small.
         let x = (2..q).find(|&x| modulus.pow(x, (q - 1) / 2) == q - 1).ok_or(no_root.clone())?;
         let psi = modulus.pow(x, (q - 1) / order);
-        let psi_inv = modulus.inv(psi).ok_or(no_root.clone())?;
         let inv = |a: u64| modulus.inv(a).ok_or(no_root.clone());
+        let (psi_inv, n_inv, half) = (inv(psi)?, inv(n as u64 % q)?, inv(2)?);
+        Ok(Self { shape, modulus, psi, psi_inv, n_inv, half, constants: OnceLock::new() })
+    }
 
+    fn constants(&self) -> &Constants {
+        self.constants.get_or_init(|| Constants::new(self))
+    }
+
+    /// Kind and degree.
+    pub fn shape(&self) -> RingShape {
+        self.shape
+    }
+
+    /// The prime.
+    #[inline]
+    pub fn modulus(&self) -> &Modulus {
+        &self.modulus
+    }
+
+    /// Coefficients per row.
+    pub fn n(&self) -> usize {
+        self.shape.n()
+    }
+
+    /// The root of unity ψ of order [`RingShape::order`].
+    pub fn psi(&self) -> u64 {
+        self.psi
+    }
+
+    /// (w, ⌊w·2^52/q⌋) of the forward tree.
+    pub(crate) fn forward_twiddles(&self) -> (&[u64], &[u64]) {
+        let twiddles = &self.constants().twiddles;
+        (twiddles.row(0), twiddles.row(1))
+    }
+
+    /// (w⁻¹, ⌊w⁻¹·2^52/q⌋) of the inverse tree.
+    pub(crate) fn inverse_twiddles(&self) -> (&[u64], &[u64]) {
+        let twiddles = &self.constants().twiddles;
+        (twiddles.row(2), twiddles.row(3))
+    }
+
+    pub(crate) fn scale(&self) -> InverseScale {
+        self.constants().scale
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(crate) fn vector(&self) -> Option<&kernel::Tables> {
+        self.constants().vector.as_ref()
+    }
+
+    /// Coefficients to values, in place; see [`kernel::forward`].
+    pub fn forward(&self, row: &mut [u64]) {
+        kernel::forward(self, row);
+    }
+
+    /// Values to coefficients, in place; see [`kernel::inverse`].
+    pub fn inverse(&self, row: &mut [u64]) {
+        kernel::inverse(self, row);
+    }
+}
+
+impl Constants {
+    fn new(table: &NttTable) -> Self {
+        let NttTable { shape, modulus, psi, psi_inv, n_inv, half, .. } = *table;
+        let n = shape.n();
         // Powers of ψ in bit-reversed order over the tree of the standard ring of dimension `leaves`; the
         // conjugate-invariant tree is the left half of the one twice as large: its node (m, i) is (2m, i).
         let (leaves_log, doubled) = match shape.kind() {
@@ -84,7 +158,6 @@ impl NttTable {
                 twiddles.row_mut(row + 1)[at] = w.quotient;
             }
         }
-        let n_inv = inv(n as u64 % q)?;
         let scale = match shape.kind() {
             RingKind::Standard => InverseScale::Standard {
                 n_inv: modulus.shoup(n_inv),
@@ -92,7 +165,7 @@ impl NttTable {
             },
             RingKind::ConjugateInvariant => {
                 let fold = modulus.pow(psi, n as u64);
-                let half = modulus.mul(n_inv, inv(2)?);
+                let half = modulus.mul(n_inv, half);
                 InverseScale::ConjugateInvariant {
                     fold: modulus.shoup(fold),
                     n_inv: modulus.shoup(n_inv),
@@ -108,56 +181,12 @@ impl NttTable {
         } else {
             None
         };
-        Ok(Self {
-            shape,
-            modulus,
-            psi,
+        Self {
             twiddles,
             scale,
             #[cfg(target_arch = "x86_64")]
             vector,
-        })
-    }
-
-    /// Kind and degree.
-    pub fn shape(&self) -> RingShape {
-        self.shape
-    }
-
-    /// The prime.
-    #[inline]
-    pub fn modulus(&self) -> &Modulus {
-        &self.modulus
-    }
-
-    /// Coefficients per row.
-    pub fn n(&self) -> usize {
-        self.shape.n()
-    }
-
-    /// The root of unity ψ of order [`RingShape::order`].
-    pub fn psi(&self) -> u64 {
-        self.psi
-    }
-
-    /// (w, ⌊w·2^52/q⌋) of the forward tree.
-    pub(crate) fn forward_twiddles(&self) -> (&[u64], &[u64]) {
-        (self.twiddles.row(0), self.twiddles.row(1))
-    }
-
-    /// (w⁻¹, ⌊w⁻¹·2^52/q⌋) of the inverse tree.
-    pub(crate) fn inverse_twiddles(&self) -> (&[u64], &[u64]) {
-        (self.twiddles.row(2), self.twiddles.row(3))
-    }
-
-    /// Coefficients to values, in place; see [`kernel::forward`].
-    pub fn forward(&self, row: &mut [u64]) {
-        kernel::forward(self, row);
-    }
-
-    /// Values to coefficients, in place; see [`kernel::inverse`].
-    pub fn inverse(&self, row: &mut [u64]) {
-        kernel::inverse(self, row);
+        }
     }
 }
 

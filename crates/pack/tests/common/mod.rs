@@ -106,11 +106,7 @@ pub(crate) fn small(log_n: u32, levels: usize) -> Params {
 
 /// The modulus chain of `params` as a counter wants it.
 pub(crate) fn chain(params: &Params) -> Chain {
-    let primes = (1..=params.max_level()).map(|l| match l {
-        1 => 0,
-        l => params.rescale_divisor(l).unwrap() as u64,
-    });
-    Chain { slots: params.slots(), primes: primes.collect(), special: 1, digit: 1 }
+    Chain::of(params).unwrap()
 }
 
 impl Ends {

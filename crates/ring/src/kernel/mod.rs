@@ -100,7 +100,7 @@ pub fn forward(table: &NttTable, row: &mut [u64]) {
 pub fn forward_fetching(table: &NttTable, row: &mut [u64], ahead: &[Ahead<'_>]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
     #[cfg(target_arch = "x86_64")]
-    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), table.vector()) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::forward(table.modulus(), vector, row, ahead) };
     }
@@ -112,7 +112,7 @@ pub fn forward_fetching(table: &NttTable, row: &mut [u64], ahead: &[Ahead<'_>]) 
 pub fn inverse(table: &NttTable, row: &mut [u64]) {
     assert_eq!(row.len(), table.n(), "row length is not the ring degree");
     #[cfg(target_arch = "x86_64")]
-    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), table.vector()) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::inverse(table.modulus(), vector, row) };
     }
@@ -132,7 +132,7 @@ pub fn forward_centred_into(
     same_length!(src, out);
     assert_eq!(out.len(), table.n(), "row length is not the ring degree");
     #[cfg(target_arch = "x86_64")]
-    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), table.vector()) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::forward_centred(from, table.modulus(), vector, src, out, ahead) };
     }
@@ -145,7 +145,7 @@ pub fn inverse_into(table: &NttTable, src: &[u64], out: &mut [u64]) {
     same_length!(src, out);
     assert_eq!(out.len(), table.n(), "row length is not the ring degree");
     #[cfg(target_arch = "x86_64")]
-    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), &table.vector) {
+    if let (Path::Avx512Ifma, Some(vector)) = (Path::active(), table.vector()) {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
         return unsafe { ifma::ntt::inverse_into(table.modulus(), vector, src, out) };
     }

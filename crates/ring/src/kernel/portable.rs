@@ -26,7 +26,7 @@ pub(crate) fn zip_into(a: &[u64], b: &[u64], out: &mut [u64], f: impl Fn(u64, u6
 pub(crate) fn forward(table: &NttTable, a: &mut [u64]) {
     let m = *table.modulus();
     let two_q = 2 * m.value();
-    if let InverseScale::ConjugateInvariant { fold, .. } = table.scale {
+    if let InverseScale::ConjugateInvariant { fold, .. } = table.scale() {
         fold_conjugate(&m, fold, a);
     }
     let (w, ws) = table.forward_twiddles();
@@ -75,7 +75,7 @@ pub(crate) fn inverse(table: &NttTable, a: &mut [u64]) {
     let n = a.len();
     let mut nodes = n / 2;
     // The last stage, nodes = 1, carries the scaling in the standard ring.
-    let stop = match table.scale {
+    let stop = match table.scale() {
         InverseScale::Standard { .. } => 1,
         InverseScale::ConjugateInvariant { .. } => 0,
     };
@@ -93,7 +93,7 @@ pub(crate) fn inverse(table: &NttTable, a: &mut [u64]) {
         }
         nodes /= 2;
     }
-    match table.scale {
+    match table.scale() {
         InverseScale::Standard { n_inv, n_inv_w } => {
             let (x, y) = a.split_at_mut(n / 2);
             for (x, y) in x.iter_mut().zip(y) {

@@ -142,7 +142,7 @@ mod tests {
     use oblivia_base::codec::Encode;
     use oblivia_base::{Blame, Prg};
     use oblivia_he::ckks::{Encoder, Encryptor};
-    use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind, SecretKey};
+    use oblivia_he::{LevelLiteral, Moduli, Params, ParamsLiteral, RingKind, SecretKey};
     use oblivia_pack::circuit::Options;
     use oblivia_pack::{Axis, Layout};
     use oblivia_protocol::System;
@@ -183,13 +183,20 @@ mod tests {
         choices_of(MODEL.as_ref().unwrap(), "diagonal").unwrap()
     }
 
-    /// Standard choices, the same with the primes written out, and LoLa's.
-    fn valid_choices() -> [(&'static str, Vec<u8>); 3] {
+    /// Standard choices, the same with the primes written out, LoLa's, and some whose levels have primes of their own.
+    fn valid_choices() -> [(&'static str, Vec<u8>); 4] {
         let standard = standard();
-        let params = Params::new(&standard.params).unwrap().literal();
+        let params = Params::new(&standard.params).unwrap().literal().clone();
         let primes = LeveledChoices { params, ..standard.clone() };
         let lola = choices_of(MODEL.as_ref().unwrap(), "lola").unwrap();
-        [("standard", standard.to_bytes()), ("primes", primes.to_bytes()), ("lola", lola.to_bytes())]
+        let levels = choices_of(MODEL.as_ref().unwrap(), "planned").unwrap();
+        assert!(!levels.params.levels.is_empty());
+        [
+            ("standard", standard.to_bytes()),
+            ("primes", primes.to_bytes()),
+            ("lola", lola.to_bytes()),
+            ("levels", levels.to_bytes()),
+        ]
     }
 
     /// Offers of the small network by every system.
@@ -295,11 +302,22 @@ mod tests {
     #[test]
     fn parameters_that_are_too_many_too_large_or_insecure_are_refused() {
         type Case = (fn(&mut ParamsLiteral), &'static str);
-        let cases: [Case; 9] = [
+        fn level(q: &[usize], special: usize) -> LevelLiteral {
+            LevelLiteral { q: q.to_vec(), p: vec![special], alpha: 1 }
+        }
+        fn levels(q: &[usize], special: usize) -> Vec<LevelLiteral> {
+            (1..=6).map(|l| level(&q[..l.min(q.len())], special)).collect()
+        }
+        let cases: [Case; 14] = [
             (|p| p.q = Moduli::Bits(vec![18; 64]), "not 64 and 1"),
             (|p| p.p = Moduli::Bits(vec![18; 64]), "not 6 and 64"),
             (|p| p.p = Moduli::Bits(vec![18; 7]), "no unused prime"),
-            (|p| p.q = Moduli::Primes(Vec::new()), "6 primes, not 0"),
+            (|p| p.q = Moduli::Primes(Vec::new()), "6 levels, not 0"),
+            (|p| p.levels = vec![level(&[0], 6)], "6 levels, not 1"),
+            (|p| p.levels = levels(&[0, 1, 2, 3, 4, 7], 6), "primes of both kinds"),
+            (|p| p.levels = levels(&[0, 1, 2, 3, 4, 5], 7), "primes of both kinds"),
+            (|p| p.levels = levels(&[1, 3, 5, 5, 0, 2], 6), "twice"),
+            (|p| p.levels = levels(&[0, 1, 2, 3, 4], 5), "must be larger"),
             (|p| p.log_n = 16, "32768"),
             (|p| p.kind = RingKind::Standard, "conjugate-invariant"),
             (|p| p.log_n = 0, "no such layout"),
@@ -347,10 +365,13 @@ mod tests {
 
     fn any_choices() -> impl Strategy<Value = LeveledChoices> {
         let usual = Just(standard().params);
-        let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9).prop_map(
-            |(standard, log_n, q, p, alpha)| {
+        let list = || prop::collection::vec(0usize..12, 0..6);
+        let level = (list(), list(), 0usize..4).prop_map(|(q, p, alpha)| LevelLiteral { q, p, alpha });
+        let levels = prop::collection::vec(level, 0..8);
+        let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9, levels).prop_map(
+            |(standard, log_n, q, p, alpha, levels)| {
                 let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
-                ParamsLiteral { kind, log_n, q, p, alpha, levels: Vec::new() }
+                ParamsLiteral { kind, log_n, q, p, alpha, levels }
             },
         );
         // Six primes of the sizes a larger ring allows, so that some are accepted.

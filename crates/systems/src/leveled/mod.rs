@@ -7,6 +7,7 @@ mod client;
 mod exact;
 pub mod fuzz;
 mod layouts;
+mod levels;
 mod lola;
 mod messages;
 mod mlp;

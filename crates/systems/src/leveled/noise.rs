@@ -89,8 +89,21 @@ impl Machine<'_> {
         Ok(square(self.model.key_switching(level, scale)?.worst))
     }
 
-    fn rescale(&self, scale: f64) -> f64 {
-        square(self.model.division(1, scale).worst)
+    /// As [`Machine::switch`], the result staying modulo QP: no division.
+    fn key(&self, level: usize, scale: f64) -> Result<f64, HeError> {
+        Ok(square(self.model.key_errors(level, scale)?.worst))
+    }
+
+    /// A rescale from `level` to `scale`.
+    fn rescale(&self, level: usize, scale: f64) -> Result<f64, HeError> {
+        let [alone, _] = self.params.dropped_primes(level)?;
+        Ok(square(self.model.division(alone, scale).worst))
+    }
+
+    /// As [`Machine::rescale`], together with a division by P.
+    fn merged(&self, level: usize, scale: f64) -> Result<f64, HeError> {
+        let [_, merged] = self.params.dropped_primes(level)?;
+        Ok(square(self.model.division(merged, scale).worst))
     }
 
     fn rounding(&self, scale: f64) -> f64 {
@@ -141,7 +154,8 @@ impl Machine<'_> {
         let peak = self.network.peak(layer.from);
         self.fits(peak * peak, x.level, product)?;
         let scale = product / q;
-        let own = self.switch(x.level, product).map_err(refused)? + self.rescale(scale);
+        let own =
+            self.key(x.level, product).map_err(refused)? + self.merged(x.level, scale).map_err(refused)?;
         let factor = square(2.0 * peak + BOUND_FACTOR_2_64 * x.variance().sqrt());
         // Nothing is there to be multiplied with.
         let stray = square(BOUND_FACTOR_2_64 * x.stray);
@@ -162,9 +176,9 @@ impl Machine<'_> {
         Ok(Place { x, gain, peak, product, weight, fan_in, fan_out: fan_out as f64, aligned })
     }
 
-    /// The errors `v` of products brought to scale `target`, a bias added.
-    fn finished(&self, at: Place, v: Errors, target: f64, shape: [usize; 3]) -> Wire {
-        let own = v.own + self.rounding(at.product) + self.rescale(target);
+    /// The errors `v` of products brought to scale `target` by a division with error `division`, a bias added.
+    fn finished(&self, at: Place, v: Errors, division: f64, target: f64, shape: [usize; 3]) -> Wire {
+        let own = v.own + self.rounding(at.product) + division;
         let elements = shape.iter().product::<usize>() as f64;
         let reach = (at.x.reach * at.fan_out).min(elements);
         Wire { own, shared: v.shared, stray: v.stray, reach, level: at.x.level - 1, scale: target }
@@ -184,7 +198,8 @@ impl Machine<'_> {
         let target = scales.conv.0;
         let at = self.place(x, l0, conv, target)?;
         self.fits(conv.peak, x.level, at.product)?;
-        let x = self.finished(at, self.taps(at, conv).map_err(refused)?, target, conv.shape);
+        let division = self.rescale(x.level, target).map_err(refused)?;
+        let x = self.finished(at, self.taps(at, conv).map_err(refused)?, division, target, conv.shape);
         self.fits(conv.peak, x.level, x.scale)?;
         let x = self.square(x, square1)?;
         self.fits(square1.peak, x.level, x.scale)?;
@@ -202,7 +217,8 @@ impl Machine<'_> {
         let folds = self.doubling(0.0, block, x.level, at.product).map_err(refused)?;
         let inherited = 2.0 * at.inherited();
         let errors = Errors { own: rounding + folds, shared: inherited, stray: inherited };
-        let x = self.finished(at, errors, target, dense1.shape);
+        let division = self.rescale(x.level, target).map_err(refused)?;
+        let x = self.finished(at, errors, division, target, dense1.shape);
         self.fits(between, x.level, x.scale)?;
 
         let target = scales.interleaved.0;
@@ -211,7 +227,7 @@ impl Machine<'_> {
         let rounding = vectors * (square(between) + x.variance()) * self.rounding(product / x.scale);
         let moving = (vectors - 1.0) * self.switch(x.level, product).map_err(refused)?;
         self.fits(dense1.peak, x.level, product)?;
-        let own = x.own + rounding + moving + self.rescale(target);
+        let own = x.own + rounding + moving + self.rescale(x.level, target).map_err(refused)?;
         let x = Wire { own, stray: 0.0, level: x.level - 1, scale: target, ..x };
         self.fits(dense1.peak, x.level, x.scale)?;
         let x = self.square(x, square2)?;
@@ -224,7 +240,8 @@ impl Machine<'_> {
         let folds = self.doubling(0.0, program.period(), x.level, at.product).map_err(refused)?;
         let own = filled * self.rounding(at.weight) + folds;
         let errors = Errors { own, shared: at.inherited(), stray: at.inherited() };
-        let x = self.finished(at, errors, target, dense2.shape);
+        let division = self.rescale(x.level, target).map_err(refused)?;
+        let x = self.finished(at, errors, division, target, dense2.shape);
         self.fits(dense2.peak, x.level, x.scale)?;
         Ok(x)
     }
@@ -250,13 +267,15 @@ impl Machine<'_> {
                 let target = joined.map_or(program.scale(k).0, |w| w.scale);
                 let at = self.place(x, l, layer, target)?;
                 self.fits(layer.peak, x.level, at.product)?;
-                let errors = match step {
+                let (errors, division) = match step {
                     Step::Linear { copies, circuit } => {
-                        self.linear(at, copies.map(|p| program.slots() / p), circuit)
+                        let copies = copies.map(|p| program.slots() / p);
+                        (self.linear(at, copies, circuit), self.merged(x.level, target))
                     }
-                    _ => self.taps(at, layer),
+                    _ => (self.taps(at, layer), self.rescale(x.level, target)),
                 };
-                let y = self.finished(at, errors.map_err(refused)?, target, layer.shape);
+                let (errors, division) = (errors.map_err(refused)?, division.map_err(refused)?);
+                let y = self.finished(at, errors, division, target, layer.shape);
                 // A bias is added behind the division here.
                 Ok(Wire { own: y.own + self.rounding(target), ..y })
             }
@@ -282,7 +301,7 @@ impl Machine<'_> {
             x.shared += (copies as f64 - 1.0) * x.stray;
         }
         if schedule.babies.iter().flatten().any(|&b| b != 0) {
-            x.own += self.switch(level, x.scale)?;
+            x.own += self.key(level, x.scale)?;
         }
         let rounded = square(at.peak) + x.variance();
         let rounding = circuit.terms() as f64 * rounded * self.rounding(at.weight);

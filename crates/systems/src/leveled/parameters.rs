@@ -1,8 +1,10 @@
 //! Modulus chains for a network: one prime per multiplicative level, sized for what is divided there.
 
+use super::levels::shapes;
 use super::network::{Kind, Network};
 use super::program::depths;
-use oblivia_he::{Moduli, ParamsLiteral, RingKind, security};
+use super::units::{UnitCosts, Units};
+use oblivia_he::{ERROR_STD, LevelLiteral, Moduli, ParamsLiteral, RingKind, security};
 
 /// Bits of the primes of a chain, and the scales that go with them (cookbook §3, §7: a plaintext's rounding and a
 /// rescale's balance when linear layers drop about 7 bits less than squares).
@@ -47,9 +49,54 @@ impl Precision {
     }
 }
 
-/// The chain of a network at dimension 2^`log_n`; `None` if it is over the security
-/// table or primes do not exist in that size.
+/// How the moduli of a chain are split into primes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Style {
+    /// One prime per level, and everywhere the same special primes and digits.
+    Plain,
+    /// One prime per level, special primes and digits by level: the smaller the modulus, the larger P may be.
+    Special,
+    /// Primes by level too: as few as hold the modulus.
+    Own,
+}
+
+impl Style {
+    /// Usually the best one first.
+    pub(super) const ALL: [Self; 3] = [Self::Own, Self::Special, Self::Plain];
+}
+
+/// The plain chain of a network at dimension 2^`log_n`; `None` if it is over the security table or primes do not exist in
+/// that size.
 pub(super) fn chain_bits(network: &Network, log_n: u32, precision: Precision) -> Option<ChainBits> {
+    chain_of(&squares(network)?, log_n, precision)
+}
+
+/// As [`chain_bits`], of any style; `costs` decide between splits. `None` too where a style does not suit the network.
+pub(super) fn styled_bits(
+    network: &Network,
+    log_n: u32,
+    precision: Precision,
+    style: Style,
+    costs: UnitCosts,
+) -> Option<ChainBits> {
+    let depths = depths(network);
+    let depth = |value: usize| depths.get(value).copied();
+    let across =
+        |l: &super::network::Layer| matches!(l.kind, Kind::Add(other) if depth(other) != depth(l.from));
+    // A sum of values of two levels needs primes of the one that are the first of the other.
+    if style == Style::Own && network.layers.iter().any(across) {
+        return None;
+    }
+    let sizes = sizes(&squares(network)?, log_n, precision)?;
+    let literal = match style {
+        Style::Plain => plain(log_n, &sizes)?,
+        Style::Special | Style::Own => by_level(log_n, &sizes, style, costs)?,
+    };
+    Some(ChainBits::new(literal, log_n, precision))
+}
+
+/// What happens at each depth: whether a square or something linear.
+fn squares(network: &Network) -> Option<Vec<bool>> {
     let depths = depths(network);
     let mut squares = vec![false; depths.last().copied()?];
     for layer in &network.layers {
@@ -59,13 +106,17 @@ pub(super) fn chain_bits(network: &Network, log_n: u32, precision: Precision) ->
             *square = true;
         }
     }
-    chain_of(&squares, log_n, precision)
+    Some(squares)
 }
 
 /// As [`chain_bits`], from what happens at each depth: whether a square or something linear.
 pub(super) fn chain_of(squares: &[bool], log_n: u32, precision: Precision) -> Option<ChainBits> {
-    // Errors of a rescale grow with the dimension.
-    let (extra, tilt) = (precision.extra + log_n.saturating_sub(13), precision.tilt);
+    Some(ChainBits::new(plain(log_n, &sizes(squares, log_n, precision)?)?, log_n, precision))
+}
+
+/// Bits that each level has more than the one below, from level 1 on; `None` if one is too wide for a prime.
+fn sizes(squares: &[bool], log_n: u32, precision: Precision) -> Option<Vec<u32>> {
+    let (extra, tilt) = (extra(log_n, precision), precision.tilt);
     // A value of depth d has depth + 1 − d live primes; the last of them is dropped.
     let linear = squares.iter().filter(|&&square| !square).count() as u32;
     // What the last linear layer gets, counted up towards the first; the sum stays what it is without a tilt.
@@ -77,7 +128,29 @@ pub(super) fn chain_of(squares: &[bool], log_n: u32, precision: Precision) -> Op
         bits += tilt;
         bits - tilt
     });
-    let q: Vec<u32> = std::iter::once(LAST_BITS).chain(dropped).map(|bits| bits + extra).collect();
+    let sizes = std::iter::once(LAST_BITS).chain(dropped).map(|bits| bits + extra).collect();
+    (SQUARE_BITS + extra <= 48).then_some(sizes)
+}
+
+/// Bits of all primes and scales beyond the least: errors of a rescale grow with the dimension.
+fn extra(log_n: u32, precision: Precision) -> u32 {
+    precision.extra + log_n.saturating_sub(13)
+}
+
+impl ChainBits {
+    fn new(literal: ParamsLiteral, log_n: u32, precision: Precision) -> Self {
+        let extra = extra(log_n, precision);
+        Self {
+            literal,
+            input_log_scale: SQUARE_BITS - 1 + extra + precision.input,
+            output_log_scale: SQUARE_BITS - 1 + extra,
+            inner_log_scale: SQUARE_BITS + extra,
+        }
+    }
+}
+
+/// One prime per level.
+fn plain(log_n: u32, q: &[u32]) -> Option<ParamsLiteral> {
     let limit = f64::from(security::max_log_qp(1 << log_n).ok()?);
     // Digits of alpha primes and as many special ones: few digits mean few transforms and small keys, many special
     // primes the opposite.
@@ -89,23 +162,117 @@ pub(super) fn chain_of(squares: &[bool], log_n: u32, precision: Precision) -> Op
     let fits = |alpha: usize| {
         let p = special(alpha);
         let total: u32 = q.iter().chain(&p).sum();
-        f64::from(total) <= limit && p.iter().all(|&p| p <= 50) && SQUARE_BITS + extra <= 48
+        f64::from(total) <= limit && p.iter().all(|&p| p <= 50)
     };
     let work =
         |alpha: usize| -> usize { (2..=levels).map(|l| (2 * l.div_ceil(alpha) + 2) * (l + alpha)).sum() };
     let alpha = (1..=levels).filter(|&a| fits(a)).min_by_key(|&a| work(a))?;
-    let p = special(alpha);
-    Some(ChainBits {
-        literal: ParamsLiteral {
+    Some(ParamsLiteral {
+        kind: RingKind::ConjugateInvariant,
+        log_n,
+        q: Moduli::Bits(q.to_vec()),
+        p: Moduli::Bits(special(alpha)),
+        alpha,
+        levels: Vec::new(),
+    })
+}
+
+/// Primes up to this many bits have the fastest transforms.
+const FAST_BITS: u32 = 46;
+
+/// `total` bits in `count` parts that differ by one at most, larger ones first.
+fn parts(total: u32, count: usize) -> Vec<u32> {
+    let count = count as u32;
+    (0..count).map(|i| total / count + u32::from(i < total % count)).collect()
+}
+
+/// One level on its own: bits of its primes and its special primes, and limbs per digit.
+struct Split {
+    q: Vec<u32>,
+    p: Vec<u32>,
+    alpha: usize,
+}
+
+/// The ways to give a modulus of these primes special ones, within `limit` bits.
+fn splits(q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
+    (1..=q.len()).flat_map(move |alpha| {
+        let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max().unwrap_or(0);
+        let digits = q.len().div_ceil(alpha);
+        let split = move |special: usize| {
+            // As `Params::new` wants it, the primes of P being a little below powers of two.
+            let drowned = ERROR_STD * (1.5 * (digits * alpha) as f64 / special as f64).sqrt();
+            let p = parts(largest + (drowned.log2() + 0.01).ceil() as u32, special);
+            let fits =
+                q.iter().chain(&p).sum::<u32>() <= limit && p.iter().all(|p| (20..=FAST_BITS).contains(p));
+            fits.then(|| Split { q: q.to_vec(), p, alpha })
+        };
+        (1..=alpha + 1).filter_map(split)
+    })
+}
+
+/// The chain whose levels each have the digits and special primes, and in style [`Style::Own`] the primes, that make the
+/// usual work at that level cheapest.
+fn by_level(log_n: u32, sizes: &[u32], style: Style, costs: UnitCosts) -> Option<ParamsLiteral> {
+    let limit = security::max_log_qp(1 << log_n).ok()?;
+    let mut pool = Pool::default();
+    let mut levels = Vec::new();
+    for level in 1..=sizes.len() {
+        let q = sizes.get(..level)?;
+        let total: u32 = q.iter().sum();
+        let bases: Vec<Vec<u32>> = match style {
+            Style::Own => (1..=level)
+                .map(|count| parts(total, count))
+                .filter(|q| q.iter().all(|b| (24..=FAST_BITS).contains(b)))
+                .collect(),
+            Style::Plain | Style::Special => vec![q.to_vec()],
+        };
+        let work = |split: &Split| {
+            let mut one = Pool::default();
+            let levels = vec![one.level(split)];
+            let literal = one.literal(log_n, levels);
+            shapes(&literal).first().map_or(f64::INFINITY, |&shape| Units::at(costs, log_n, shape).usual())
+        };
+        let splits = bases.iter().flat_map(|q| splits(q, limit));
+        let best = splits.map(|s| (work(&s), s)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        levels.push(pool.level(&best.1));
+    }
+    Some(pool.literal(log_n, levels))
+}
+
+/// The primes of all levels, by their bits: levels that ask for the same number of bits share primes.
+#[derive(Default)]
+struct Pool {
+    bits: Vec<u32>,
+}
+
+impl Pool {
+    fn level(&mut self, split: &Split) -> LevelLiteral {
+        let mut taken = Vec::new();
+        let mut take = |list: &[u32]| -> Vec<usize> {
+            let one = |&bits: &u32| {
+                let free = |&i: &usize| self.bits.get(i).is_none_or(|&b| b == bits) && !taken.contains(&i);
+                let found = (0..=self.bits.len()).find(free).unwrap_or(self.bits.len());
+                if found == self.bits.len() {
+                    self.bits.push(bits);
+                }
+                taken.push(found);
+                found
+            };
+            list.iter().map(one).collect()
+        };
+        LevelLiteral { q: take(&split.q), p: take(&split.p), alpha: split.alpha }
+    }
+
+    /// All primes are listed as primes of `q` but one, which a chain needs among the special ones.
+    fn literal(&self, log_n: u32, levels: Vec<LevelLiteral>) -> ParamsLiteral {
+        let (last, others) = self.bits.split_last().map_or((0, &[][..]), |(last, others)| (*last, others));
+        ParamsLiteral {
             kind: RingKind::ConjugateInvariant,
             log_n,
-            q: Moduli::Bits(q),
-            p: Moduli::Bits(p),
-            alpha,
-            levels: Vec::new(),
-        },
-        input_log_scale: SQUARE_BITS - 1 + extra + precision.input,
-        output_log_scale: SQUARE_BITS - 1 + extra,
-        inner_log_scale: SQUARE_BITS + extra,
-    })
+            q: Moduli::Bits(others.to_vec()),
+            p: Moduli::Bits(vec![last]),
+            alpha: 1,
+            levels,
+        }
+    }
 }

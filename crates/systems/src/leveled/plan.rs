@@ -8,7 +8,7 @@ use super::messages;
 use super::network::Network;
 use super::noise;
 use super::search;
-use super::units;
+use super::units::{self, UnitCosts};
 use crate::common::{inherent_leaks, keys, statement, trust};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::{HeError, KeyRequest, Moduli, Params, RingKind, security};
@@ -37,6 +37,7 @@ pub(super) struct Derived {
     pub(super) error: f64,
     /// Whether plaintexts are transformed at every use.
     pub(super) deferred: bool,
+    pub(super) units: UnitCosts,
     pub(super) predicted_us: u64,
 }
 
@@ -76,8 +77,8 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     let mut steps = d.circuit.describe();
     steps.push(format!(
         "keys: {} rotations{}",
-        d.keys.rotations.len(),
-        if d.keys.relin.is_some() { " and relinearisation" } else { "" }
+        d.keys.len() - d.keys.relin.len(),
+        if !d.keys.relin.is_empty() { " and relinearisation" } else { "" }
     ));
     let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", true);
     if !d.circuit.is_clean() {
@@ -152,7 +153,7 @@ pub(super) fn parameters(params: &Params) -> String {
 }
 
 /// The most primes of a plan, of either kind.
-const MAX_PRIMES: usize = 32;
+const MAX_PRIMES: usize = 48;
 
 /// The most plaintexts of a plan: what a client walks through to check an offer, 16 bytes each.
 const MAX_PLAINTEXTS: usize = 1 << 20;
@@ -193,8 +194,9 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         return Err(Error::Refused { why });
     }
     let circuit = Circuit::new(network, c)?;
-    if q != circuit.levels() {
-        let why = format!("this network takes {} primes, not {q}", circuit.levels());
+    let levels = if c.params.levels.is_empty() { q } else { c.params.levels.len() };
+    if levels != circuit.levels() {
+        let why = format!("this network takes {} levels, not {levels}", circuit.levels());
         return Err(Error::Refused { why });
     }
     if let Circuit::Program(p) = &circuit
@@ -219,7 +221,7 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
     let units = vec![(); count];
     let wide = |e: CircuitError| Error::Refused { why: format!("the plan does not hold together: {e}") };
     let output = circuit.run(&mut counter, &vec![input; circuit.input_vectors()], &units).map_err(wide)?;
-    let keys = counter.keys().clone();
+    let keys = counter.keys().reduced(&params);
     carried("keys", keys.encoded_bytes(&params))?;
     let error = noise::bound(&params, &circuit)?;
     // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
@@ -235,6 +237,7 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         error,
         predicted_us: units::predicted_us(c.units, &params, &circuit, c.deferred),
         deferred: c.deferred,
+        units: c.units,
         output_scale: output.first().map_or(1.0, |y| y.scale.0),
         keys,
         circuit,
@@ -260,13 +263,7 @@ pub(super) fn carried(message: &str, bytes: usize) -> Result<(), Error> {
 }
 
 pub(super) fn chain(params: &Params) -> Result<Chain, Error> {
-    let basis = params.basis(params.max_level()).map_err(refused)?;
-    Ok(Chain {
-        slots: params.slots(),
-        primes: basis.moduli().map(|m| m.value()).collect(),
-        special: params.special().limbs(),
-        digit: params.alpha(),
-    })
+    Chain::of(params).map_err(refused)
 }
 
 /// An error of `he` about parameters.

@@ -2,14 +2,15 @@
 
 use super::choices::{InputForm, LayerChoice, LeveledChoices, LolaChoice};
 use super::layouts;
+use super::levels::shapes;
 use super::lola::{self, LolaProgram};
 use super::mlp::{self, fewest};
 use super::network::{Kind, LinearLayer, Network};
-use super::parameters::{ChainBits, Precision, chain_bits, chain_of};
+use super::parameters::{ChainBits, Precision, Style, chain_bits, chain_of, styled_bits};
 use super::plan::{Derived, derive_from};
 use super::program::depths;
-use super::units::{UnitCosts, Units};
-use oblivia_he::{ExtendedPlaintext, Moduli, Params};
+use super::units::{self, UnitCosts, Units};
+use oblivia_he::{ExtendedPlaintext, Params};
 use oblivia_nn::PublicModel;
 use oblivia_pack::circuit::Options;
 use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
@@ -162,6 +163,7 @@ fn by_lola(model: &PublicModel, network: &Network, wish: &Wish) -> Result<Levele
             layers: Vec::new(),
         })
     })
+    .map(|settled| settled.choices)
 }
 
 fn choices(
@@ -241,8 +243,8 @@ struct State {
     /// Layout of every value still needed, and whether other slots are zero; `None` for taps.
     places: Vec<Option<(Layout, bool)>>,
     nanoseconds: f64,
-    /// Rotations that have a key.
-    keys: BTreeSet<usize>,
+    /// Rotations that have a key, and the highest level that its kind serves.
+    keys: BTreeSet<(usize, usize)>,
     key_bytes: f64,
     input: InputForm,
     layers: Vec<(Option<usize>, Layout, Options)>,
@@ -252,7 +254,7 @@ impl State {
     /// Adds what keys cost that are not there yet.
     fn pay(&mut self, steps: impl IntoIterator<Item = usize>, units: &Units) {
         for step in steps {
-            if step != 0 && self.keys.insert(step) {
+            if step != 0 && self.keys.insert((step, units.group())) {
                 self.nanoseconds += units.key(self.key_bytes);
                 self.key_bytes += units.key_bytes();
             }
@@ -275,17 +277,24 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
     let mut refusal = None;
     let mut best: Option<(f64, LeveledChoices)> = None;
     for log_n in 13..=15 {
-        let Some(bits) = chain_bits(network, log_n, Precision::default()) else { continue };
-        let units = UnitCosts::of(log_n, &wish.units);
-        for state in finish(network, &bits, units, goal) {
-            match settle(network, log_n, units, &state, wish) {
-                Ok(c) if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < goal.worth() * *ns) => {
-                    best = Some((state.nanoseconds, c));
-                    break;
+        let costs = UnitCosts::of(log_n, &wish.units);
+        let bits = |&style: &Style| styled_bits(network, log_n, Precision::default(), style, costs);
+        let Some(bits) = Style::ALL.iter().find_map(bits) else { continue };
+        for state in finish(network, &bits, costs, goal) {
+            let styles = Style::ALL.map(|style| settle(network, log_n, (style, costs), &state, wish));
+            let mut settled: Option<Settled> = None;
+            for one in styles {
+                match one {
+                    Ok(s) if settled.as_ref().is_none_or(|best| s.before(best)) => settled = Some(s),
+                    Ok(_) => {}
+                    Err(e) => refusal = Some(e),
                 }
-                Ok(_) => break,
-                Err(e) => refusal = Some(e),
             }
+            let Some(settled) = settled else { continue };
+            if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < goal.worth() * *ns) {
+                best = Some((state.nanoseconds, settled.choices));
+            }
+            break;
         }
         if best.is_some() && goal == Goal::Time {
             break;
@@ -322,14 +331,11 @@ fn plaintext_bytes(d: &Derived) -> u64 {
 
 /// What the search minimises, of a plan that is there: microseconds of computing on one thread, of sending the inputs,
 /// and of each key's share.
-#[cfg(test)]
 pub(super) fn price(d: &Derived) -> f64 {
-    let costs = UnitCosts::of(d.params.n().ilog2(), &Default::default());
-    let at =
-        |level| Units::at(costs, d.params.n().ilog2(), level, d.params.alpha(), d.params.special().limbs());
+    let at = units::by_level(d.units, d.params.literal());
     let sent = d.circuit.input_vectors() as f64 * at(d.params.max_level()).input_sent();
     let mut keys = (0.0, 0.0);
-    for &level in d.keys.rotations.values() {
+    for &level in d.keys.rotations.values().flatten() {
         keys = (keys.0 + at(level).key(keys.1), keys.1 + at(level).key_bytes());
     }
     d.predicted_us as f64 + (sent + keys.0) / 1000.0
@@ -338,17 +344,33 @@ pub(super) fn price(d: &Derived) -> f64 {
 /// Error wanted, relative to the bound of the outputs.
 const WANTED: f64 = 1.0 / 256.0;
 
-/// The choices of a state with as many bits of precision as the error wanted takes and the security table allows.
+/// Choices with as many bits of precision as the error wanted takes, or as the security table allows.
+struct Settled {
+    choices: LeveledChoices,
+    /// The error over the one wanted.
+    error: f64,
+    /// As [`price`] has it.
+    price: f64,
+}
+
+impl Settled {
+    /// Whether it is the better one: nearer to the error wanted, which a tenth more is as good as, then cheaper.
+    fn before(&self, other: &Self) -> bool {
+        (self.error.max(1.1), self.price) < (other.error.max(1.1), other.price)
+    }
+}
+
+/// A state with the chain of a style.
 fn settle(
     network: &Network,
     log_n: u32,
-    units: UnitCosts,
+    (style, costs): (Style, UnitCosts),
     state: &State,
     wish: &Wish,
-) -> Result<LeveledChoices, Error> {
+) -> Result<Settled, Error> {
     precise(network, wish, |precision| {
-        let bits = chain_bits(network, log_n, precision)?;
-        Some(choices(&bits, units, state.input.clone(), state.layers.clone()))
+        let bits = styled_bits(network, log_n, precision, style, costs)?;
+        Some(choices(&bits, costs, state.input.clone(), state.layers.clone()))
     })
 }
 
@@ -357,42 +379,44 @@ fn precise(
     network: &Network,
     wish: &Wish,
     make: impl Fn(Precision) -> Option<LeveledChoices>,
-) -> Result<LeveledChoices, Error> {
+) -> Result<Settled, Error> {
     let most = network.layers.last().map_or(1.0, |l| l.norm * l.peak);
-    let mut last: Result<(f64, LeveledChoices), Error> =
+    let mut last: Result<Settled, Error> =
         Err(Error::Refused { why: "no parameters fit the security table".into() });
     for precision in Precision::all() {
-        let Some(mut c) = make(precision) else { continue };
-        let derived = derive_from(network.clone(), &c);
-        if let Ok(d) = &derived {
-            let may = !matches!(c.input, InputForm::Lola(_));
-            c.deferred = may && plaintext_bytes(d) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
-        }
-        match derived {
-            Ok(Derived { error, .. }) if error <= most * WANTED => return Ok(c),
-            Ok(Derived { error, .. }) => {
-                if last.as_ref().map_or(true, |(e, _)| error < *e) {
-                    last = Ok((error, c));
-                }
+        let Some(mut choices) = make(precision) else { continue };
+        let mut derived = match derive_from(network.clone(), &choices) {
+            Ok(derived) => derived,
+            Err(e) => {
+                last = last.or(Err(e));
+                continue;
             }
-            Err(e) => last = last.or(Err(e)),
+        };
+        let may = !matches!(choices.input, InputForm::Lola(_));
+        choices.deferred = may && plaintext_bytes(&derived) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+        derived.predicted_us =
+            units::predicted_us(derived.units, &derived.params, &derived.circuit, choices.deferred);
+        let price = price(&derived);
+        let error = derived.error / (most * WANTED);
+        if last.as_ref().map_or(true, |best| error < best.error) {
+            last = Ok(Settled { choices, error, price });
+        }
+        if error <= 1.0 {
+            break;
         }
     }
-    last.map(|(_, c)| c)
+    last
 }
 
 /// States behind the last layer, cheapest first, that answer with outputs alone in one vector.
 fn finish(network: &Network, bits: &ChainBits, costs: UnitCosts, goal: Goal) -> Vec<State> {
     let slots = 1usize << bits.literal.log_n;
-    let (levels, alpha, special) = match (&bits.literal.q, &bits.literal.p) {
-        (Moduli::Bits(q), Moduli::Bits(p)) => (q.len(), bits.literal.alpha, p.len()),
-        _ => return Vec::new(),
-    };
+    let (at, levels) = (units::by_level(costs, &bits.literal), shapes(&bits.literal).len());
     let depths = depths(network);
     let mut states = starts(network, slots);
     for (k, layer) in network.layers.iter().enumerate() {
         let level = levels - depths.get(layer.from).copied().unwrap_or(0);
-        let units = Units::at(costs, bits.literal.log_n, level, alpha, special);
+        let units = at(level);
         let mut next: Vec<State> = Vec::new();
         for state in &states {
             let place = state.places.get(layer.from).cloned().flatten();
@@ -542,7 +566,8 @@ fn extend(
             let Ok(circuit) = l.circuit(window.clone(), &input, &output, first) else { continue };
             let price = |baby: usize, chained: bool, quarters: bool| {
                 let outline = circuit.outline_with(baby, chained, quarters);
-                let new = outline.steps.iter().filter(|s| !state.keys.contains(s)).count() as f64;
+                let new = outline.steps.iter().filter(|&&s| !state.keys.contains(&(s, units.group()))).count()
+                    as f64;
                 let rotations = outline.rotations.iter().sum::<usize>() as f64;
                 units.linear(&outline)
                     + rotations * goal.rotation()

@@ -1,11 +1,12 @@
 //! What operations cost, in time of one thread.
 
 use super::circuit::Circuit;
+use super::levels::{LevelShape, shapes};
 use super::lola::LolaProgram;
 use super::network::Kind;
 use super::program::{Program, Step};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
-use oblivia_he::Params;
+use oblivia_he::{Params, ParamsLiteral};
 use oblivia_pack::Outline;
 use std::collections::BTreeMap;
 
@@ -63,10 +64,7 @@ pub(super) struct Units {
     key_row: f64,
     plain_row: f64,
     encode_row: f64,
-    /// Live limbs, special limbs, digits.
-    limbs: f64,
-    special: f64,
-    digits: f64,
+    shape: LevelShape,
     slots: f64,
 }
 
@@ -80,8 +78,8 @@ const MANY_KEY_BYTES: f64 = (40u32 << 20) as f64;
 const LINK: f64 = 8.0;
 
 impl Units {
-    /// At `level` of a chain with `alpha` limbs per digit and `special` special primes.
-    pub(super) fn at(costs: UnitCosts, log_n: u32, level: usize, alpha: usize, special: usize) -> Self {
+    /// At a level of this shape.
+    pub(super) fn at(costs: UnitCosts, log_n: u32, shape: LevelShape) -> Self {
         let slots = f64::from(1u32 << log_n.min(31));
         let row = |ps: u32| f64::from(ps) * slots / 1000.0;
         Self {
@@ -89,30 +87,46 @@ impl Units {
             key_row: row(costs.key_row),
             plain_row: row(costs.plain_row),
             encode_row: row(costs.encode_row),
-            limbs: level as f64,
-            special: special as f64,
-            digits: level.div_ceil(alpha.max(1)) as f64,
+            shape,
             slots,
         }
     }
 
+    /// The highest level whose keys serve this one.
+    pub(super) fn group(&self) -> usize {
+        self.shape.group
+    }
+
+    fn limbs(&self) -> f64 {
+        self.shape.limbs as f64
+    }
+
+    fn digits(&self) -> f64 {
+        self.shape.digits as f64
+    }
+
     fn all(&self) -> f64 {
-        self.limbs + self.special
+        (self.shape.limbs + self.shape.special) as f64
+    }
+
+    /// Transforms of both halves of a rescale, alone and together with the division by P.
+    fn rescale(&self) -> [f64; 2] {
+        self.shape.rescale.map(|n| 2.0 * n as f64 * self.ntt)
     }
 
     /// An input ciphertext: encoded, encrypted, expanded.
     pub(super) fn input(&self) -> f64 {
-        self.limbs * (2.0 * self.encode_row + 2.0 * self.ntt)
+        self.limbs() * (2.0 * self.encode_row + 2.0 * self.ntt)
     }
 
     /// Sending it over a gigabit link.
     pub(super) fn input_sent(&self) -> f64 {
-        self.bytes(1.0) * LINK
+        f64::from(self.shape.bits[0]) * self.slots / 8.0 * LINK
     }
 
     /// Bytes of the key of a rotation.
     pub(super) fn key_bytes(&self) -> f64 {
-        self.bytes(self.digits) * (1.0 + self.special / self.limbs)
+        self.digits() * f64::from(self.shape.bits[1]) * self.slots / 8.0
     }
 
     /// What another key costs where there are `bytes` of them: its share of sending it, more the more there are.
@@ -121,35 +135,33 @@ impl Units {
         self.key_bytes() * LINK / SAMPLES_PER_KEY * (1.0 + many * many * many)
     }
 
-    /// Bytes of `rows` seeded elements over all data limbs, 30 bits a residue.
-    fn bytes(&self, rows: f64) -> f64 {
-        rows * self.limbs * self.slots * 30.0 / 8.0
-    }
-
     /// The sums of products with a key.
     fn switch(&self) -> f64 {
-        self.all() * 2.0 * self.digits * self.key_row
+        self.all() * 2.0 * self.digits() * self.key_row
     }
 
     /// A rotation with a decomposition of its own.
     pub(super) fn rotation(&self) -> f64 {
-        self.all() * (self.digits + 2.0) * self.ntt + self.switch()
+        self.all() * (self.digits() + 2.0) * self.ntt + self.switch()
     }
 
     /// A square with relinearisation and rescale.
     pub(super) fn square(&self) -> f64 {
-        self.rotation() + 2.0 * self.limbs * self.plain_row
+        let [_, merged] = self.rescale();
+        self.all() * self.digits() * self.ntt + self.switch() + merged + 2.0 * self.limbs() * self.plain_row
     }
 
     /// A product with a plaintext, rescaled.
     fn masked(&self) -> f64 {
-        self.limbs * (self.plain_row + 2.0 * self.ntt)
+        let [alone, _] = self.rescale();
+        self.limbs() * self.plain_row + alone
     }
 
     /// Sums of scalar products over tap vectors, stacked and rescaled.
     pub(super) fn taps(&self, taps: usize, maps: usize) -> f64 {
-        let products = (taps * maps) as f64 * self.limbs * self.plain_row;
-        products + (maps as f64 - 1.0) * self.rotation() + 2.0 * self.limbs * self.ntt
+        let products = (taps * maps) as f64 * self.limbs() * self.plain_row;
+        let [alone, _] = self.rescale();
+        products + (maps as f64 - 1.0) * self.rotation() + alone
     }
 
     /// Transforming the plaintexts of a matrix product that are kept as coefficients.
@@ -160,19 +172,32 @@ impl Units {
     /// A matrix product by diagonals (cookbook §4).
     pub(super) fn linear(&self, o: &Outline) -> f64 {
         let [babies, giants, folds] = o.rotations.map(|n| n as f64);
-        let decomposition = self.all() * (self.digits + 1.0) * self.ntt;
-        o.hoisted as f64 * self.digits * self.all() * self.ntt
+        let decomposition = self.all() * (self.digits() + 1.0) * self.ntt;
+        let [_, merged] = self.rescale();
+        o.hoisted as f64 * self.digits() * self.all() * self.ntt
             + (babies + giants + folds) * self.switch()
             + o.plains as f64 * self.all() * self.plain_row
             + (giants + o.stages as f64) * decomposition
-            + o.outputs as f64 * 2.0 * self.all() * self.ntt
+            + o.outputs as f64 * merged
     }
+
+    /// What stands for the work at this level before any layout is known: for one decomposition, the products with three
+    /// keys and eight plaintexts.
+    pub(super) fn usual(&self) -> f64 {
+        self.all()
+            * ((self.digits() + 1.0) * self.ntt + 6.0 * self.digits() * self.key_row + 8.0 * self.plain_row)
+    }
+}
+
+/// Unit costs at every level of `literal`, by level; level 1 stands for those that do not exist.
+pub(super) fn by_level(costs: UnitCosts, literal: &ParamsLiteral) -> impl Fn(usize) -> Units + use<> {
+    let units: Vec<Units> = shapes(literal).into_iter().map(|s| Units::at(costs, literal.log_n, s)).collect();
+    move |level: usize| units[level.clamp(1, units.len()) - 1]
 }
 
 /// Time of one sample in microseconds on one thread: encryption, evaluation and decryption, nothing sent.
 pub(super) fn predicted_us(costs: UnitCosts, params: &Params, circuit: &Circuit, deferred: bool) -> u64 {
-    let log_n = params.n().ilog2();
-    let at = |level| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
+    let at = by_level(costs, params.literal());
     let top = params.max_level();
     let ends =
         circuit.input_vectors() as f64 * at(top).input() + circuit.output_vectors() as f64 * at(1).input();
@@ -185,8 +210,7 @@ pub(super) fn predicted_us(costs: UnitCosts, params: &Params, circuit: &Circuit,
 
 /// As [`predicted_us`], of a program.
 pub(super) fn program_us(costs: UnitCosts, params: &Params, program: &Program, deferred: bool) -> u64 {
-    let log_n = params.n().ilog2();
-    let at = |level| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
+    let at = by_level(costs, params.literal());
     let top = params.max_level();
     let ends =
         program.input_vectors() as f64 * at(top).input() + program.output_vectors() as f64 * at(1).input();

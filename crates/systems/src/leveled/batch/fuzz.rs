@@ -87,7 +87,7 @@ mod tests {
 
     /// Choices as a server makes them, and with the primes written out.
     fn valid_choices() -> [(&'static str, Vec<u8>); 2] {
-        let params = DERIVED.as_ref().unwrap().params.literal();
+        let params = DERIVED.as_ref().unwrap().params.literal().clone();
         let primes = BatchChoices { params, ..standard() };
         [("standard", standard().to_bytes()), ("primes", primes.to_bytes())]
     }

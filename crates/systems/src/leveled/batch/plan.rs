@@ -5,7 +5,7 @@ use super::super::network::{Kind, Network};
 use super::super::parameters::{Precision, chain_bits};
 use super::super::plan::{SYSTEM, chain, parameters, primes, refused, trusts};
 use super::super::program::depths;
-use super::super::units::{UnitCosts, Units};
+use super::super::units::{self, UnitCosts};
 use super::BATCH;
 use super::choices::BatchChoices;
 use super::noise;
@@ -169,8 +169,8 @@ pub(super) fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived,
         return Err(Error::Refused { why });
     }
     let program = Program::new(network, c.input_log_scale, &c.log_scales)?;
-    if q != program.levels() {
-        let why = format!("this network takes {} primes, not {q}", program.levels());
+    if q != program.levels() || !c.params.levels.is_empty() {
+        let why = format!("this network takes a plain chain of {} primes, not {q}", program.levels());
         return Err(Error::Refused { why });
     }
     let count = program.plain_count();
@@ -233,7 +233,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         d.outputs.count()
     )];
     steps.extend(d.program.describe());
-    steps.push(if d.keys.relin.is_some() { "keys: relinearisation" } else { "keys: none" }.to_owned());
+    steps.push(if !d.keys.relin.is_empty() { "keys: relinearisation" } else { "keys: none" }.to_owned());
     Ok(Plan {
         choices: choices.clone(),
         model: model_digest(model),
@@ -272,7 +272,7 @@ const POOLED: usize = 64;
 /// again, the reply, and the weights modulo every prime.
 fn server_bytes(d: &Derived) -> u64 {
     let row = (d.params.n() * 8) as u64;
-    let limbs = d.params.max_level() + d.params.special().limbs();
+    let limbs = d.params.extended_basis(d.params.max_level()).map_or(0, |b| b.limbs());
     // Residues, and the factors made of them.
     let weights = (3 * d.plains.len() * d.params.max_level() * 8) as u64;
     let ciphertexts = d.program.peak_bytes(2 * row);
@@ -299,8 +299,8 @@ const SCALAR_ROW: f64 = 0.2;
 
 /// Time of a group in microseconds on one thread: encryption, evaluation and decryption, nothing sent.
 fn predicted_us(costs: UnitCosts, params: &Params, program: &Program) -> u64 {
-    let (log_n, top) = (params.n().ilog2(), params.max_level());
-    let at = |level: usize| Units::at(costs, log_n, level, params.alpha(), params.special().limbs());
+    let top = params.max_level();
+    let at = units::by_level(costs, params.literal());
     let row = |ps: u32| f64::from(ps) * params.n() as f64 / 1000.0;
     let mut ns =
         program.input_vectors() as f64 * at(top).input() + program.output_vectors() as f64 * at(1).input();

@@ -110,7 +110,7 @@ mod tests {
     fn valid_choices() -> [(&'static str, Vec<u8>); 3] {
         let (exact, private) = (standard(EXACT), standard(PRIVATE));
         let mut primes = exact.clone();
-        primes.inner.params = Params::new(&exact.inner.params).unwrap().literal();
+        primes.inner.params = Params::new(&exact.inner.params).unwrap().literal().clone();
         [(EXACT, exact.to_bytes()), (PRIVATE, private.to_bytes()), ("primes", primes.to_bytes())]
     }
 

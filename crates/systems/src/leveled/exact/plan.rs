@@ -272,7 +272,7 @@ fn steps(d: &Derived) -> Vec<String> {
     steps.push(format!(
         "keys: {} rotations{}{}, for each plaintext prime",
         d.keys.rotations.len(),
-        if d.keys.relin.is_some() { ", relinearisation" } else { "" },
+        if !d.keys.relin.is_empty() { ", relinearisation" } else { "" },
         if d.flood.is_some() { ", public key" } else { "" }
     ));
     steps
