@@ -5,6 +5,7 @@ mod masks;
 use masks::{INPUT, is_half, params, small_share, uploads};
 use oblivia_conformance::faults::Keys;
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, mnist, over_memory, small};
+use oblivia_nn::Tensor;
 use oblivia_protocol::{Direction, Kind, LoggedMessage, Wish};
 use oblivia_ring::{Coeff, Ntt, Poly};
 
@@ -40,7 +41,7 @@ fn messages_have_the_same_outline_for_every_input_and_masked_halves_look_uniform
     a.inputs.truncate(1);
     b.inputs.remove(0);
     let logs = leaks::check(&a, &b);
-    let params = params();
+    let params = params(&case(1));
     let mut seen = 0;
     for (_, c0) in logs.iter().flat_map(|log| uploads(&params, log)) {
         let share = small_share(c0);
@@ -55,7 +56,7 @@ fn messages_have_the_same_outline_for_every_input_and_masked_halves_look_uniform
 #[test]
 fn the_distinguisher_catches_a_message_without_its_mask() {
     use oblivia_he::ckks::Encoder;
-    let params = params();
+    let params = params(&case(1));
     let image = &case(1).inputs[0];
     let values: Vec<f64> = image.data().iter().map(|&v| f64::from(v)).collect();
     let basis = params.basis(params.max_level()).unwrap();
@@ -70,7 +71,7 @@ fn two_uploads_of_one_image_share_nothing() {
     twice.inputs.push(twice.inputs[0].clone());
     let pair = over_memory(&twice, 4).expect("the session succeeds");
     let log = pair.client.log.expect("the machine keeps a log");
-    let halves: Vec<Poly<Ntt>> = uploads(&params(), &log).into_iter().map(|(_, half)| half).collect();
+    let halves: Vec<Poly<Ntt>> = uploads(&params(&case(1)), &log).into_iter().map(|(_, half)| half).collect();
     assert!(halves.len() >= 2, "one ciphertext for each of two images at least");
     for (i, x) in halves.iter().enumerate() {
         for y in &halves[i + 1..] {
@@ -82,10 +83,17 @@ fn two_uploads_of_one_image_share_nothing() {
 
 #[test]
 fn an_output_beyond_its_published_bound_gives_no_label_and_changes_nothing_on_the_link() {
-    let honest = over_memory(&case(2), 8).expect("the session succeeds");
-    let mut narrow = case(2);
-    let output = narrow.model.public.graph.output();
-    narrow.model.public.graph.set_bound(output, 20.0).unwrap();
+    let narrow = || {
+        let mut narrow = case(2);
+        let output = narrow.model.public.graph.output();
+        narrow.model.public.graph.set_bound(output, 20.0).unwrap();
+        narrow
+    };
+    let (narrow, mut honest) = (narrow(), narrow());
+    let zeros = |x: &Tensor| Tensor::new(x.shape().clone(), vec![0.0; x.shape().elements()]).unwrap();
+    honest.inputs.iter_mut().for_each(|x| *x = zeros(x));
+    let honest = over_memory(&honest, 8).expect("the session succeeds");
+    assert!(honest.client.outputs.iter().all(Result::is_ok), "an image of zeros stays within the bound");
     let pair = over_memory(&narrow, 8).expect("the session succeeds on both sides");
     for answer in &pair.client.outputs {
         let error = answer.as_ref().expect_err("no outputs are given").to_string();

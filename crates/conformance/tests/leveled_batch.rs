@@ -69,7 +69,7 @@ fn messages_have_the_same_outline_for_every_input_and_their_masks_are_uniform_an
     let (a, mut b) = (many(GROUP + 1), many(GROUP + 1));
     b.inputs.rotate_left(1);
     let logs = leaks::check(&a, &b);
-    let params = params();
+    let params = params(&case(1));
     for log in &logs {
         let uploads = uploads(&params, log);
         assert_eq!(uploads.len(), 2 * 16, "a ciphertext for every element, in each of two groups");

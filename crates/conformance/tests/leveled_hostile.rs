@@ -35,7 +35,7 @@ fn body(log: &[LoggedMessage], kind: Kind) -> Vec<u8> {
 
 #[test]
 fn no_two_ciphertexts_of_a_session_have_a_seed_or_a_mask_in_common() {
-    let uploads = uploads(&params(), &honest(3));
+    let uploads = uploads(&params(&case(1)), &honest(3));
     assert_eq!(uploads.len(), 12, "four taps, three samples");
     let seeds: BTreeSet<[u8; 32]> = uploads.iter().map(|(seed, _)| *seed).collect();
     assert_eq!(seeds.len(), uploads.len(), "a seed comes twice");
@@ -159,7 +159,7 @@ fn noise(params: &Params, good: &[u8]) -> Vec<u8> {
 #[test]
 fn a_server_is_told_the_same_of_every_answer_that_is_malformed() {
     let good = body(&honest(1), OUTPUT);
-    let params = params();
+    let params = params(&case(1));
     let mut level = good.clone();
     level[32] = 2;
     let mut open = good.clone();
@@ -184,7 +184,7 @@ fn a_server_is_told_the_same_of_every_answer_that_is_malformed() {
 #[test]
 fn a_server_cannot_tell_whether_its_answer_decrypts() {
     let good = body(&honest(1), OUTPUT);
-    let noise = noise(&params(), &good);
+    let noise = noise(&params(&case(1)), &good);
     assert_eq!(noise.len(), good.len());
     let (end, heard) = client_with(&case(1), Some(noise));
     let answer = end.unwrap().outputs.remove(0).unwrap_err();

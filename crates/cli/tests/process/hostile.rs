@@ -83,7 +83,7 @@ fn parameters_above_the_security_table_are_refused_before_keys_are_sent() {
     };
     assert_eq!(with(&params), choices, "the honest choices come back");
     let Moduli::Bits(bits) = &mut params.q else { panic!("the plan gives bits") };
-    bits[0] += 5;
+    bits.iter_mut().for_each(|b| *b += 5);
     let words = ["above the 218 bits that dimension 8192 allows at 128-bit security"];
     refuses(offer(public, with(&params)), &[], 4, &words, Notice::Refused);
 }

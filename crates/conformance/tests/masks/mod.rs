@@ -1,8 +1,9 @@
-//! Ciphertexts in messages of `leveled` under the parameters of its smaller plans.
+//! Ciphertexts in messages of `leveled`.
 #![allow(dead_code, clippy::unwrap_used, reason = "test support, of which each binary uses a part")]
 
-use oblivia_base::codec::Reader;
-use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind};
+use oblivia_base::codec::{Decode, Reader};
+use oblivia_conformance::{Case, over_memory};
+use oblivia_he::{Params, ParamsLiteral};
 use oblivia_protocol::{Direction, Kind, LoggedMessage};
 use oblivia_ring::{Coeff, Ntt, Poly, packing};
 
@@ -11,17 +12,10 @@ pub(crate) const INPUT: Kind = Kind::System(1);
 /// Bytes of a ciphertext in front of its seed or residues: parameter id, level, scale.
 pub(crate) const HEAD: usize = 41;
 
-/// Dimension 8192, six levels.
-pub(crate) fn params() -> Params {
-    Params::new(&ParamsLiteral {
-        kind: RingKind::ConjugateInvariant,
-        log_n: 13,
-        q: Moduli::Bits(vec![34, 26, 33, 26, 33, 26]),
-        p: Moduli::Bits(vec![39]),
-        alpha: 1,
-        levels: Vec::new(),
-    })
-    .unwrap()
+/// The parameters of the plan of `case`, which choices begin with.
+pub(crate) fn params(case: &Case) -> Params {
+    let choices = over_memory(case, 11).expect("the session succeeds").client.receipt.plan.choices;
+    Params::new(&ParamsLiteral::decode(&mut Reader::new(&choices.bytes)).unwrap()).unwrap()
 }
 
 /// Share of coefficients of the bottom limb that are below a quarter of the modulus in absolute value. Half of
