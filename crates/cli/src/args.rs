@@ -265,7 +265,8 @@ pub(crate) struct WishArgs {
     /// not told.
     #[arg(long, value_name = "MIB")]
     pub(crate) max_memory: Option<u64>,
-    /// Give up after this many seconds.
+    /// Give up after this many seconds. Without it a server is given up that is silent for 120 seconds, or that shows
+    /// itself at work on one answer for 3600.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<Duration>,
 }
