@@ -304,7 +304,7 @@ pub(crate) struct PlanArgs {
     /// Images the session would predict.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
-    /// Compare all plans of the system.
+    /// Compare all plans of the system, those that there are not for this model named below with the reason.
     #[arg(long, conflicts_with = "plan")]
     pub(crate) compare: bool,
     #[command(flatten)]
