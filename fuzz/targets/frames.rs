@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oblivia_net::fuzz::frames(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = oblivia_net::fuzz::frames(bytes);
+});

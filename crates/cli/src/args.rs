@@ -265,7 +265,8 @@ pub(crate) struct WishArgs {
     /// not told.
     #[arg(long, value_name = "MIB")]
     pub(crate) max_memory: Option<u64>,
-    /// Give up after this many seconds.
+    /// Give up after this many seconds. Without it a server is given up that is silent for 120 seconds, or that shows
+    /// itself at work on one answer for 3600.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<Duration>,
 }
@@ -303,7 +304,7 @@ pub(crate) struct PlanArgs {
     /// Images the session would predict.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
-    /// Compare all plans of the system.
+    /// Compare all plans of the system, those that there are not for this model named below with the reason.
     #[arg(long, conflicts_with = "plan")]
     pub(crate) compare: bool,
     #[command(flatten)]
@@ -330,8 +331,9 @@ pub(crate) struct ServeArgs {
     /// Sessions at a time from one address (IPv4 address, IPv6 network of 64 bits); clients behind one proxy share it.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) max_sessions_per_address: usize,
-    /// Memory for keys and messages of all sessions together, and for the encoded weights of each plan of a model that is
-    /// asked for, in MiB.
+    /// Memory in MiB, once for keys, messages and work of all sessions together, and once more for the encoded weights of
+    /// all plans together: those used longest ago that no session runs with are dropped for others, and encoded again when
+    /// asked for. What finds no room is turned away.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(crate) max_memory: u64,
     /// Memory for evaluation keys of clients that may come again, in MiB, on top of --max-memory; half of it

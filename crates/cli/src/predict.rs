@@ -138,6 +138,10 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
         LinkError::TimedOut { .. } | LinkError::TooSlow { .. } => {
             Some(format!("{server} or the network does not answer: check both and repeat this"))
         }
+        LinkError::Overdue { .. } => Some(format!(
+            "{server} is still at work or waits for its turn: allow more with --max-seconds, ask for another plan or mode \
+             (`oblivia plan` says how long one takes), or repeat this when fewer clients ask"
+        )),
         LinkError::NotAdmitted => Some(format!(
             "this client's fingerprint is {}; it goes on a line of the file `oblivia serve --policy` was given",
             client.fingerprint()

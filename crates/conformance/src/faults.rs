@@ -4,7 +4,7 @@ use crate::Case;
 use crate::run::as_inputs;
 use oblivia::{Ask, Client, Error, Machine, ServeOptions, Server, Silent, Trust};
 use oblivia_base::Blame;
-use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan};
+use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan, Place};
 use oblivia_net::{ConnectOptions, Limits};
 use oblivia_protocol::KeyUse;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -49,6 +49,8 @@ pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
         idle_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(2),
         shutdown_grace: Duration::from_millis(100),
+        // Many of them whenever the server computes.
+        heartbeat: Some(Duration::from_millis(1)),
         ..Limits::default()
     };
     let options = ServeOptions {
@@ -104,17 +106,10 @@ pub fn check(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
     for (direction, last) in [Direction::ClientToServer, Direction::ServerToClient].into_iter().zip(last) {
         for at in 0..=last {
             for action in actions() {
-                let ended = run(case, state, FaultPlan { direction, at_message: at, action }, keys);
+                let ended = run(case, state, FaultPlan { direction, at: Place::Message(at), action }, keys);
                 fired += u32::from(ended.fired);
                 let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
-                match &ended.client {
-                    Ok(labels) => assert_eq!(*labels, right, "{what}"),
-                    Err(e) => {
-                        let blame = e.blame();
-                        assert!(matches!(blame, Blame::PeerMisbehaved | Blame::Io), "{what}");
-                        assert!(!matches!(action, FaultAction::Delay(_)), "{what}");
-                    }
-                }
+                well_ended(&ended, action, &right, &what);
                 // What comes twice behind the last message, nobody reads any more.
                 if ended.fired && at + 1 < last {
                     let harmless = matches!(action, FaultAction::Delay(_));
@@ -125,4 +120,36 @@ pub fn check(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
         }
     }
     assert!(fired > 0, "no fault happened");
+}
+
+/// The right labels, or an error that blames peer, link or time.
+fn well_ended(ended: &Ended, action: FaultAction, right: &[Option<usize>], what: &str) {
+    match &ended.client {
+        Ok(labels) => assert_eq!(*labels, right, "{what}"),
+        Err(e) => {
+            let blame = e.blame();
+            assert!(matches!(blame, Blame::PeerMisbehaved | Blame::Io), "{what}");
+            assert!(!matches!(action, FaultAction::Delay(_)), "{what}");
+        }
+    }
+}
+
+/// Tries every fault at the first heartbeat of a server that computes for longer than a millisecond: only one that is late
+/// leaves an answer, and that is right and cost what was declared.
+pub fn check_heartbeats(case: &Case, state: &Path) {
+    let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
+    for action in actions() {
+        let action = match action {
+            // A heartbeat's record has 34 bytes, 5 of them a header in clear.
+            FaultAction::FlipBit { .. } => FaultAction::FlipBit { bit: 8 * 20 },
+            other => other,
+        };
+        let plan = FaultPlan { direction: Direction::ServerToClient, at: Place::Heartbeat(1), action };
+        let ended = run(case, state, plan, Keys::Fresh);
+        let what = format!("{action:?} at a heartbeat: {:?}", ended.client);
+        assert!(ended.fired, "{what}");
+        well_ended(&ended, action, &right, &what);
+        let harmless = matches!(action, FaultAction::Delay(_));
+        assert_eq!(ended.client.is_ok(), harmless, "{what}");
+    }
 }

@@ -125,6 +125,12 @@ fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
 }
 
 #[test]
+fn a_fault_at_a_heartbeat_of_a_server_at_work_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().unwrap();
+    faults::check_heartbeats(&case(1), state.path());
+}
+
+#[test]
 fn a_fault_at_any_message_of_a_session_with_kept_keys_ends_in_an_error_or_the_right_answer() {
     let state = tempfile::tempdir().unwrap();
     faults::check(&small("leveled", Wish::default(), 1), state.path(), [5, 4], Keys::Kept);

@@ -56,7 +56,7 @@ impl Default for ConnectOptions {
 ///
 /// # Errors
 /// [`LinkError::Io`] when nobody answers, [`LinkError::Tls`] when the server is not the right one or does not
-/// speak TLS 1.3 and `oblivia/1`, [`LinkError::TimedOut`], [`LinkError::Closed`].
+/// speak TLS 1.3 and `oblivia/2`, [`LinkError::TimedOut`], [`LinkError::Closed`].
 pub async fn connect(address: &str, tls: &ClientTls, options: &ConnectOptions) -> Result<TlsWire, LinkError> {
     let (config, name) =
         client_config(&tls.identity, &tls.server).map_err(|e| LinkError::Tls(e.to_string()))?;

@@ -10,20 +10,38 @@
 //! | k ≥ 1 | the k-th message (sequence number k − 1), with header and TLS records |
 //! | last + 1 | the orderly close |
 //!
+//! Heartbeats are no messages and have numbers of their own, from 1, wherever between the messages they come.
+//!
 //! A plan for the other direction does nothing here; give it to the injector at the other end.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Counts the messages a link has begun to send. Cloning shares the count.
+/// Which bytes of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Those of a message; see the table in the [module](self).
+    Message(u64),
+    /// Those of a heartbeat, from 1.
+    Heartbeat(u64),
+}
+
+/// Counts the messages and heartbeats a link has begun to send. Cloning shares the count.
 #[derive(Debug, Clone, Default)]
-pub struct MessageClock(Arc<AtomicU64>);
+pub struct MessageClock(Arc<Mutex<Sent>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    messages: u64,
+    heartbeats: u64,
+    beating: bool,
+}
 
 impl MessageClock {
     /// Nothing sent yet.
@@ -31,13 +49,32 @@ impl MessageClock {
         Self::default()
     }
 
-    /// The number of the message being sent; 0 before the first.
-    pub fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+    /// What is being sent; message 0 before the first.
+    pub fn now(&self) -> Place {
+        let sent = self.sent();
+        if sent.beating { Place::Heartbeat(sent.heartbeats) } else { Place::Message(sent.messages) }
+    }
+
+    /// Messages and heartbeats begun.
+    fn ticks(&self) -> u64 {
+        let sent = self.sent();
+        sent.messages + sent.heartbeats
     }
 
     pub(crate) fn advance(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        let mut sent = self.sent();
+        sent.messages += 1;
+        sent.beating = false;
+    }
+
+    pub(crate) fn beat(&self) {
+        let mut sent = self.sent();
+        sent.heartbeats += 1;
+        sent.beating = true;
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,7 +108,7 @@ pub enum FaultAction {
     Delay(Duration),
     /// Its bytes come twice.
     Duplicate,
-    /// Its bytes come after those of the next message of the same direction (or the close). Where no such
+    /// Its bytes come after those of the next message or heartbeat of the same direction (or the close). Where no such
     /// message follows before the peer answers, both sides wait until they time out.
     Reorder,
 }
@@ -81,8 +118,8 @@ pub enum FaultAction {
 pub struct FaultPlan {
     /// Whose bytes.
     pub direction: Direction,
-    /// Which message; see the table in the [module](self).
-    pub at_message: u64,
+    /// Which of them.
+    pub at: Place,
     /// What happens to it.
     pub action: FaultAction,
 }
@@ -132,6 +169,7 @@ impl FaultInjector {
                 false => State::Over,
             },
             seen: 0,
+            began: 0,
             held: Vec::new(),
             out: Vec::new(),
             out_at: 0,
@@ -161,6 +199,8 @@ pub struct Faulty<S> {
     state: State,
     /// Bytes of the message that have passed.
     seen: u64,
+    /// What the clock counted when the message began.
+    began: u64,
     /// Bytes kept back.
     held: Vec<u8>,
     /// Bytes accepted and on their way down.
@@ -192,9 +232,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Faulty<S> {
 
     /// Whether the bytes written now are the message's.
     fn acting(&mut self) -> bool {
-        let here = self.clock.now() == self.plan.at_message;
+        let here = self.clock.now() == self.plan.at;
         if self.state == State::Watching && here {
             let taken = self.claimed.swap(true, Ordering::AcqRel);
+            self.began = self.clock.ticks();
             self.state = if taken { State::Over } else { State::Acting };
         }
         self.state == State::Acting && here
@@ -233,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Faulty<S> {
                 self.out.append(&mut self.held);
                 self.over();
             }
-            FaultAction::Reorder if closing || self.clock.now() > self.plan.at_message => {
+            FaultAction::Reorder if closing || self.clock.ticks() > self.began => {
                 self.out.append(&mut self.held);
                 self.over();
             }
@@ -339,7 +380,7 @@ mod tests {
 
     /// What arrives of three messages `abcd`, `efgh`, `ij` when `action` happens at the second.
     async fn arrives(action: FaultAction) -> (Vec<u8>, bool) {
-        let plan = FaultPlan { direction: Direction::ClientToServer, at_message: 2, action };
+        let plan = FaultPlan { direction: Direction::ClientToServer, at: Place::Message(2), action };
         let injector = FaultInjector::new(plan);
         let (near, mut far) = duplex(3);
         let (mut near, clock) = injector.wrap(near, Direction::ClientToServer);
@@ -380,8 +421,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_plan_for_the_other_direction_does_nothing() {
-        let plan =
-            FaultPlan { direction: Direction::ServerToClient, at_message: 0, action: FaultAction::Cut };
+        let plan = FaultPlan {
+            direction: Direction::ServerToClient,
+            at: Place::Message(0),
+            action: FaultAction::Cut,
+        };
         let injector = FaultInjector::new(plan);
         let (near, mut far) = duplex(64);
         let (mut near, _clock) = injector.wrap(near, Direction::ClientToServer);
@@ -394,8 +438,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_wakes_whoever_waits_for_bytes() {
-        let plan =
-            FaultPlan { direction: Direction::ClientToServer, at_message: 0, action: FaultAction::Cut };
+        let plan = FaultPlan {
+            direction: Direction::ClientToServer,
+            at: Place::Message(0),
+            action: FaultAction::Cut,
+        };
         let (near, _far) = duplex(64);
         let (near, _clock) = FaultInjector::new(plan).wrap(near, Direction::ClientToServer);
         let (mut reader, mut writer) = tokio::io::split(near);

@@ -2,11 +2,18 @@
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 2 | kind ([`Kind::code`]) |
+//! | 0 | 2 | kind ([`Kind::code`]), or [`HEARTBEAT_CODE`] |
 //! | 2 | 2 | zero |
 //! | 4 | 4 | sequence number in this direction, from 0 |
 //! | 8 | 4 | length of the body in bytes |
 //! | 12 | length | body |
+//!
+//! A heartbeat is a header alone: no message, and not counted by the sequence numbers. It carries the number of the
+//! message that comes next and says that its sender is at work on it ([`LinkOptions::heartbeat`]). A receiver takes any
+//! number of them in front of a message, for as long as it waits for one at all ([`LinkOptions::max_wait`]).
+//!
+//! [`LinkOptions::heartbeat`]: crate::LinkOptions::heartbeat
+//! [`LinkOptions::max_wait`]: crate::LinkOptions::max_wait
 //!
 //! All numbers are little-endian. A header is judged completely before memory for its body is taken, and a
 //! body takes memory as its bytes arrive: at most [`STEP_BYTES`] plus twice what has been received.
@@ -20,6 +27,7 @@ use oblivia_protocol::{Expect, Kind, LinkError, Notice};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = oblivia_protocol::wire::HEADER_BYTES as usize;
@@ -30,7 +38,33 @@ pub const STEP_BYTES: usize = 64 << 10;
 /// Bytes of an [`Kind::Abort`] body: one notice code.
 pub const ABORT_BYTES: usize = 1;
 
-/// A well-formed header.
+/// What stands in the place of a kind in the header of a heartbeat.
+pub const HEARTBEAT_CODE: u16 = 5;
+
+/// The frame that says that its sender is at work on message `sequence`.
+pub fn heartbeat(sequence: u32) -> [u8; HEADER_BYTES] {
+    let [k0, k1] = HEARTBEAT_CODE.to_le_bytes();
+    let [s0, s1, s2, s3] = sequence.to_le_bytes();
+    [k0, k1, 0, 0, s0, s1, s2, s3, 0, 0, 0, 0]
+}
+
+/// Whether a header is that of a heartbeat, which it must then be in every byte.
+fn is_heartbeat(header: &[u8; HEADER_BYTES], due: u32) -> Result<bool, LinkError> {
+    let [k0, k1, _, _, s0, s1, s2, s3, ..] = *header;
+    if u16::from_le_bytes([k0, k1]) != HEARTBEAT_CODE {
+        return Ok(false);
+    }
+    let found = u32::from_le_bytes([s0, s1, s2, s3]);
+    if found != due {
+        return Err(LinkError::OutOfOrder { expected: due, found });
+    }
+    if *header != heartbeat(due) {
+        return Err(LinkError::BadHeader { why: "a heartbeat has a body or a non-zero reserved field" });
+    }
+    Ok(true)
+}
+
+/// A well-formed header of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// What the message is.
@@ -94,8 +128,10 @@ pub(crate) fn aborted(body: &[u8]) -> LinkError {
 /// How slow a message may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// Longest wait for a header, and for each [`STEP_BYTES`] of a body.
+    /// Longest silence in front of a message, and longest wait for each [`STEP_BYTES`] of a body.
     pub(crate) idle: Duration,
+    /// Longest wait for a message with heartbeats in front of it; no shorter than `idle`.
+    pub(crate) max_wait: Duration,
     /// Beyond one such wait, a body takes a second for so many bytes; 0 sets no such limit.
     pub(crate) min_bytes_per_second: u64,
 }
@@ -180,8 +216,7 @@ impl FrameReader {
         if self.failed.is_some() {
             return Ok(());
         }
-        self.fill_header(from).await?;
-        if Header::decode(&self.header)?.kind != Kind::Abort {
+        if self.message_header(from).await?.kind != Kind::Abort {
             return Ok(());
         }
         self.next(from, Expect::exactly(Kind::Abort, ABORT_BYTES)).await.map(|_| ())
@@ -193,9 +228,7 @@ impl FrameReader {
         expect: Expect,
     ) -> Result<Vec<u8>, LinkError> {
         let pace = self.limits.pace;
-        let idle = pace.map(|p| p.idle);
-        within(idle, "a message", self.fill_header(from)).await?;
-        let header = Header::decode(&self.header)?;
+        let header = self.message_header(from).await?;
         let abort = judge(header, self.due, expect, self.limits.max_body)?;
         let bytes = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
         let rest = self.read_body(from, bytes, header.kind);
@@ -210,6 +243,45 @@ impl FrameReader {
         }
         self.due = next_sequence(self.due)?;
         Ok(body)
+    }
+
+    /// The header of the next message, behind the heartbeats in front of it.
+    async fn message_header<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<Header, LinkError> {
+        const DURING: &str = "a message";
+        let Some(Pace { idle, max_wait, .. }) = self.limits.pace else {
+            loop {
+                self.fill_header(from).await?;
+                if !self.take_heartbeat()? {
+                    return Header::decode(&self.header);
+                }
+            }
+        };
+        let (began, max_wait) = (Instant::now(), max_wait.max(idle));
+        let overdue = LinkError::Overdue { millis: max_wait.as_millis() as u64, during: DURING };
+        let mut patience = idle;
+        loop {
+            match within(Some(patience), DURING, self.fill_header(from)).await {
+                Err(LinkError::TimedOut { .. }) if patience < idle => return Err(overdue),
+                waited => waited?,
+            }
+            if !self.take_heartbeat()? {
+                return Header::decode(&self.header);
+            }
+            patience = idle.min(max_wait.saturating_sub(began.elapsed()));
+            // A peer that sends nothing but heartbeats, without a pause, is not waited for either.
+            if patience.is_zero() {
+                return Err(overdue);
+            }
+        }
+    }
+
+    /// Takes the header that was read if it is that of a heartbeat.
+    fn take_heartbeat(&mut self) -> Result<bool, LinkError> {
+        let taken = is_heartbeat(&self.header, self.due)?;
+        if taken {
+            self.header_have = 0;
+        }
+        Ok(taken)
     }
 
     async fn read_body<R: AsyncRead + Unpin>(
@@ -435,6 +507,34 @@ mod tests {
     }
 
     #[test]
+    fn a_heartbeat_has_the_documented_bytes_names_the_message_that_is_due_and_carries_nothing() {
+        assert_eq!(heartbeat(0x0102_0304), [5, 0, 0, 0, 4, 3, 2, 1, 0, 0, 0, 0]);
+        let early = |header: [u8; HEADER_BYTES]| {
+            let bytes = [&header[..], &frame(Kind::Hello, 0, b"a")].concat();
+            ready(reader().next(&mut &bytes[..], Expect::exactly(Kind::Hello, 1)))
+        };
+        assert_eq!(early(heartbeat(0)), Ok(b"a".to_vec()));
+        assert_eq!(early(heartbeat(1)), Err(LinkError::OutOfOrder { expected: 0, found: 1 }));
+        for at in [2, 3, 8, 11] {
+            let mut bad = heartbeat(0);
+            bad[at] = 1;
+            assert!(matches!(early(bad), Err(LinkError::BadHeader { .. })), "{at}");
+        }
+    }
+
+    #[test]
+    fn an_abort_behind_heartbeats_is_found_and_anything_else_stays_to_be_read() {
+        let heart = heartbeat(0);
+        let abort = [&heart[..], &heart, &frame(Kind::Abort, 0, &Notice::Busy.to_bytes())].concat();
+        let found = ready(reader().abort_only(&mut &abort[..]));
+        assert_eq!(found, Err(LinkError::Aborted(Notice::Busy)));
+        let message = [&heart[..], &frame(Kind::Hello, 0, b"a")].concat();
+        let (mut r, mut stream) = (reader(), &message[..]);
+        assert_eq!(ready(r.abort_only(&mut stream)), Ok(()));
+        assert_eq!(ready(r.next(&mut stream, Expect::exactly(Kind::Hello, 1))), Ok(b"a".to_vec()));
+    }
+
+    #[test]
     fn a_stream_that_ends_early_is_closed_wherever_it_ends() {
         let bytes = frame(Kind::Hello, 0, b"hello");
         for end in 0..bytes.len() {
@@ -451,6 +551,9 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (i, body) in bodies.iter().enumerate() {
+                for _ in 0..body.len() % 3 {
+                    bytes.extend(heartbeat(i as u32));
+                }
                 bytes.extend(frame(Kind::System(i as u8), i as u32, body));
             }
             let mut stream = Trickle::chopped(&bytes, &cuts);

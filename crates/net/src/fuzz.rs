@@ -1,7 +1,7 @@
 //! Fuzz harnesses as plain functions: run by proptest here and by `cargo fuzz` outside the workspace.
 
 use crate::MemoryBudget;
-use crate::frame::{FrameReader, ReadLimits, STEP_BYTES};
+use crate::frame::{FrameReader, HEADER_BYTES, HEARTBEAT_CODE, ReadLimits, STEP_BYTES};
 use oblivia_protocol::{Expect, Kind, LinkError};
 use std::io;
 use std::pin::{Pin, pin};
@@ -9,11 +9,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Reads `bytes` as one direction of a link, expecting whatever kind each header names; the first byte
-/// chooses how finely the stream is chopped.
+/// chooses how finely the stream is chopped. Says how many messages there were.
 ///
 /// # Panics
 /// When the reader takes more memory than the bytes it was handed can justify, or goes on after an error.
-pub fn frames(bytes: &[u8]) {
+pub fn frames(bytes: &[u8]) -> usize {
     let (chop, stream) =
         bytes.split_first().map_or((1, bytes), |(first, rest)| (usize::from(*first) + 1, rest));
     let memory = MemoryBudget::new((STEP_BYTES + 2 * bytes.len()) as u64);
@@ -21,7 +21,7 @@ pub fn frames(bytes: &[u8]) {
     let mut reader = FrameReader::new(limits);
     let cuts = [chop];
     let mut from = Trickle::chopped(stream, &cuts);
-    for _ in 0..=bytes.len() {
+    for messages in 0..=bytes.len() {
         let kind = from.peek_kind().unwrap_or(Kind::Hello);
         match once(reader.next(&mut from, Expect::at_most(kind, 1 << 20))) {
             Some(Ok(_)) => continue,
@@ -29,7 +29,7 @@ pub fn frames(bytes: &[u8]) {
                 assert!(!matches!(e, LinkError::Io(_)), "more memory than bytes: {e}");
                 let again = once(reader.next(&mut from, Expect::at_most(kind, 1 << 20)));
                 assert_eq!(again, Some(Err(e)), "an error must stay");
-                return;
+                return messages;
             }
             None => unreachable!("the stream is always ready"),
         }
@@ -75,9 +75,11 @@ impl<'a> Trickle<'a> {
         Self { rest: bytes, cuts: &[usize::MAX], turn: 0, open: true }
     }
 
+    /// The kind of the next message, behind any heartbeats.
     fn peek_kind(&self) -> Option<Kind> {
-        let code = self.rest.first_chunk::<2>()?;
-        Kind::from_code(u16::from_le_bytes(*code))
+        let codes = self.rest.chunks(HEADER_BYTES).map_while(|header| header.first_chunk::<2>());
+        let code = codes.map(|code| u16::from_le_bytes(*code)).find(|code| *code != HEARTBEAT_CODE)?;
+        Kind::from_code(code)
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Longest silence in a session; see [`LinkOptions::idle_timeout`].
     pub idle_timeout: Duration,
+    /// How often a client that waits is shown that its session is at work; see [`LinkOptions::heartbeat`].
+    pub heartbeat: Option<Duration>,
     /// Slowest message; see [`LinkOptions::min_bytes_per_second`].
     pub min_bytes_per_second: u64,
     /// Largest message taken, in bytes.
@@ -84,6 +86,7 @@ impl Default for Limits {
             max_handshakes_per_address: 16,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            heartbeat: Some(Duration::from_secs(15)),
             min_bytes_per_second: 16 << 10,
             max_message_bytes: MAX_BODY_BYTES,
             max_queued_bytes: 256 << 20,
@@ -226,6 +229,9 @@ impl Server {
             fingerprint: options.identity.fingerprint(),
             link: LinkOptions {
                 idle_timeout: limits.idle_timeout,
+                heartbeat: limits.heartbeat,
+                // A client has nothing to say but its messages: its heartbeats buy it no time.
+                max_wait: limits.idle_timeout,
                 min_bytes_per_second: limits.min_bytes_per_second,
                 max_message_bytes: limits.max_message_bytes,
                 max_queued_bytes: limits.max_queued_bytes,

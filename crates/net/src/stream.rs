@@ -8,12 +8,14 @@
 use crate::fault::MessageClock;
 use crate::frame::{FrameReader, Pace, ReadLimits, within};
 use crate::tls::Secured;
-use crate::writer::{Queue, queue};
+use crate::writer::{Heartbeat, Queue, queue};
 use crate::{Error, MemoryBudget};
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{BoxFuture, Expect, Identities, Kind, LinkError, Notice, Wire};
 use std::any::Any;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadHalf, split};
 use tokio::runtime::Handle;
@@ -38,9 +40,15 @@ pub type BoxStream = Box<dyn ByteStream>;
 /// What bounds a stream link.
 #[derive(Debug, Clone)]
 pub struct LinkOptions {
-    /// Longest silence: the header of a message, and then each 64 KiB of its body, must arrive within it;
+    /// Longest silence: the header of a message or a heartbeat in front of it, and then each 64 KiB of its body, must arrive within it;
     /// the peer must take each 64 KiB of ours within it.
     pub idle_timeout: Duration,
+    /// Sends a heartbeat whenever so much time has passed since something was sent, unless this end is itself waiting for
+    /// the peer: a peer that waits for the result of a long computation then does not take this end for gone. Nothing but
+    /// the clock decides when. `None` sends none.
+    pub heartbeat: Option<Duration>,
+    /// Longest wait for one message while the peer's heartbeats come; at least the idle timeout, however little it says.
+    pub max_wait: Duration,
     /// Slowest message: it must be through, either way, within the idle timeout and a second for each so many bytes
     /// of it. 0 sets no such limit, only that of the idle timeout.
     pub min_bytes_per_second: u64,
@@ -59,6 +67,8 @@ impl Default for LinkOptions {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(120),
+            heartbeat: None,
+            max_wait: Duration::from_secs(3600),
             min_bytes_per_second: 0,
             max_message_bytes: MAX_BODY_BYTES,
             max_queued_bytes: 256 << 20,
@@ -108,6 +118,8 @@ pub(crate) struct Extras {
 pub struct StreamWire<S: ByteStream + 'static> {
     reader: Option<ReadHalf<S>>,
     frames: FrameReader,
+    /// Whether this end waits for the peer.
+    receiving: Arc<AtomicBool>,
     queue: Option<Queue>,
     writer: Option<JoinHandle<()>>,
     abort: AbortSwitch,
@@ -132,24 +144,30 @@ impl<S: ByteStream + 'static> StreamWire<S> {
         let runtime = Handle::try_current()
             .map_err(|_| Error::Misuse { why: "a stream link needs a tokio runtime around it".into() })?;
         let (reader, sink) = split(stream);
+        let pace = Pace {
+            idle: options.idle_timeout,
+            max_wait: options.max_wait,
+            min_bytes_per_second: options.min_bytes_per_second,
+        };
+        let heartbeat = options.heartbeat.map(Heartbeat::every);
+        let receiving = heartbeat.as_ref().map(|h| h.paused.clone()).unwrap_or_default();
         let (queue, writer) = queue(
             sink,
             options.max_queued_bytes,
-            Pace { idle: options.idle_timeout, min_bytes_per_second: options.min_bytes_per_second },
+            pace,
+            heartbeat,
             options.clock.clone(),
             extras.abort.clone(),
         );
         let frames = FrameReader::new(ReadLimits {
-            pace: Some(Pace {
-                idle: options.idle_timeout,
-                min_bytes_per_second: options.min_bytes_per_second,
-            }),
+            pace: Some(pace),
             max_body: options.max_message_bytes,
             memory: options.memory.clone(),
         });
         Ok(Self {
             reader: Some(reader),
             frames,
+            receiving,
             queue: Some(queue),
             writer: Some(runtime.spawn(writer.run())),
             abort: extras.abort,
@@ -191,11 +209,28 @@ impl<S: ByteStream + 'static> StreamWire<S> {
         let Some(reader) = &mut self.reader else {
             return Err(LinkError::Closed { during: "waiting for a message" });
         };
+        let _waiting = Waiting::begin(&self.receiving);
         tokio::select! {
             biased;
             _ = self.abort.thrown() => Err(LinkError::Io("the session was ended from this side".into())),
             body = self.frames.next(reader, expect) => body,
         }
+    }
+}
+
+/// Says that this end waits for the peer, until it is dropped.
+struct Waiting<'a>(&'a AtomicBool);
+
+impl<'a> Waiting<'a> {
+    fn begin(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(flag)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -1,6 +1,6 @@
 //! TLS 1.3 with a certificate on both sides.
 //!
-//! Nothing older, no resumption, no early data, no session tickets; the protocol `oblivia/1` must be
+//! Nothing older, no resumption, no early data, no session tickets; the protocol `oblivia/2` must be
 //! negotiated (ALPN). A server is checked against a pinned fingerprint or against certificate authorities. A
 //! client always presents a certificate; any well-formed one is taken, its key must sign the handshake, and
 //! the fingerprint of that key is who the client is.
@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The application protocol of this version of the frames.
-pub(crate) const ALPN: &[u8] = b"oblivia/1";
+pub(crate) const ALPN: &[u8] = b"oblivia/2";
 
 /// The label under which [`Wire::binding`](oblivia_protocol::Wire::binding) is exported.
 ///
@@ -164,7 +164,7 @@ impl Secured {
     /// Checks the negotiated protocol and reads binding and peer; `own` is the key this end signed with.
     pub(crate) fn of<D>(connection: &rustls::ConnectionCommon<D>, own: Digest) -> Result<Self, String> {
         if connection.alpn_protocol() != Some(ALPN) {
-            return Err("the peer does not speak oblivia/1 (no such application protocol offered)".into());
+            return Err("the peer does not speak oblivia/2 (no such application protocol offered)".into());
         }
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or("the peer presented no certificate")?;
@@ -343,7 +343,7 @@ fn explain(e: &rustls::Error) -> String {
         }
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)
         | rustls::Error::NoApplicationProtocol => {
-            "the peer does not speak oblivia/1: it is another service or another version".into()
+            "the peer does not speak oblivia/2: it is another service or another version".into()
         }
         other => other.to_string(),
     }

@@ -1,12 +1,15 @@
 //! The sending side of a stream link: a queue and the task that empties it.
 
 use crate::fault::MessageClock;
-use crate::frame::{ABORT_BYTES, HEADER_BYTES, Header, Pace, STEP_BYTES, link_error, next_sequence, within};
+use crate::frame::{
+    ABORT_BYTES, HEADER_BYTES, Header, Pace, STEP_BYTES, heartbeat, link_error, next_sequence, within,
+};
 use crate::memory::body_length;
 use crate::stream::AbortSwitch;
 use oblivia_base::codec::Encode;
 use oblivia_protocol::{Kind, LinkError, Notice};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -31,6 +34,20 @@ struct Shared {
     failure: OnceLock<LinkError>,
 }
 
+/// When a writer shows that it is alive.
+pub(crate) struct Heartbeat {
+    every: Duration,
+    /// While set, it does not.
+    pub(crate) paused: Arc<AtomicBool>,
+}
+
+impl Heartbeat {
+    pub(crate) fn every(every: Duration) -> Self {
+        // Without a pause at all the writer would do nothing else.
+        Self { every: every.max(Duration::from_millis(1)), paused: Arc::default() }
+    }
+}
+
 /// The near end: where messages enter.
 pub(crate) struct Queue {
     commands: UnboundedSender<Command>,
@@ -46,6 +63,7 @@ pub(crate) struct Writer<W> {
     shared: Arc<Shared>,
     sequence: u32,
     pace: Pace,
+    heartbeat: Option<Heartbeat>,
     clock: Option<MessageClock>,
     abort: AbortSwitch,
 }
@@ -54,13 +72,14 @@ pub(crate) fn queue<W: AsyncWrite + Unpin>(
     sink: W,
     max_queued_bytes: usize,
     pace: Pace,
+    heartbeat: Option<Heartbeat>,
     clock: Option<MessageClock>,
     abort: AbortSwitch,
 ) -> (Queue, Writer<W>) {
     let (sender, commands) = unbounded_channel();
     let shared = Arc::new(Shared::default());
     let queue = Queue { commands: sender, shared: shared.clone(), max_queued_bytes, finished: false };
-    (queue, Writer { sink, commands, shared, sequence: 0, pace, clock, abort })
+    (queue, Writer { sink, commands, shared, sequence: 0, pace, heartbeat, clock, abort })
 }
 
 impl Queue {
@@ -107,25 +126,49 @@ impl Queue {
     }
 }
 
+/// Over when nothing was sent for `every`.
+async fn silence(every: Option<Duration>) {
+    match every {
+        Some(every) => sleep(every).await,
+        None => pending().await,
+    }
+}
+
+/// `write`, or an error a grace after the session was ended from this side.
+async fn unless_ended(
+    switch: &mut AbortSwitch,
+    write: impl Future<Output = Result<(), LinkError>>,
+) -> Result<(), LinkError> {
+    tokio::select! {
+        written = write => written,
+        _ = async { switch.thrown().await; sleep(ABORT_GRACE).await } => {
+            Err(LinkError::Io("the session was ended from this side".into()))
+        }
+    }
+}
+
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Empties the queue until the link is finished, dropped, aborted or fails.
     pub(crate) async fn run(mut self) {
         let mut switch = self.abort.clone();
+        let every = self.heartbeat.as_ref().map(|h| h.every);
         loop {
             let command = tokio::select! {
                 biased;
                 notice = switch.thrown() => return self.abort(notice).await,
                 command = self.commands.recv() => command,
+                // Anew in every turn: since something was sent.
+                () = silence(every) => {
+                    if let Err(e) = unless_ended(&mut switch, self.beat()).await {
+                        return self.fail(e);
+                    }
+                    continue;
+                }
             };
             match command {
                 Some(Command::Frame { kind, body, body_bytes }) => {
                     let size = body.len();
-                    let written = tokio::select! {
-                        written = self.frame(kind, body, body_bytes) => written,
-                        _ = async { switch.thrown().await; sleep(ABORT_GRACE).await } => {
-                            Err(LinkError::Io("the session was ended from this side".into()))
-                        }
-                    };
+                    let written = unless_ended(&mut switch, self.frame(kind, body, body_bytes)).await;
                     self.shared.queued_bytes.fetch_sub(size, Ordering::AcqRel);
                     if let Err(e) = written {
                         return self.fail(e);
@@ -154,6 +197,22 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let _ = self.shared.failure.set(e);
         self.commands.close();
         self.shared.room.notify_one();
+    }
+
+    /// Shows the peer that this end is at work, if it does not itself wait for the peer.
+    async fn beat(&mut self) -> Result<(), LinkError> {
+        if self.heartbeat.as_ref().is_none_or(|h| h.paused.load(Ordering::Acquire)) {
+            return Ok(());
+        }
+        if let Some(clock) = &self.clock {
+            clock.beat();
+        }
+        let frame = heartbeat(self.sequence);
+        let write = async {
+            self.sink.write_all(&frame).await.map_err(|e| link_error(&e, SENDING))?;
+            self.sink.flush().await.map_err(|e| link_error(&e, SENDING))
+        };
+        within(Some(self.pace.idle), "the peer to read", write).await
     }
 
     fn advance(&self) {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{LONG, client_of, options};
-use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan};
+use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan, Place};
 use oblivia_net::{ConnectOptions, LinkOptions, Server, SessionIo, connect};
 use oblivia_protocol::{Error, Expect, Kind, LinkError, Wire};
 use std::sync::mpsc::{Sender, channel};
@@ -31,10 +31,12 @@ async fn client(wire: &mut dyn Wire) -> Result<(), LinkError> {
     wire.finish().await
 }
 
-async fn server(wire: &mut dyn Wire) -> Result<(), LinkError> {
+async fn server(wire: &mut dyn Wire, work: Duration) -> Result<(), LinkError> {
     for i in 0..2 {
         let question = wire.recv(Expect::exactly(Kind::System(i), 40_000)).await?;
         assert!(question == body(i, 0), "a wrong question got through");
+        // As computing does: the thread of the session has nothing else to do meanwhile.
+        std::thread::sleep(work);
         wire.send(Kind::System(i), body(i, 99)).await?;
     }
     wire.recv(Expect::exactly(Kind::System(9), 0)).await?;
@@ -49,12 +51,12 @@ struct Outcome {
     fired: bool,
 }
 
-fn handler(tell: Sender<Result<(), LinkError>>) -> impl oblivia_net::SessionHandler {
+fn handler(tell: Sender<Result<(), LinkError>>, work: Duration) -> impl oblivia_net::SessionHandler {
     let tell = Arc::new(Mutex::new(tell));
     move |mut io: SessionIo| {
         let tell = tell.clone();
         async move {
-            let result = server(io.wire.as_mut()).await;
+            let result = server(io.wire.as_mut(), work).await;
             tell.lock().unwrap().send(result.clone()).unwrap();
             Ok::<(), Error>(result?)
         }
@@ -62,13 +64,19 @@ fn handler(tell: Sender<Result<(), LinkError>>) -> impl oblivia_net::SessionHand
 }
 
 fn run(plan: FaultPlan) -> Outcome {
+    run_at_work(plan, Duration::ZERO)
+}
+
+/// The server sends a heartbeat every few milliseconds while it works on an answer for so long.
+fn run_at_work(plan: FaultPlan, work: Duration) -> Outcome {
     let (tell, hear) = channel();
     let faults = FaultInjector::new(plan);
     let mut options = options();
     options.limits.idle_timeout = IDLE;
     options.limits.handshake_timeout = IDLE;
+    options.limits.heartbeat = Some(Duration::from_millis(5));
     options.faults = Some(faults.clone());
-    let server = Server::bind(options, handler(tell)).unwrap();
+    let server = Server::bind(options, handler(tell, work)).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = runtime.block_on(async {
         let options = ConnectOptions {
@@ -90,22 +98,33 @@ fn run(plan: FaultPlan) -> Outcome {
 }
 
 fn every(action: FaultAction, check: impl Fn(FaultPlan, Outcome) + Sync) {
+    every_at_work(action, Duration::ZERO, check);
+}
+
+fn every_at_work(action: FaultAction, work: Duration, check: impl Fn(FaultPlan, Outcome) + Sync) {
     std::thread::scope(|scope| {
         for direction in [Direction::ClientToServer, Direction::ServerToClient] {
             for at_message in 0..=MESSAGES + 1 {
-                let plan = FaultPlan { direction, at_message, action };
+                let plan = FaultPlan { direction, at: Place::Message(at_message), action };
                 let check = &check;
-                scope.spawn(move || check(plan, run(plan)));
+                scope.spawn(move || check(plan, run_at_work(plan, work)));
             }
         }
     });
+}
+
+/// The number of what the plan is for.
+fn message(plan: FaultPlan) -> u64 {
+    match plan.at {
+        Place::Message(k) | Place::Heartbeat(k) => k,
+    }
 }
 
 /// The receiver of the faulty direction must not have ended well; and no side may hang or take wrong bytes.
 fn receiver_fails(plan: FaultPlan, outcome: Outcome) {
     let Outcome { client, server, fired } = outcome;
     assert!(fired, "{plan:?} did not happen");
-    if plan.at_message > MESSAGES {
+    if message(plan) > MESSAGES {
         return; // The close: both sides have all they wanted.
     }
     match plan.direction {
@@ -117,13 +136,13 @@ fn receiver_fails(plan: FaultPlan, outcome: Outcome) {
 #[test]
 fn a_cut_connection_fails_the_receiver_wherever_it_is_cut() {
     every(FaultAction::Cut, |plan, outcome| {
-        if (1..=MESSAGES).contains(&plan.at_message) {
+        if (1..=MESSAGES).contains(&message(plan)) {
             let heard = match plan.direction {
                 Direction::ClientToServer => outcome.server.clone(),
                 Direction::ServerToClient => Some(outcome.client.clone()),
             };
             // A client that leaves with its first message may be gone before the server has begun a session.
-            let unheard = plan.at_message == 1 && heard.is_none();
+            let unheard = message(plan) == 1 && heard.is_none();
             assert!(unheard || matches!(heard, Some(Err(LinkError::Closed { .. }))), "{plan:?}: {heard:?}");
         }
         receiver_fails(plan, outcome);
@@ -148,7 +167,7 @@ fn a_flipped_bit_in_what_tls_ignores_changes_nothing_or_fails() {
     // The type and the version of the first record of a message.
     for bit in [1, 9, 17] {
         let action = FaultAction::FlipBit { bit };
-        let plan = FaultPlan { direction: Direction::ClientToServer, at_message: 2, action };
+        let plan = FaultPlan { direction: Direction::ClientToServer, at: Place::Message(2), action };
         let outcome = run(plan);
         assert!(outcome.fired);
         assert_eq!(outcome.client.is_ok(), outcome.server == Some(Ok(())), "{plan:?}");
@@ -158,7 +177,7 @@ fn a_flipped_bit_in_what_tls_ignores_changes_nothing_or_fails() {
 #[test]
 fn a_flipped_bit_in_a_message_is_a_security_failure_at_the_receiver() {
     let action = FaultAction::FlipBit { bit: 8 * 20 };
-    let plan = FaultPlan { direction: Direction::ClientToServer, at_message: 2, action };
+    let plan = FaultPlan { direction: Direction::ClientToServer, at: Place::Message(2), action };
     let outcome = run(plan);
     assert!(matches!(outcome.server, Some(Err(LinkError::Tls(_)))), "{:?}", outcome.server);
     assert!(outcome.client.is_err());
@@ -168,7 +187,7 @@ fn a_flipped_bit_in_a_message_is_a_security_failure_at_the_receiver() {
 fn repeated_bytes_never_pass_as_a_message() {
     every(FaultAction::Duplicate, |plan, outcome| {
         assert!(outcome.fired, "{plan:?} did not happen");
-        if plan.at_message < MESSAGES {
+        if message(plan) < MESSAGES {
             receiver_fails(plan, outcome);
         }
         // The last message came before its copy, and nothing is read after it.
@@ -188,7 +207,59 @@ fn a_delay_below_the_timeout_is_harmless_and_one_above_it_times_out() {
         assert_eq!(outcome.server, Some(Ok(())), "{plan:?}");
     });
     let action = FaultAction::Delay(4 * IDLE);
-    let plan = FaultPlan { direction: Direction::ServerToClient, at_message: 2, action };
+    let plan = FaultPlan { direction: Direction::ServerToClient, at: Place::Message(2), action };
     let outcome = run(plan);
     assert!(matches!(outcome.client, Err(LinkError::TimedOut { .. })), "{:?}", outcome.client);
+}
+
+#[test]
+fn faults_at_messages_are_found_among_heartbeats_too() {
+    let work = Duration::from_millis(40);
+    for action in
+        [FaultAction::Cut, FaultAction::Truncate { keep_bytes: 7 }, FaultAction::FlipBit { bit: 163 }]
+    {
+        every_at_work(action, work, receiver_fails);
+    }
+    every_at_work(FaultAction::Duplicate, work, |plan, outcome| {
+        assert!(outcome.fired, "{plan:?} did not happen");
+        if message(plan) < MESSAGES {
+            receiver_fails(plan, outcome);
+        }
+    });
+    every_at_work(FaultAction::Delay(Duration::from_millis(20)), work, |plan, outcome| {
+        assert!(outcome.fired, "{plan:?}");
+        assert_eq!((outcome.client, outcome.server), (Ok(()), Some(Ok(()))), "{plan:?}");
+    });
+}
+
+#[test]
+fn a_heartbeat_that_is_cut_changed_repeated_or_moved_fails_the_receiver_and_a_late_one_is_harmless() {
+    let faults = [
+        FaultAction::Cut,
+        FaultAction::Truncate { keep_bytes: 7 },
+        FaultAction::FlipBit { bit: 38 },
+        FaultAction::FlipBit { bit: 163 },
+        FaultAction::Duplicate,
+        FaultAction::Reorder,
+    ];
+    let run = |at, action| {
+        let plan = FaultPlan { direction: Direction::ServerToClient, at: Place::Heartbeat(at), action };
+        let outcome = run_at_work(plan, Duration::from_millis(200));
+        assert!(outcome.fired, "{plan:?} did not happen");
+        (plan, outcome)
+    };
+    std::thread::scope(|scope| {
+        for at in [1, 3] {
+            for action in faults {
+                scope.spawn(move || {
+                    let (plan, outcome) = run(at, action);
+                    assert!(outcome.client.is_err(), "{plan:?}");
+                });
+            }
+            scope.spawn(move || {
+                let (plan, outcome) = run(at, FaultAction::Delay(Duration::from_millis(20)));
+                assert_eq!((outcome.client, outcome.server), (Ok(()), Some(Ok(()))), "{plan:?}");
+            });
+        }
+    });
 }

@@ -216,10 +216,10 @@ async fn a_client_needs_a_certificate_its_key_and_our_protocol() {
     let own = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider()).unwrap();
     let own = Some(Arc::new(own));
     let alert = |alert: AlertDescription| format!("{}", rustls::Error::AlertReceived(alert));
-    assert_eq!(foreign_client(&server, own.clone(), &["oblivia/1"]).await, "1 bytes");
+    assert_eq!(foreign_client(&server, own.clone(), &["oblivia/2"]).await, "1 bytes");
     let cases = [
-        (None, vec!["oblivia/1"], AlertDescription::CertificateRequired),
-        (Some(stolen_certificate().0), vec!["oblivia/1"], AlertDescription::DecryptError),
+        (None, vec!["oblivia/2"], AlertDescription::CertificateRequired),
+        (Some(stolen_certificate().0), vec!["oblivia/2"], AlertDescription::DecryptError),
         (own.clone(), vec!["http/1.1"], AlertDescription::NoApplicationProtocol),
     ];
     for (identity, alpn, expected) in cases {
@@ -238,7 +238,7 @@ async fn a_server_with_the_pinned_certificate_but_not_its_key_is_refused() {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(stolen)));
-    config.alpn_protocols = vec![b"oblivia/1".to_vec()];
+    config.alpn_protocols = vec![b"oblivia/2".to_vec()];
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));

@@ -1,17 +1,19 @@
 //! A server's models, and their plans as they are asked for.
 
+use crate::prepared::{Prepared, PreparedFill};
 use oblivia_nn::{Model, pass};
 use oblivia_protocol::session::{Catalog, Hello, Offered};
-use oblivia_protocol::{Choices, Error, Loaded, Plan, System, Wish};
+use oblivia_protocol::{Error, Loaded, Plan, System, Wish};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Models by name, each with the plans prepared so far.
+/// Models by name, and what systems have prepared of them for the plans that were asked for.
 pub struct Models {
     systems: &'static [&'static dyn System],
     pool: Arc<ThreadPool>,
     entries: BTreeMap<String, Entry>,
+    prepared: Prepared,
     max_samples: u32,
     /// What plans are searched with beside the names asked for.
     wish: Wish,
@@ -20,31 +22,32 @@ pub struct Models {
 struct Entry {
     model: Arc<Model>,
     public: Arc<oblivia_nn::PublicModel>,
-    /// By the names of the plan.
-    prepared: Mutex<BTreeMap<Names, Arc<Slot>>>,
-    /// By system, mode and plan as asked for, where that gave a plan.
-    asked: Mutex<BTreeMap<Names, Ready>>,
+    /// By the names asked for, where they gave a plan.
+    found: Mutex<BTreeMap<Names, Found>>,
 }
 
-/// A plan and the model as its system prepared it.
-type Ready = (Arc<Plan>, Loaded);
-
-/// System, mode and plan.
+/// System, mode and plan; the latter two may be empty.
 type Names = (String, String, String);
 
-/// A plan that is prepared once, by whoever asks first; the others wait. A failure is not kept.
-#[derive(Default)]
-struct Slot(Mutex<Option<Ready>>);
+/// A plan, and the bytes its prepared model takes if its system can tell.
+#[derive(Clone)]
+struct Found {
+    plan: Arc<Plan>,
+    bytes: Option<u64>,
+}
 
 impl Models {
     /// No models yet. A session may predict at most `max_samples` samples.
     pub fn new(systems: &'static [&'static dyn System], pool: Arc<ThreadPool>, max_samples: u32) -> Self {
-        Self { systems, pool, entries: BTreeMap::new(), max_samples, wish: Wish::default() }
+        let (entries, prepared) = (BTreeMap::new(), Prepared::new(None));
+        Self { systems, pool, entries, prepared, max_samples, wish: Wish::default() }
     }
 
-    /// Weighs plans with measured unit costs and keeps prepared models below `max_memory` bytes each.
+    /// Weighs plans with measured unit costs and keeps the prepared models of all plans together below `max_memory` bytes.
+    /// The least recently used of those that no session holds go first; a session whose plan finds no room is turned away.
     pub fn with_wish(mut self, units: BTreeMap<String, u64>, max_memory: Option<u64>) -> Self {
         (self.wish.units, self.wish.max_memory) = (units, max_memory);
+        self.prepared = Prepared::new(max_memory);
         self
     }
 
@@ -59,9 +62,7 @@ impl Models {
         }
         model.public.check().map_err(|e| Error::Input(e.to_string()))?;
         let public = Arc::new(model.public.clone());
-        let entry =
-            Entry { model: Arc::new(model), public, prepared: Mutex::default(), asked: Mutex::default() };
-        self.entries.insert(name, entry);
+        self.entries.insert(name, Entry { model: Arc::new(model), public, found: Mutex::default() });
         Ok(())
     }
 
@@ -70,7 +71,13 @@ impl Models {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Prepares the default plan of a system for a model ahead of the first request.
+    /// How much the prepared models take.
+    pub fn prepared_fill(&self) -> PreparedFill {
+        self.prepared.fill()
+    }
+
+    /// Prepares the default plan of a system for a model ahead of the first request. It is kept as if a session had asked
+    /// for it: until others need its memory.
     pub fn prepare(&self, model: &str, system: &str) -> Result<Arc<Plan>, Error> {
         let entry = self.entry(model)?;
         Ok(self.prepared(entry, system, "", "")?.0)
@@ -83,37 +90,36 @@ impl Models {
         })
     }
 
-    fn prepared(&self, entry: &Entry, system: &str, mode: &str, plan: &str) -> Result<Ready, Error> {
+    /// A plan and the model as prepared for it. Whoever keeps the latter keeps its memory.
+    fn prepared(
+        &self,
+        entry: &Entry,
+        system: &str,
+        mode: &str,
+        plan: &str,
+    ) -> Result<(Arc<Plan>, Loaded), Error> {
         let asked = (system.to_owned(), mode.to_owned(), plan.to_owned());
-        let known = entry.asked.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
-        if let Some(ready) = known {
-            return Ok(ready);
-        }
         let found = self.systems.iter().find(|s| s.id() == system);
         let Some(system) = found else {
             return Err(Error::Refused { why: format!("this server has no system `{system}`") });
         };
-        let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-        let wish = Wish { mode: wanted(mode), plan: wanted(plan), ..self.wish.clone() };
-        // The plan is searched before a place is made for it: unknown names leave nothing behind.
-        let searched = system.plan(&entry.public, &wish)?;
-        let Choices { system: s, mode, plan, .. } = searched.choices.clone();
-        let slot = {
-            let mut prepared = entry.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-            prepared.entry((s, mode, plan)).or_default().clone()
-        };
-        let mut place = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = match &*place {
-            Some(ready) => ready.clone(),
+        let known = entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
+        let Found { plan, bytes } = match known {
+            Some(found) => found,
             None => {
-                let loaded = system.load(&searched, &entry.model, &self.pool)?;
-                place.insert((Arc::new(searched), loaded)).clone()
+                let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+                let wish = Wish { mode: wanted(mode), plan: wanted(plan), ..self.wish.clone() };
+                // Unknown names end here. Those that give a plan are few, so what is kept here is bounded.
+                let plan = system.plan(&entry.public, &wish)?;
+                let bytes = system.prepared_bytes(&plan, &entry.public)?;
+                let found = Found { plan: Arc::new(plan), bytes };
+                let mut all = entry.found.lock().unwrap_or_else(PoisonError::into_inner);
+                all.entry(asked).or_insert(found).clone()
             }
         };
-        drop(place);
-        // Names that give a plan are few, so what is kept here is bounded.
-        entry.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(asked, ready.clone());
-        Ok(ready)
+        let name = (entry.public.name.clone(), plan.digest());
+        let loaded = self.prepared.get(&name, bytes, || system.load(&plan, &entry.model, &self.pool))?;
+        Ok((plan, loaded))
     }
 }
 
@@ -143,5 +149,209 @@ impl Catalog for Models {
         let system = self.systems.iter().find(|s| s.id() == hello.system);
         let system = *system.ok_or_else(|| Error::Misuse("a prepared system disappeared".into()))?;
         Ok(Offered { model: entry.public.clone(), plan, system, loaded })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oblivia_base::Blame;
+    use oblivia_nn::{Graph, InputSpec, Node, Op, OutputPolicy, PublicModel, Shape, Weights, WireId};
+    use oblivia_protocol::session::VERSION;
+    use oblivia_protocol::{BoxFuture, Choices, Context, Outcome, Seat, Support};
+    use oblivia_systems::clear::Clear;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// Prepares one number per mode. A mode is called after its bytes: `a 40` takes 40.
+    #[derive(Default)]
+    struct Numbers {
+        loads: AtomicUsize,
+        /// How the next loads end.
+        failures: Mutex<Vec<&'static str>>,
+        /// What a load takes.
+        time: Duration,
+    }
+
+    impl System for Numbers {
+        fn id(&self) -> &'static str {
+            "numbers"
+        }
+        fn summary(&self) -> &'static str {
+            "for tests"
+        }
+        fn modes(&self) -> &'static [&'static str] {
+            &[]
+        }
+        fn supports(&self, _: &Graph, _: &Node) -> Support {
+            Support::Yes
+        }
+        fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+            let mut plan = Clear.plan(model, &Wish::default())?;
+            plan.choices.system = self.id().into();
+            plan.choices.mode = wish.mode.clone().unwrap_or_default();
+            Ok(plan)
+        }
+        fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
+            self.plan(model, &Wish { mode: Some(choices.mode.clone()), ..Wish::default() })
+        }
+        fn prepared_bytes(&self, plan: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
+            Ok(plan.choices.mode.split(' ').nth(1).map(|bytes| bytes.parse().unwrap()))
+        }
+        fn load(&self, plan: &Plan, _: &Model, _: &ThreadPool) -> Result<Loaded, Error> {
+            std::thread::sleep(self.time);
+            let failure = self.failures.lock().unwrap().pop();
+            match failure {
+                Some("panic") => panic!("a bug in a system"),
+                Some(why) => return Err(Error::Io(why.into())),
+                None => {}
+            }
+            let n = self.loads.fetch_add(1, Ordering::SeqCst);
+            Ok(Arc::new(format!("{} as load {n}", plan.choices.mode)))
+        }
+        fn run<'a>(
+            &'a self,
+            _: &'a Plan,
+            _: Seat,
+            _: &'a mut Context<'_>,
+        ) -> BoxFuture<'a, Result<Outcome, Error>> {
+            Box::pin(async { Ok(Outcome::Served) })
+        }
+    }
+
+    /// A catalog of one model and [`Numbers`], whose plans may take 100 bytes together.
+    fn catalog(numbers: Numbers) -> (Models, &'static Numbers) {
+        let numbers: &'static Numbers = Box::leak(Box::new(numbers));
+        let systems: &'static [&'static dyn System] = Box::leak(Box::new([numbers as &dyn System]));
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+        let mut graph = Graph::new("x", Shape::new([2]).unwrap());
+        graph.push("square", Op::Square, &[WireId(0)]).unwrap();
+        let weights = Weights::new(&graph, Vec::new()).unwrap();
+        let public = PublicModel {
+            name: "m".into(),
+            graph,
+            labels: Vec::new(),
+            input: InputSpec::Tensor,
+            input_range: [0.0, 1.0],
+            output: OutputPolicy::Logits,
+        };
+        let mut models = Models::new(systems, pool, 9).with_wish(BTreeMap::new(), Some(100));
+        models.add(&Model { public, weights }).unwrap();
+        (models, numbers)
+    }
+
+    fn offer(models: &Models, mode: &str) -> Result<Offered, Error> {
+        models.offer(&Hello {
+            min_version: VERSION,
+            max_version: VERSION,
+            model: "m".into(),
+            system: "numbers".into(),
+            mode: mode.into(),
+            plan: String::new(),
+            samples: 1,
+            nonce: [0; 32],
+        })
+    }
+
+    /// What was prepared for `mode`, by nobody held any more.
+    fn prepared(models: &Models, mode: &str) -> String {
+        offer(models, mode).unwrap().loaded.downcast_ref::<String>().unwrap().clone()
+    }
+
+    #[test]
+    fn plans_beyond_the_memory_for_all_push_out_those_used_longest_ago() {
+        let (models, numbers) = catalog(Numbers::default());
+        assert_eq!(prepared(&models, "a 40"), "a 40 as load 0");
+        assert_eq!(prepared(&models, "b 30"), "b 30 as load 1");
+        assert_eq!(prepared(&models, "c 30"), "c 30 as load 2");
+        assert_eq!(prepared(&models, "a 40"), "a 40 as load 0", "all three fit");
+        assert_eq!(models.prepared_fill(), PreparedFill { plans: 3, bytes: 100, max_bytes: Some(100) });
+        assert_eq!(prepared(&models, "d 31"), "d 31 as load 3", "in the place of b and c");
+        assert_eq!(models.prepared_fill(), PreparedFill { plans: 2, bytes: 71, max_bytes: Some(100) });
+        assert_eq!(prepared(&models, "a 40"), "a 40 as load 0");
+        assert_eq!(prepared(&models, "b 30"), "b 30 as load 4", "in the place of d");
+        assert_eq!(prepared(&models, "a 40"), "a 40 as load 0");
+        assert_eq!(prepared(&models, "c 30"), "c 30 as load 5");
+        assert_eq!(numbers.loads.load(Ordering::SeqCst), 6);
+    }
+
+    #[test]
+    fn what_a_session_holds_is_never_dropped_and_what_does_not_fit_beside_it_is_turned_away() {
+        let (models, _) = catalog(Numbers::default());
+        let held = offer(&models, "a 60").unwrap();
+        prepared(&models, "b 40");
+        // The one used longest ago is held, so the other goes.
+        prepared(&models, "c 40");
+        assert_eq!(prepared(&models, "a 60"), "a 60 as load 0");
+        let busy = offer(&models, "d 41").err().unwrap();
+        let words = busy.to_string();
+        assert_eq!(busy.blame(), Blame::Resource, "{words}");
+        for part in ["41", "60", "100", "--max-memory", "`m`"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert_eq!(prepared(&models, "c 40"), "c 40 as load 2", "nothing was dropped in vain");
+        assert_eq!(held.loaded.downcast_ref::<String>().unwrap(), "a 60 as load 0");
+        drop(held);
+        assert_eq!(prepared(&models, "d 41"), "d 41 as load 3", "now it is free to go");
+        assert_eq!(models.prepared_fill(), PreparedFill { plans: 2, bytes: 81, max_bytes: Some(100) });
+    }
+
+    #[test]
+    fn a_plan_that_never_fits_is_refused_and_drops_nothing() {
+        let (models, numbers) = catalog(Numbers::default());
+        prepared(&models, "a 100");
+        let refused = offer(&models, "b 101").err().unwrap();
+        let words = refused.to_string();
+        assert_eq!(refused.blame(), Blame::Refused, "{words}");
+        for part in ["101", "100", "--max-memory", "`m`"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert_eq!(prepared(&models, "a 100"), "a 100 as load 0");
+        assert_eq!(numbers.loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_system_that_cannot_tell_is_taken_to_need_half_of_the_memory() {
+        let (models, _) = catalog(Numbers::default());
+        for mode in ["a 1", "unknown", "also"] {
+            prepared(&models, mode);
+        }
+        assert_eq!(models.prepared_fill(), PreparedFill { plans: 2, bytes: 100, max_bytes: Some(100) });
+    }
+
+    #[test]
+    fn sessions_that_ask_at_once_for_the_same_plan_have_it_prepared_once() {
+        let (models, numbers) = catalog(Numbers { time: Duration::from_millis(100), ..Numbers::default() });
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    assert_eq!(prepared(&models, "a 100"), "a 100 as load 0");
+                });
+            }
+        });
+        assert_eq!(numbers.loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_failure_is_not_kept_and_takes_no_memory_nor_does_a_panic() {
+        let (models, numbers) = catalog(Numbers::default());
+        numbers.failures.lock().unwrap().extend(["panic", "no luck"]);
+        assert!(matches!(offer(&models, "a 100"), Err(Error::Io(_))));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| offer(&models, "a 100")));
+        assert!(panicked.is_err());
+        assert_eq!(models.prepared_fill(), PreparedFill { plans: 0, bytes: 0, max_bytes: Some(100) });
+        assert_eq!(prepared(&models, "b 100"), "b 100 as load 0");
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_kept() {
+        let (models, _) = catalog(Numbers::default());
+        let models = models.with_wish(BTreeMap::new(), None);
+        prepared(&models, "a 1000");
+        prepared(&models, "unknown");
+        assert_eq!(prepared(&models, "a 1000"), "a 1000 as load 0");
     }
 }

@@ -35,7 +35,9 @@ pub struct Ask<'a> {
     pub system: &'a str,
     /// Mode, plan, accepted leaks, limits.
     pub wish: Wish,
-    /// Longest time for everything.
+    /// Longest time for everything. Without one the server is waited for as long as its link allows, per message:
+    /// [`max_wait`](oblivia_net::LinkOptions::max_wait) while it shows that it is at work,
+    /// [`idle_timeout`](oblivia_net::LinkOptions::idle_timeout) while it is silent.
     pub max_time: Option<Duration>,
     /// Sees model and plan before anything is promised and may refuse.
     pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), oblivia_protocol::Error> + Send),
@@ -135,8 +137,12 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|e| oblivia_protocol::Error::Resource { what: "threads", why: e.to_string() })?;
+        let mut connect = self.connect.clone();
+        if let Some(limit) = max_time {
+            connect.link.max_wait = limit;
+        }
         let session = async {
-            let wire = oblivia_net::connect(&self.address, &self.tls, &self.connect).await?;
+            let wire = oblivia_net::connect(&self.address, &self.tls, &connect).await?;
             let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
             party::client(Box::new(wire), oblivia_systems::SYSTEMS, rng, &self.machine, question).await
         };

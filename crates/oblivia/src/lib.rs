@@ -26,6 +26,7 @@ mod input;
 mod key_cache;
 mod key_files;
 pub mod party;
+mod prepared;
 mod server;
 
 pub use calibration::{calibration_file, read_calibration, write_calibration};
@@ -37,4 +38,5 @@ pub use key_cache::{KeyCache, KeyCacheFill};
 pub use key_files::{AboutKey, KeptKey, KeyFiles};
 pub use oblivia_protocol::{Answer, Leak, Observer, Plan, Receipt, Silent, Wish};
 pub use party::{Machine, Prediction, SampleRecord, Served};
+pub use prepared::PreparedFill;
 pub use server::{ServeOptions, Server};

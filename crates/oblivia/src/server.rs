@@ -32,7 +32,8 @@ pub struct ServeOptions {
     pub key_cache_bytes: u64,
     /// Threads for computing; 0 is one per core.
     pub threads: usize,
-    /// Memory for one prepared model in bytes; `None` for the system's usual limit.
+    /// Memory for prepared models of all plans together in bytes, on top of the memory of sessions; `None` for the systems'
+    /// usual limits for one, and none for all.
     pub max_model_memory: Option<u64>,
     /// A broken network, for tests.
     pub faults: Option<FaultInjector>,
@@ -98,7 +99,7 @@ impl Server {
                 };
                 let served =
                     party::server(io.wire, &*models, rng, &machine, &admit, kept, &mut Silent).await?;
-                let fill = keys.fill();
+                let (fill, prepared) = (keys.fill(), models.prepared_fill());
                 tracing::info!(
                     session,
                     client,
@@ -115,6 +116,8 @@ impl Server {
                     keys_kept = fill.entries,
                     key_cache_bytes = fill.bytes,
                     key_cache_max_bytes = fill.max_bytes,
+                    plans_kept = prepared.plans,
+                    weights_bytes = prepared.bytes,
                     "session done"
                 );
                 Ok(())

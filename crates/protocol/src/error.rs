@@ -197,6 +197,7 @@ mod tests {
             LinkError::Io(detail.to_owned()),
             LinkError::NotAdmitted,
             LinkError::TooSlow { bytes_per_second: detail.len() as u64, during: "x" },
+            LinkError::Overdue { millis: detail.len() as u64, during: "x" },
         ];
         let mut errors = vec![
             (Error::InvalidMessage { message: "x", why: why.clone() }, Notice::Failed),
@@ -247,6 +248,7 @@ mod tests {
                     LinkError::Io(_) => 9,
                     LinkError::NotAdmitted => 10,
                     LinkError::TooSlow { .. } => 11,
+                    LinkError::Overdue { .. } => 12,
                 }
             }
         }
@@ -256,7 +258,7 @@ mod tests {
     fn a_peer_is_told_one_byte_that_depends_on_the_kind_of_error_alone() {
         let (short, long) = (all("a"), all("a weight of `secret` is 17.25"));
         let numbers: Vec<usize> = short.iter().map(|(e, _)| number(e)).collect();
-        assert_eq!(numbers, (0..22).collect::<Vec<_>>(), "every variant is tried");
+        assert_eq!(numbers, (0..23).collect::<Vec<_>>(), "every variant is tried");
         for ((a, notice), (b, _)) in short.iter().zip(&long) {
             assert_eq!(a.notice(), *notice, "{a}");
             let (a, b) = (a.notice().to_bytes(), b.notice().to_bytes());
@@ -282,7 +284,7 @@ mod tests {
             })
             .map(|(e, _)| e.notice().to_bytes())
             .collect();
-        assert_eq!(told.len(), 17);
+        assert_eq!(told.len(), 18);
         assert!(told.iter().all(|t| *t == Notice::Failed.to_bytes()));
     }
 

@@ -165,6 +165,11 @@ pub trait System: Send + Sync {
     fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error>;
     /// Derives the plan that follows from `choices`, or says why they are not acceptable.
     fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error>;
+    /// Memory in bytes of what [`System::load`] makes of a model for a plan of `plan` or `check`, told before it is made;
+    /// `None` where the system cannot tell. A server bounds by it what it keeps prepared, of all plans together.
+    fn prepared_bytes(&self, _: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
     /// Prepares a model for serving under a plan of `plan` or `check`.
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error>;
     /// The network in whole numbers that `plan` computes exactly, where it is not the float network.

@@ -31,7 +31,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The number in the header.
+    /// The number in the header. 0 is none, and 5 is the link's own: what it sends under it, to show that it is alive, is no
+    /// message, is never received and is no traffic of a session.
     pub fn code(self) -> u16 {
         match self {
             Self::Hello => 1,
@@ -106,6 +107,14 @@ pub enum LinkError {
     /// Nothing arrived in time.
     #[error("the peer was silent for {millis} ms while we waited for {during}")]
     TimedOut {
+        /// The time allowed.
+        millis: u64,
+        /// What was going on.
+        during: &'static str,
+    },
+    /// The peer showed signs of life and sent no message for longer than is waited for one.
+    #[error("the peer was at work for {millis} ms without an answer while we waited for {during}")]
+    Overdue {
         /// The time allowed.
         millis: u64,
         /// What was going on.

@@ -228,6 +228,51 @@ fn packed_rows_give_their_residues_and_the_sums_of_plain_ones() {
     assert_eq!(widths, (5..=50).filter(|&b| b != 6).collect::<Vec<_>>());
 }
 
+/// Factors whose product fills a deferred sum fastest: those with the largest word above 52 bits, and those with the largest
+/// word below, (2^26 − 1)(2^26 + 1) = 2^52 − 1.
+fn filling_factors(m: &Modulus) -> Vec<(u64, u64)> {
+    let q = m.value();
+    let mut all = vec![(q - 1, q - 1)];
+    if q > (1 << 26) + 1 {
+        all.push(((1 << 26) - 1, (1 << 26) + 1));
+    }
+    all
+}
+
+#[test]
+fn packed_sums_of_the_terms_that_fill_them_fastest_are_right_below_at_and_beyond_their_limit() {
+    for bits in [26, 34, 40, 44, 45, 46, 47, 48, 49, 50] {
+        let shape = RingShape::new(RingKind::Standard, 3).unwrap();
+        let basis = Basis::new(shape, &[prime_below(bits, shape.order(), &[]).unwrap()]).unwrap();
+        let (m, n) = (*basis.modulus(0), shape.n());
+        let limit = m.mac_terms() as usize;
+        for (a, c) in filling_factors(&m) {
+            // The other sum is of other terms, so that neither passes for the other.
+            let rows = [a, a - 1, c].map(|x| vec![x; n]);
+            let mut packed = PackedPolys::<Ntt>::zero(&basis, 3);
+            rows.iter().enumerate().for_each(|(k, row)| packed.set_row(k, 0, row));
+            let [x, y, z] = [0, 1, 2].map(|k| packed.row(k, 0));
+            for count in [limit - 1, limit, limit + 1, 2 * limit - 1, 2 * limit, 2 * limit + 1, 5 * limit] {
+                let sum = |x: u64| {
+                    let q = u128::from(m.value());
+                    (count as u128 * (u128::from(x) * u128::from(c) % q) % q) as u64
+                };
+                let expected = [sum(a), sum(a - 1)].map(|sum| vec![sum; n]);
+                same_on_all_paths(&format!("{count} terms, q {}", m.value()), || {
+                    let mut outs = [(); 4].map(|_| vec![7; n]);
+                    let [of, of_other, by, by_other] = &mut outs;
+                    kernel::dot2_packed_into(&m, &vec![(x, y, &rows[2][..]); count], of, of_other);
+                    let plain = (&rows[0][..], &rows[1][..], z);
+                    kernel::dot2_by_packed_into(&m, &vec![plain; count], by, by_other);
+                    assert_eq!(outs[..2], expected, "{count} terms of packed rows, {bits} bits");
+                    assert_eq!(outs[2..], expected, "{count} terms by packed rows, {bits} bits");
+                    outs
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn constant_matrices_agree_and_equal_sums_of_scaled_rows() {
     // 26 bits are the most whose products fit one word of a sum, 27 the fewest whose do not.

@@ -93,3 +93,22 @@ fn plan_in_words_names_what_must_be_accepted_and_keeps_the_limit() {
     );
     of_model(&["plan", "--plan", "magic"]).refused(3, &["no plan `magic`", "diagonal"]);
 }
+
+#[test]
+fn plans_that_there_are_not_are_no_rows_of_the_comparison_but_named_below_it_with_the_reason() {
+    let ended = of_model(&["plan", "--compare"]).well();
+    let (table, below): (Vec<&str>, Vec<&str>) = ended.out.lines().partition(|l| !l.starts_with("no "));
+    assert!(table[0].starts_with("plan ") && table[1].starts_with("approximate/planned  "), "{}", ended.out);
+    let refused: Vec<&str> =
+        below.iter().flat_map(|l| l[3..].split_once(": ").unwrap().0.split(", ")).collect();
+    let leveled = oblivia_systems::find("leveled").unwrap();
+    for name in leveled.modes().iter().flat_map(|m| leveled.plans().iter().map(move |p| format!("{m}/{p}"))) {
+        let is_row = |l: &&&str| l.split([' ', ',']).next() == Some(&name);
+        let rows = table.iter().filter(is_row).count();
+        assert_eq!(rows + refused.iter().filter(|n| **n == name).count(), 1, "{name}: {}", ended.out);
+    }
+    let batch = "mode `batch` of system `leveled` has no such plan; it has: planned";
+    assert_eq!(below.iter().filter(|l| l.ends_with(batch)).count(), 1, "{}", ended.out);
+    let clear = of_model(&["plan", "--compare", "--system", "clear"]).well();
+    assert!(clear.out.lines().count() == 2 && clear.out.contains("\nfloat  "), "{}", clear.out);
+}

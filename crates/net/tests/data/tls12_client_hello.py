@@ -10,7 +10,7 @@ context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 context.minimum_version = ssl.TLSVersion.TLSv1_2
 context.maximum_version = ssl.TLSVersion.TLSv1_2
-context.set_alpn_protocols(["oblivia/1"])
+context.set_alpn_protocols(["oblivia/2"])
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 try:
     context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()

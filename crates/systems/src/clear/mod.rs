@@ -85,6 +85,10 @@ impl System for Clear {
         })
     }
 
+    fn prepared_bytes(&self, _: &Plan, model: &PublicModel) -> Result<Option<u64>, Error> {
+        Ok(Some(model.graph.weights().iter().map(|w| bytes(&w.shape) as u64).sum()))
+    }
+
     fn load(&self, _: &Plan, model: &Model, _: &ThreadPool) -> Result<Loaded, Error> {
         Ok(Arc::new(model.clone()))
     }
