@@ -93,10 +93,16 @@ impl Scratch {
     }
 
     /// acc ← Σ_j digit_j·key_j modulo QP from digits already there. No transform.
-    pub(crate) fn inner_product_hoisted(&mut self, level: &Level, digits: &Digits, key: &SwitchingKey) {
+    pub(crate) fn inner_product_hoisted(
+        &mut self,
+        level: &Level,
+        digits: &Digits,
+        c: &Poly<Ntt>,
+        key: &SwitchingKey,
+    ) {
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
         let [acc0, acc1] = &mut self.acc;
-        digits.each(level, key, |t, m, triples| {
+        digits.each(level, c, key, |t, m, triples| {
             kernel::dot2_packed_into(m, triples, acc0.row_mut(t), acc1.row_mut(t));
         });
     }
@@ -107,11 +113,12 @@ impl Scratch {
         &mut self,
         level: &Level,
         digits: &Digits,
+        c: &Poly<Ntt>,
         key: &SwitchingKey,
         mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
     ) {
         let sums = &mut self.sums;
-        digits.each(level, key, |t, m, triples| {
+        digits.each(level, c, key, |t, m, triples| {
             let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
             kernel::dot2_packed_into(m, triples, sum0, sum1);
             finish(t, m, [sum0, sum1]);
@@ -291,7 +298,8 @@ impl Quotient<'_> {
     }
 }
 
-/// All digits of one element, modulo QP: what hoisted rotations share.
+/// All digits of one element, modulo those primes of QP that are not their own: what hoisted rotations share. Modulo its
+/// own primes a digit is the element.
 pub(crate) struct Digits {
     polys: Vec<Pooled>,
 }
@@ -310,9 +318,7 @@ impl Digits {
             let mut out = params.pool().take(&level.qp);
             for (t, table) in level.qp.tables().enumerate() {
                 let row = out.row_mut(t);
-                if digit.limbs.contains(&t) {
-                    row.copy_from_slice(c.row(t));
-                } else {
+                if !digit.limbs.contains(&t) {
                     let rows = digit.limbs.clone().map(|i| scratch.coeff.row(i));
                     digit.lift.apply_forward(t, table, rows, row, &[]);
                     count(ntt, 1);
@@ -323,14 +329,20 @@ impl Digits {
         Self { polys: level.digits.iter().map(decompose).collect() }
     }
 
-    /// As [`decomposed`].
-    fn each(&self, level: &Level, key: &SwitchingKey, mut sum: impl FnMut(usize, &Modulus, &Products<'_>)) {
+    /// As [`decomposed`], of the same `c`.
+    fn each(
+        &self,
+        level: &Level,
+        c: &Poly<Ntt>,
+        key: &SwitchingKey,
+        mut sum: impl FnMut(usize, &Modulus, &Products<'_>),
+    ) {
         let mut triples = Vec::with_capacity(self.polys.len());
         for (t, m) in level.qp.moduli().enumerate() {
             triples.clear();
-            triples.extend(self.polys.iter().enumerate().map(|(j, x)| {
+            triples.extend(self.polys.iter().zip(&level.digits).enumerate().map(|(j, (x, digit))| {
                 let (b, a) = key.rows(j, level.limbs(), t);
-                (b, a, x.row(t))
+                (b, a, if digit.limbs.contains(&t) { c.row(t) } else { x.row(t) })
             }));
             sum(t, m, &triples);
         }

@@ -151,7 +151,7 @@ impl<S: Scheme> Evaluator<S> {
         }
         let key = self.keys.rotation(step, l)?;
         self.with_scratch(|s| {
-            s.inner_product_hoisted_each(level, &x.digits, key.key, |i, m, sums| {
+            s.inner_product_hoisted_each(level, &x.digits, &x.c1, key.key, |i, m, sums| {
                 if i < level.limbs() {
                     kernel::scale_add_assign(m, sums[0], x.c0.row(i), level.p_mod[i]);
                 }
@@ -333,10 +333,13 @@ impl<S: Scheme> Evaluator<S> {
             step => self.keys.rotation(step, x.level).map(Some),
         };
         let keys = steps.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let mut out = x.a.clone();
         let mut c1 = self.params().pool().take(&level.q);
+        // Every key meets a0 as it was; only a step of 0 meets a1.
+        let before0 = (keys.len() > 1).then(|| x.a[0].clone());
+        let before1 = keys.iter().any(Option::is_none).then(|| x.a[1].clone());
+        let [a0, a1] = &mut x.a;
         self.with_scratch(|s| {
-            s.mod_down_of(&self.scheme, x.level, &x.a[1], &self.counters.ntt, |i, quotient| {
+            s.mod_down_of(&self.scheme, x.level, a1, &self.counters.ntt, |i, quotient| {
                 quotient.write(None, c1.row_mut(i));
             });
             let digits = match keys.len() {
@@ -345,22 +348,22 @@ impl<S: Scheme> Evaluator<S> {
             };
             for key in &keys {
                 let Some(key) = key else {
-                    out.iter_mut().zip(&x.a).for_each(|(out, a)| out.add_assign(a));
+                    let b0 = before0.clone().unwrap_or_else(|| a0.clone());
+                    a0.add_assign(&b0);
+                    before1.iter().for_each(|b1| a1.add_assign(b1));
                     continue;
                 };
-                let add = |i: usize, m: &Modulus, sums: [&mut [u64]; 2]| {
-                    kernel::add_assign(m, sums[0], x.a[0].row(i));
-                    for (sum, out) in sums.iter().zip(&mut out) {
-                        kernel::gather_add_assign(m, key.permutation, out.row_mut(i), sum);
-                    }
+                let add = |i: usize, m: &Modulus, [sum0, sum1]: [&mut [u64]; 2]| {
+                    kernel::add_assign(m, sum0, before0.as_ref().map_or(a0.row(i), |b0| b0.row(i)));
+                    kernel::gather_add_assign(m, key.permutation, a0.row_mut(i), sum0);
+                    kernel::gather_add_assign(m, key.permutation, a1.row_mut(i), sum1);
                 };
                 match &digits {
                     None => s.inner_product_each(level, &c1, key.key, &self.counters.ntt, add),
-                    Some(digits) => s.inner_product_hoisted_each(level, digits, key.key, add),
+                    Some(digits) => s.inner_product_hoisted_each(level, digits, &c1, key.key, add),
                 }
             }
         });
-        x.a = out;
         count(&self.counters.rotations, steps.len() as u64);
         count(&self.counters.add, steps.len() as u64);
         Ok(())

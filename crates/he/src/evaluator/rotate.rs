@@ -125,7 +125,7 @@ impl<S: Scheme> Evaluator<S> {
         }
         let key = self.keys.rotation(step, level)?;
         let out = self.with_scratch(|s| {
-            s.inner_product_hoisted(self.params().level_data(level), digits, key.key);
+            s.inner_product_hoisted(self.params().level_data(level), digits, c1, key.key);
             self.finish_rotation(s, level, c0, key.permutation)
         });
         count(&self.counters.hoisted, 1);

@@ -92,7 +92,7 @@ fn key_switching_equals_big_integers_bit_for_bit() {
 
         // The hoisted path gives the same bits.
         let digits = Digits::new(&params, level, &c, &mut scratch, &count);
-        scratch.inner_product_hoisted(level, &digits, &key);
+        scratch.inner_product_hoisted(level, &digits, &c, &key);
         let [h0, h1] = down(&mut scratch);
         assert_eq!((&h0, &h1), (&o0, &o1));
 

@@ -71,13 +71,17 @@ pub(super) fn chain_bits(network: &Network, log_n: u32, precision: Precision) ->
     chain_of(&squares(network)?, log_n, precision)
 }
 
-/// As [`chain_bits`], of any style; `costs` decide between splits. `None` too where a style does not suit the network.
+/// What a level and its unit costs take, in any unit.
+pub(super) type Work<'a> = &'a dyn Fn(usize, &Units) -> f64;
+
+/// As [`chain_bits`], of any style; each level's modulus is split so that `work` there is least. `None` too where a style
+/// does not suit the network.
 pub(super) fn styled_bits(
     network: &Network,
     log_n: u32,
     precision: Precision,
     style: Style,
-    costs: UnitCosts,
+    (costs, work): (UnitCosts, Work<'_>),
 ) -> Option<ChainBits> {
     let depths = depths(network);
     let depth = |value: usize| depths.get(value).copied();
@@ -90,7 +94,7 @@ pub(super) fn styled_bits(
     let sizes = sizes(&squares(network)?, log_n, precision)?;
     let literal = match style {
         Style::Plain => plain(log_n, &sizes)?,
-        Style::Special | Style::Own => by_level(log_n, &sizes, style, costs)?,
+        Style::Special | Style::Own => by_level(log_n, &sizes, style, (costs, work))?,
     };
     Some(ChainBits::new(literal, log_n, precision))
 }
@@ -211,8 +215,13 @@ fn splits(q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
 }
 
 /// The chain whose levels each have the digits and special primes, and in style [`Style::Own`] the primes, that make the
-/// usual work at that level cheapest.
-fn by_level(log_n: u32, sizes: &[u32], style: Style, costs: UnitCosts) -> Option<ParamsLiteral> {
+/// work at that level cheapest.
+fn by_level(
+    log_n: u32,
+    sizes: &[u32],
+    style: Style,
+    (costs, work): (UnitCosts, Work<'_>),
+) -> Option<ParamsLiteral> {
     let limit = security::max_log_qp(1 << log_n).ok()?;
     let mut pool = Pool::default();
     let mut levels = Vec::new();
@@ -226,14 +235,14 @@ fn by_level(log_n: u32, sizes: &[u32], style: Style, costs: UnitCosts) -> Option
                 .collect(),
             Style::Plain | Style::Special => vec![q.to_vec()],
         };
-        let work = |split: &Split| {
+        let cost = |split: &Split| {
             let mut one = Pool::default();
             let levels = vec![one.level(split)];
             let literal = one.literal(log_n, levels);
-            shapes(&literal).first().map_or(f64::INFINITY, |&shape| Units::at(costs, log_n, shape).usual())
+            shapes(&literal).first().map_or(f64::INFINITY, |&s| work(level, &Units::at(costs, log_n, s)))
         };
         let splits = bases.iter().flat_map(|q| splits(q, limit));
-        let best = splits.map(|s| (work(&s), s)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let best = splits.map(|s| (cost(&s), s)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         levels.push(pool.level(&best.1));
     }
     Some(pool.literal(log_n, levels))

@@ -6,9 +6,9 @@ use super::levels::shapes;
 use super::lola::{self, LolaProgram};
 use super::mlp::{self, fewest};
 use super::network::{Kind, LinearLayer, Network};
-use super::parameters::{ChainBits, Precision, Style, chain_bits, chain_of, styled_bits};
+use super::parameters::{ChainBits, Precision, Style, Work, chain_bits, chain_of, styled_bits};
 use super::plan::{Derived, derive_from};
-use super::program::depths;
+use super::program::{Program, depths};
 use super::units::{self, UnitCosts, Units};
 use oblivia_he::{ExtendedPlaintext, Params};
 use oblivia_nn::PublicModel;
@@ -278,23 +278,20 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
     let mut best: Option<(f64, LeveledChoices)> = None;
     for log_n in 13..=15 {
         let costs = UnitCosts::of(log_n, &wish.units);
-        let bits = |&style: &Style| styled_bits(network, log_n, Precision::default(), style, costs);
-        let Some(bits) = Style::ALL.iter().find_map(bits) else { continue };
-        for state in finish(network, &bits, costs, goal) {
-            let styles = Style::ALL.map(|style| settle(network, log_n, (style, costs), &state, wish));
-            let mut settled: Option<Settled> = None;
-            for one in styles {
-                match one {
-                    Ok(s) if settled.as_ref().is_none_or(|best| s.before(best)) => settled = Some(s),
-                    Ok(_) => {}
-                    Err(e) => refusal = Some(e),
-                }
-            }
-            let Some(settled) = settled else { continue };
-            if best.as_ref().is_none_or(|(ns, _)| state.nanoseconds < goal.worth() * *ns) {
-                best = Some((state.nanoseconds, settled.choices));
-            }
-            break;
+        // A beam loses some plans: other weights keep others.
+        let simple = costs.without_turns();
+        let mut found = at_dimension(network, log_n, (costs, costs), goal, wish, &mut refusal);
+        let other = at_dimension(network, log_n, (costs, simple), goal, wish, &mut refusal);
+        // Where memory does not hold the plaintexts, prices are too rough to choose by; plans found with the simple weights
+        // were the faster ones there.
+        let deferred = other.as_ref().is_some_and(|(_, settled)| settled.choices.deferred);
+        if other.as_ref().is_some_and(|o| deferred || found.as_ref().is_none_or(|f| o.1.before(&f.1))) {
+            found = other;
+        }
+        if let Some((ns, settled)) = found
+            && best.as_ref().is_none_or(|(least, _)| ns < goal.worth() * *least)
+        {
+            best = Some((ns, settled.choices));
         }
         if best.is_some() && goal == Goal::Time {
             break;
@@ -310,6 +307,34 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
             ),
         }),
     }
+}
+
+/// The cheapest plan at dimension 2^`log_n`, searched for with the second of `costs`, and what the search minimises of it.
+fn at_dimension(
+    network: &Network,
+    log_n: u32,
+    (costs, searched): (UnitCosts, UnitCosts),
+    goal: Goal,
+    wish: &Wish,
+    refusal: &mut Option<Error>,
+) -> Option<(f64, Settled)> {
+    let usual = |_: usize, units: &Units| units.usual();
+    let bits = |&style: &Style| styled_bits(network, log_n, Precision::default(), style, (searched, &usual));
+    let bits = Style::ALL.iter().find_map(bits)?;
+    for state in finish(network, &bits, searched, goal) {
+        let mut settled: Option<Settled> = None;
+        for style in Style::ALL {
+            match settle(network, log_n, (style, costs), &state, wish) {
+                Ok(s) if settled.as_ref().is_none_or(|best| s.before(best)) => settled = Some(s),
+                Ok(_) => {}
+                Err(e) => *refusal = Some(e),
+            }
+        }
+        if let Some(settled) = settled {
+            return Some((state.nanoseconds, settled));
+        }
+    }
+    None
 }
 
 /// Memory for encoded plaintexts where the user names no limit.
@@ -360,7 +385,7 @@ impl Settled {
     }
 }
 
-/// A state with the chain of a style.
+/// A state with the chain of a style, whose levels are split for the work there.
 fn settle(
     network: &Network,
     log_n: u32,
@@ -368,10 +393,17 @@ fn settle(
     state: &State,
     wish: &Wish,
 ) -> Result<Settled, Error> {
-    precise(network, wish, |precision| {
-        let bits = styled_bits(network, log_n, precision, style, costs)?;
+    let with = |precision: Precision, work: Work<'_>| {
+        let bits = styled_bits(network, log_n, precision, style, (costs, work))?;
         Some(choices(&bits, costs, state.input.clone(), state.layers.clone()))
-    })
+    };
+    let unfit = || Error::Refused { why: "no parameters fit the security table".into() };
+    let first = with(Precision::default(), &|_, units| units.usual()).ok_or_else(unfit)?;
+    let program = Program::new(network.clone(), &first)?;
+    let memory = wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+    let deferred = derive_from(network.clone(), &first).is_ok_and(|d| plaintext_bytes(&d) > memory);
+    let work = units::work_at(&program, program.levels(), deferred);
+    precise(network, wish, |precision| with(precision, &work))
 }
 
 /// What `make` chooses with as many bits of precision as the error wanted takes and the security table allows.

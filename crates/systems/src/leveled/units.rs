@@ -17,6 +17,8 @@ pub(super) struct UnitCosts {
     pub(super) ntt: u32,
     /// Multiplying a digit with a row of a key, which is read from memory, and accumulating.
     pub(super) key_row: u32,
+    /// Bringing both rows of a rotation to their places.
+    pub(super) turn_row: u32,
     /// Multiplying both halves of a vector with a row of a plaintext, which is read from memory, and accumulating.
     pub(super) plain_row: u32,
     /// Encoding one row of a plaintext.
@@ -24,25 +26,41 @@ pub(super) struct UnitCosts {
 }
 
 impl UnitCosts {
-    pub(super) const NAMES: [&'static str; 4] = ["ntt", "key-row", "plain-row", "encode-row"];
-
     /// From measurements called `name/log n`, and where there are none as measured on one core of a Xeon with AVX-512
     /// IFMA.
+    ///
+    /// Rotations are measured with four digits (`key-row`, per row of a key) and with one (`turn-row`, per row of both
+    /// halves): what a row of a key takes, and what is left, follows.
     pub(super) fn of(log_n: u32, measured: &BTreeMap<String, u64>) -> Self {
         let more = log_n.saturating_sub(13);
-        let usual = [1_430 + 280 * more, 420 + 45 * more, 850, 3_350 + 500 * more];
-        let [ntt, key_row, plain_row, encode_row] = std::array::from_fn(|i| {
-            let found =
-                measured.get(&format!("{}/{log_n}", Self::NAMES[i])).and_then(|&v| u32::try_from(v).ok());
-            found.map_or(usual[i], |v| v.clamp(1, 1 << 24))
-        });
-        Self { ntt, key_row, plain_row, encode_row }
+        let one = |name: &str, usual: u32| {
+            let found = measured.get(&format!("{name}/{log_n}")).and_then(|&v| u32::try_from(v).ok());
+            found.map_or(usual, |v| v.clamp(1, 1 << 24))
+        };
+        let (four, single) = (one("key-row", 420 + 45 * more), one("turn-row", 1_600 + 200 * more));
+        // four = key + turn/8 and single = 2·key + turn.
+        let key_row = ((8 * u64::from(four)).saturating_sub(single.into()) / 6).max(1) as u32;
+        Self {
+            ntt: one("ntt", if more < 2 { 1_430 + 280 * more } else { 2_700 }),
+            key_row,
+            turn_row: single.saturating_sub(2 * key_row).max(1),
+            plain_row: one("plain-row", 850),
+            encode_row: one("encode-row", 3_350 + 500 * more),
+        }
+    }
+}
+
+impl UnitCosts {
+    /// The same with what rotations bring to their places counted with the rows of their keys, four digits assumed.
+    pub(super) fn without_turns(self) -> Self {
+        Self { key_row: self.key_row.saturating_add(self.turn_row / 8), turn_row: 1, ..self }
     }
 }
 
 impl Encode for UnitCosts {
     fn encode(&self, w: &mut Writer) {
-        [self.ntt, self.key_row, self.plain_row, self.encode_row].into_iter().for_each(|v| w.u32(v));
+        let Self { ntt, key_row, turn_row, plain_row, encode_row } = *self;
+        [ntt, key_row, turn_row, plain_row, encode_row].into_iter().for_each(|v| w.u32(v));
     }
 }
 
@@ -53,7 +71,7 @@ impl Decode for UnitCosts {
             r.require((1..=1 << 24).contains(&v), "unit cost")?;
             Ok::<_, DecodeError>(v)
         };
-        Ok(Self { ntt: one()?, key_row: one()?, plain_row: one()?, encode_row: one()? })
+        Ok(Self { ntt: one()?, key_row: one()?, turn_row: one()?, plain_row: one()?, encode_row: one()? })
     }
 }
 
@@ -62,6 +80,7 @@ impl Decode for UnitCosts {
 pub(super) struct Units {
     ntt: f64,
     key_row: f64,
+    turn_row: f64,
     plain_row: f64,
     encode_row: f64,
     shape: LevelShape,
@@ -85,6 +104,7 @@ impl Units {
         Self {
             ntt: row(costs.ntt),
             key_row: row(costs.key_row),
+            turn_row: row(costs.turn_row),
             plain_row: row(costs.plain_row),
             encode_row: row(costs.encode_row),
             shape,
@@ -135,9 +155,9 @@ impl Units {
         self.key_bytes() * LINK / SAMPLES_PER_KEY * (1.0 + many * many * many)
     }
 
-    /// The sums of products with a key.
+    /// The sums of products with a key, and where they go.
     fn switch(&self) -> f64 {
-        self.all() * 2.0 * self.digits() * self.key_row
+        self.all() * (2.0 * self.digits() * self.key_row + self.turn_row)
     }
 
     /// A rotation with a decomposition of its own.
@@ -169,7 +189,7 @@ impl Units {
         plains as f64 * self.all() * self.ntt
     }
 
-    /// A matrix product by diagonals (cookbook §4).
+    /// A matrix product by diagonals (cookbook §4). What a group of products writes counts as what a rotation does.
     pub(super) fn linear(&self, o: &Outline) -> f64 {
         let [babies, giants, folds] = o.rotations.map(|n| n as f64);
         let decomposition = self.all() * (self.digits() + 1.0) * self.ntt;
@@ -177,6 +197,7 @@ impl Units {
         o.hoisted as f64 * self.digits() * self.all() * self.ntt
             + (babies + giants + folds) * self.switch()
             + o.plains as f64 * self.all() * self.plain_row
+            + (giants + o.outputs as f64) * self.all() * self.turn_row
             + (giants + o.stages as f64) * decomposition
             + o.outputs as f64 * merged
     }
@@ -238,29 +259,55 @@ fn lola_ns(at: impl Fn(usize) -> Units, top: usize, program: &LolaProgram) -> f6
 
 /// Evaluation of a program, layer by layer.
 fn program_ns(at: impl Fn(usize) -> Units, top: usize, program: &Program, deferred: bool) -> f64 {
-    let network = program.network();
-    let mut levels = vec![top];
-    let mut ns = 0.0;
-    for (step, layer) in program.steps().iter().zip(&network.layers) {
-        let level = levels.get(layer.from).copied().unwrap_or(1);
-        let units = at(level);
-        levels.push(match step {
-            Step::Add(other) => level.min(levels.get(*other).copied().unwrap_or(1)),
+    let levels = levels(program, top);
+    (0..program.steps().len()).map(|k| layer_ns(program, k, &at(levels[k]), deferred)).sum()
+}
+
+/// The level of every layer's input, the input of the program being at level `top`.
+fn levels(program: &Program, top: usize) -> Vec<usize> {
+    let mut values = vec![top];
+    let mut levels = Vec::new();
+    for (step, layer) in program.steps().iter().zip(&program.network().layers) {
+        let of = |value: usize| values.get(value).copied().unwrap_or(1);
+        let level = of(layer.from);
+        levels.push(level);
+        values.push(match step {
+            Step::Add(other) => level.min(of(*other)),
             Step::Shift => level,
             _ => level.saturating_sub(1),
         });
-        ns += match (step, &layer.kind) {
-            (Step::Taps(_), Kind::Linear(l)) => units.taps(l.window.fan_in(), layer.shape[0]),
-            (Step::Linear { copies, circuit }, _) => {
-                let doublings = copies.map_or(0, |p| (program.slots() / p).ilog2());
-                let transforming = if deferred { units.transforming(circuit.plain_count()) } else { 0.0 };
-                f64::from(doublings) * units.rotation()
-                    + units.linear(&circuit.schedule().outline())
-                    + transforming
-            }
-            (Step::Square, _) => program.vectors(layer.from) as f64 * units.square(),
+    }
+    levels
+}
+
+/// Layer `k` of a program.
+fn layer_ns(program: &Program, k: usize, units: &Units, deferred: bool) -> f64 {
+    let (Some(step), Some(layer)) = (program.steps().get(k), program.network().layers.get(k)) else {
+        return 0.0;
+    };
+    match (step, &layer.kind) {
+        (Step::Taps(_), Kind::Linear(l)) => units.taps(l.window.fan_in(), layer.shape[0]),
+        (Step::Linear { copies, circuit }, _) => {
+            let doublings = copies.map_or(0, |p| (program.slots() / p).ilog2());
+            let transforming = if deferred { units.transforming(circuit.plain_count()) } else { 0.0 };
+            f64::from(doublings) * units.rotation()
+                + units.linear(&circuit.schedule().outline())
+                + transforming
+        }
+        (Step::Square, _) => program.vectors(layer.from) as f64 * units.square(),
+        _ => 0.0,
+    }
+}
+
+/// What the layers at a level take with given unit costs, their keys' shares included.
+pub(super) fn work_at(program: &Program, top: usize, deferred: bool) -> impl Fn(usize, &Units) -> f64 {
+    let levels = levels(program, top);
+    move |level, units| {
+        let there = levels.iter().enumerate().filter(|&(_, &l)| l == level);
+        let keys = |k: usize| match program.steps().get(k) {
+            Some(Step::Linear { circuit, .. }) => circuit.schedule().outline().steps.len() as f64,
             _ => 0.0,
         };
+        there.map(|(k, _)| layer_ns(program, k, units, deferred) + keys(k) * units.key(0.0)).sum()
     }
-    ns
 }

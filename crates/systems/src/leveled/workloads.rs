@@ -11,8 +11,12 @@ use std::sync::Arc;
 
 /// Primes of the ring that is timed: a chain of middling length, one prime per digit.
 const LIMBS: usize = 4;
-/// Keys and plaintexts in use, more than a core's cache holds.
+/// The same where a product is with one digit.
+const FEW_LIMBS: usize = 3;
+/// Keys in use, more than a core's cache holds.
 const STEPS: usize = 12;
+/// Plaintexts in use at dimension 8192, a quarter of a gigabyte: those of a network come from memory.
+const PLAINS: usize = 1280;
 
 /// One machine to time, shared by the workloads of a dimension.
 struct Bench {
@@ -27,26 +31,32 @@ struct Bench {
 const SCALE: f64 = (1u64 << 30) as f64;
 
 impl Bench {
-    fn new(log_n: u32, rng: &mut dyn EntropySource) -> Result<Self, HeError> {
+    /// With `limbs` primes, `alpha` of them per digit and as many special ones, and `plains` plaintexts.
+    fn new(
+        log_n: u32,
+        (limbs, alpha): (usize, usize),
+        plains: usize,
+        rng: &mut dyn EntropySource,
+    ) -> Result<Self, HeError> {
         let params = Params::new(&ParamsLiteral {
             kind: RingKind::ConjugateInvariant,
             log_n,
-            q: Moduli::Bits(vec![34; LIMBS]),
-            p: Moduli::Bits(vec![40]),
-            alpha: 1,
+            q: Moduli::Bits(vec![34; limbs]),
+            p: Moduli::Bits(vec![if alpha == 1 { 40 } else { 36 }; alpha]),
+            alpha,
             levels: Vec::new(),
         })?;
         let sk = SecretKey::generate(&params, rng);
         let mut request = KeyRequest::new();
-        (1..=STEPS).for_each(|s| request.need_rotation(s, LIMBS));
+        (1..=STEPS).for_each(|s| request.need_rotation(s, limbs));
         let keys = EvaluationKeys::generate(&sk, &request, b"", rng)?;
         let (encoder, encryptor) = (Encoder::new(&params), Encryptor::new(&params));
         let values: Vec<f64> = (0..params.slots()).map(|i| (i % 97) as f64 / 97.0 - 0.5).collect();
-        let pt = encoder.encode(&values, LIMBS, SCALE)?;
+        let pt = encoder.encode(&values, limbs, SCALE)?;
         let x = encryptor.encrypt_symmetric(&sk, &pt, rng)?;
         let evaluator = Evaluator::new(Arc::new(keys));
         let plains =
-            (0..STEPS).map(|_| encoder.encode_extended(&values, LIMBS, SCALE)).collect::<Result<_, _>>()?;
+            (0..plains).map(|_| encoder.encode_extended(&values, limbs, SCALE)).collect::<Result<_, _>>()?;
         let hoisted = evaluator.hoist(&x)?;
         let turned = (1..=STEPS).map(|s| evaluator.rotate_extended(&hoisted, s)).collect::<Result<_, _>>()?;
         Ok(Self { encoder, evaluator, x, plains, turned, values })
@@ -68,19 +78,31 @@ fn work(
 pub(super) fn all(rng: &mut dyn EntropySource) -> Vec<Workload> {
     let mut found = Vec::new();
     for log_n in 13..=15 {
-        let Ok(bench) = Bench::new(log_n, rng) else { continue };
+        let plains = PLAINS >> (log_n - 13);
+        let Ok(bench) = Bench::new(log_n, (LIMBS, 1), plains, rng) else { continue };
+        let Ok(one_digit) = Bench::new(log_n, (FEW_LIMBS, FEW_LIMBS), 0, rng) else { continue };
         let b = Arc::new(bench);
         let all = LIMBS + 1;
-        let own = b.clone();
-        found.push(work("ntt", log_n, LIMBS * all, move || own.evaluator.hoist(&own.x).map(drop)));
+        let one_digit = Arc::new(one_digit);
         let own = b.clone();
         let Ok(hoisted) = b.evaluator.hoist(&b.x) else { continue };
         found.push(work("key-row", log_n, STEPS * all * 2 * LIMBS, move || {
             (1..=STEPS).try_for_each(|s| own.evaluator.rotate_extended(&hoisted, s).map(drop))
         }));
+        // The constants of a level's transforms stay in a core's cache, but for the largest ring: with one digit every
+        // transform reads others.
+        let (own, transforms) = match log_n {
+            15 => (one_digit.clone(), FEW_LIMBS * 2),
+            _ => (b.clone(), LIMBS * all),
+        };
+        found.push(work("ntt", log_n, transforms, move || own.evaluator.hoist(&own.x).map(drop)));
+        let Ok(hoisted) = one_digit.evaluator.hoist(&one_digit.x) else { continue };
+        found.push(work("turn-row", log_n, STEPS * 2 * FEW_LIMBS, move || {
+            (1..=STEPS).try_for_each(|s| one_digit.evaluator.rotate_extended(&hoisted, s).map(drop))
+        }));
         let own = b.clone();
-        found.push(work("plain-row", log_n, STEPS * all, move || {
-            let xs: Vec<&ExtendedCiphertext> = own.turned.iter().collect();
+        found.push(work("plain-row", log_n, plains * all, move || {
+            let xs: Vec<&ExtendedCiphertext> = own.turned.iter().cycle().take(plains).collect();
             let ps: Vec<&ExtendedPlaintext> = own.plains.iter().collect();
             own.evaluator.dot_plain_extended(&xs, &ps).map(drop)
         }));
@@ -100,7 +122,8 @@ mod tests {
     #[test]
     fn what_is_timed_comes_from_the_randomness_handed_in() {
         let first = |seed: u8| {
-            let bench = Bench::new(13, &mut Prg::new(&[seed; 32], "workloads", &[])).unwrap();
+            let mut rng = Prg::new(&[seed; 32], "workloads", &[]);
+            let bench = Bench::new(13, (LIMBS, 1), 1, &mut rng).unwrap();
             assert_eq!(bench.x.level(), LIMBS);
             let mut bytes = Writer::new();
             bench.x.encode(&mut bytes);
