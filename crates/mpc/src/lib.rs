@@ -1,0 +1,22 @@
+//! Two-party computation without a neural network in it: oblivious transfer (OT) and what is built from it.
+//!
+//! Two parties, *sender* and *receiver* of a correlated OT (COT); each direction has its own stock. No sockets and no
+//! clocks: a protocol step takes the peer's message as bytes and returns the next message as bytes, so that whoever
+//! holds a channel drives it.
+//!
+//! - [`cot`]: take-once stocks of COTs and the random OTs hashed from them, 1-of-2 and 1-of-2^m. What the rest of the
+//!   crate consumes.
+//! - [`hash`]: the tweakable correlation-robust hash under it.
+//! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
+//!
+//! Sources are named where they are used.
+
+pub mod cot;
+mod error;
+pub mod hash;
+pub mod ideal;
+mod label;
+
+pub use cot::{CotReceiver, CotSender};
+pub use error::MpcError;
+pub use label::{Direction, Label};
