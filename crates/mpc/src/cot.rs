@@ -12,7 +12,8 @@
 //! and both parties must take in the same order. A stock is of one [`Label`], hence one direction; a party that wants
 //! both directions holds a sender of one and a receiver of the other.
 
-use crate::hash::{Purpose, Tccr, times_x};
+use crate::hash::{Purpose, Tccr};
+use crate::kernel::times_x;
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use zeroize::Zeroize;
@@ -131,8 +132,8 @@ impl CotSender {
             for (t, k) in twins.iter_mut().zip(&*keys) {
                 *t = k ^ delta;
             }
-            self.hash.hash(Purpose::PAIR, first, 1, keys);
-            self.hash.hash(Purpose::PAIR, first, 1, twins);
+            self.hash.hash(Purpose::PAIR, first, keys);
+            self.hash.hash(Purpose::PAIR, first, twins);
             for ((pad, k), t) in chunk.iter_mut().zip(&*keys).zip(&*twins) {
                 put(pad, [*k, *t]);
             }
@@ -162,16 +163,20 @@ impl CotSender {
             multiple = times_x(multiple);
         }
         let mut keys = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
-        let mut buffer = Secret::new(vec![0u128; 1 << m]);
-        for group in pads.chunks_mut(1 << m) {
-            let keys = &mut keys.expose_mut()[..m as usize];
-            let first = self.stock.take(keys);
-            let base = combine(keys);
-            for (b, o) in buffer.expose_mut().iter_mut().zip(offsets.expose()) {
-                *b = base ^ o;
+        let mut buffer = Secret::new([0u128; CHUNK]);
+        for pads in pads.chunks_mut(CHUNK >> m << m) {
+            let buffer = &mut buffer.expose_mut()[..pads.len()];
+            let first = self.stock.index;
+            for group in buffer.chunks_exact_mut(1 << m) {
+                let keys = &mut keys.expose_mut()[..m as usize];
+                self.stock.take(keys);
+                let base = combine(keys);
+                for (b, o) in group.iter_mut().zip(offsets.expose()) {
+                    *b = base ^ o;
+                }
             }
-            self.hash.hash(Purpose::one_of(m), first, 1 << m, buffer.expose_mut());
-            for (pad, b) in group.iter_mut().zip(buffer.expose()) {
+            self.hash.hash_groups(m, m, first, buffer);
+            for (pad, b) in pads.iter_mut().zip(buffer) {
                 *pad = *b as u64;
             }
         }
@@ -246,7 +251,7 @@ impl CotReceiver {
             for (c, t) in choices.iter_mut().zip(&*tags) {
                 *c = (*t & 1) as u8;
             }
-            self.hash.hash(Purpose::PAIR, first, 1, tags);
+            self.hash.hash(Purpose::PAIR, first, tags);
             for (pad, t) in pads.iter_mut().zip(&*tags) {
                 *pad = low(*t);
             }
@@ -264,14 +269,20 @@ impl CotReceiver {
         same_length(choices, pads)?;
         self.stock.require(pads.len() * m as usize)?;
         let mut tags = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
-        for (choice, pad) in choices.iter_mut().zip(pads) {
-            let tags = &mut tags.expose_mut()[..m as usize];
-            let first = self.stock.take(tags);
-            *choice = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
-            let mut x = [combine(tags)];
-            self.hash.hash(Purpose::one_of(m), first, 1, &mut x);
-            *pad = x[0] as u64;
-            x.zeroize();
+        let mut buffer = Secret::new([0u128; CHUNK]);
+        for (choices, pads) in choices.chunks_mut(CHUNK).zip(pads.chunks_mut(CHUNK)) {
+            let buffer = &mut buffer.expose_mut()[..pads.len()];
+            let first = self.stock.index;
+            for (choice, b) in choices.iter_mut().zip(&mut *buffer) {
+                let tags = &mut tags.expose_mut()[..m as usize];
+                self.stock.take(tags);
+                *choice = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
+                *b = combine(tags);
+            }
+            self.hash.hash_groups(m, 0, first, buffer);
+            for (pad, b) in pads.iter_mut().zip(buffer) {
+                *pad = *b as u64;
+            }
         }
         Ok(())
     }

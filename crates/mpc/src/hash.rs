@@ -6,16 +6,11 @@
 //! steers x takes two inputs whose outputs differ by i ⊕ j.
 
 use crate::Label;
-use aes::Aes128;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
-
-/// Blocks hashed per call of the cipher.
-const CHUNK: usize = 16;
+use crate::kernel::Cipher;
 
 /// The tweakable hash of one direction of a session, see the module.
-#[derive(Clone)]
 pub struct Tccr {
-    aes: Aes128,
+    cipher: Cipher,
     /// Direction and epoch, at their place in the tweak.
     prefix: u128,
 }
@@ -42,7 +37,7 @@ impl Tccr {
         t.absorb("epoch", &label.epoch.to_le_bytes());
         let [key, _] = halves(t.digest().0);
         let prefix = u128::from(label.direction as u8) << 120 | u128::from(label.epoch) << 64;
-        Self { aes: Aes128::new(&key.into()), prefix }
+        Self { cipher: Cipher::new(&key), prefix }
     }
 
     /// The tweak of index `index` for `purpose`: direction ‖ purpose ‖ epoch ‖ index.
@@ -50,26 +45,14 @@ impl Tccr {
         self.prefix | u128::from(purpose.0) << 112 | u128::from(index)
     }
 
-    /// Replaces x_i by H(x_i, first + ⌊i / group⌋), the tweaks counting upwards; `group` entries share one.
-    pub(crate) fn hash(&self, purpose: Purpose, first: u64, group: usize, blocks: &mut [u128]) {
-        let group = group.max(1);
-        for (c, chunk) in blocks.chunks_mut(CHUNK).enumerate() {
-            let mut inner = [aes::Block::default(); CHUNK];
-            let inner = inner.get_mut(..chunk.len()).unwrap_or_default();
-            for (b, x) in inner.iter_mut().zip(&*chunk) {
-                *b = x.to_le_bytes().into();
-            }
-            self.aes.encrypt_blocks(inner);
-            for (i, (b, x)) in inner.iter_mut().zip(&mut *chunk).enumerate() {
-                let index = first.wrapping_add(((c * CHUNK + i) / group) as u64);
-                *x = u128::from_le_bytes((*b).into());
-                *b = (*x ^ self.tweak(purpose, index)).to_le_bytes().into();
-            }
-            self.aes.encrypt_blocks(inner);
-            for (b, x) in inner.iter().zip(&mut *chunk) {
-                *x ^= u128::from_le_bytes((*b).into());
-            }
-        }
+    /// Replaces x_i by H(x_i, first + i).
+    pub(crate) fn hash(&self, purpose: Purpose, first: u64, blocks: &mut [u128]) {
+        self.cipher.tccr(self.tweak(purpose, first), 0, 1, blocks);
+    }
+
+    /// Replaces x_i by H(x_i, first + ⌊i / 2^shift⌋·m) for OTs of m COTs each.
+    pub(crate) fn hash_groups(&self, m: u32, shift: u32, first: u64, blocks: &mut [u128]) {
+        self.cipher.tccr(self.tweak(Purpose::one_of(m), first), shift, m, blocks);
     }
 }
 
@@ -86,9 +69,4 @@ pub(crate) fn halves(digest: [u8; 32]) -> [[u8; 16]; 2] {
         half.copy_from_slice(bytes);
     }
     out
-}
-
-/// x · a in GF(2^128) = GF(2)[x] / (x^128 + x^7 + x^2 + x + 1), bit i of the integer the coefficient of x^i.
-pub(crate) const fn times_x(a: u128) -> u128 {
-    (a << 1) ^ ((a >> 127) * 0x87)
 }

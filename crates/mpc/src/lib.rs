@@ -7,6 +7,7 @@
 //! - [`cot`]: take-once stocks of COTs and the random OTs hashed from them, 1-of-2 and 1-of-2^m. What the rest of the
 //!   crate consumes.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
+//! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
 //! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
 //!
 //! Sources are named where they are used.
@@ -15,6 +16,14 @@ pub mod cot;
 mod error;
 pub mod hash;
 pub mod ideal;
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "vector instructions: loads, stores, and calls guarded by feature detection"
+    )
+)]
+pub mod kernel;
 mod label;
 
 pub use cot::{CotReceiver, CotSender};

@@ -1,0 +1,122 @@
+//! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128), transposition.
+//!
+//! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
+//! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
+//! x^i. No function branches on a block or indexes by one, except [`lpn`], whose indices are public.
+
+mod path;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
+pub use path::Path;
+
+use aes::Aes128;
+use aes::cipher::KeyInit;
+use oblivia_base::Secret;
+
+/// Columns of one call of [`transpose`].
+pub(crate) const COLUMNS: usize = 4096;
+/// Indices summed up per output of [`lpn`].
+pub(crate) const LPN_WEIGHT: usize = 10;
+/// log2 of the largest table of [`lpn`]: bits of an index field.
+pub(crate) const MAX_LOG_TABLE: u32 = 21;
+
+/// AES-128 under one key, ready for both paths.
+pub(crate) struct Cipher {
+    soft: Aes128,
+    /// Round keys, if the vector path is available.
+    round_keys: Secret<[u128; 11]>,
+}
+
+/// Runs the vector path if it is active and returns from the function.
+macro_rules! vector {
+    ($kernel:ident($($argument:expr),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        if Path::active() == Path::Vaes {
+            // SAFETY: this path is active only on processors with the features that the kernels ask for.
+            return unsafe { vector::$kernel($($argument),*) };
+        }
+    };
+}
+
+impl Cipher {
+    pub(crate) fn new(key: &[u8; 16]) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let round_keys = if Path::available().contains(&Path::Vaes) {
+            // SAFETY: the processor has the features.
+            unsafe { vector::round_keys(u128::from_le_bytes(*key)) }
+        } else {
+            [0; 11]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let round_keys = [0; 11];
+        Self { soft: Aes128::new(&(*key).into()), round_keys: Secret::new(round_keys) }
+    }
+
+    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`.
+    pub(crate) fn counter(&self, nonce: u64, start: u64, out: &mut [u128]) {
+        vector!(counter(self.round_keys.expose(), nonce, start, out));
+        portable::counter(&self.soft, nonce, start, out);
+    }
+
+    /// Replaces x_i by π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), tweak_i = tweak + ⌊i / 2^shift⌋·stride, added to the low 64 bits.
+    pub(crate) fn tccr(&self, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+        vector!(tccr(self.round_keys.expose(), tweak, shift, stride, blocks));
+        portable::tccr(&self.soft, tweak, shift, stride, blocks);
+    }
+
+    /// One level of a tree: parents p_j in the first half of `nodes` become left children c_j = π(σ(p_j)) ⊕ σ(p_j)
+    /// there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of the left children
+    /// before the cut.
+    pub(crate) fn grow(&self, nodes: &mut [u128], mask: u128) -> u128 {
+        let (parents, right) = nodes.split_at_mut(nodes.len() / 2);
+        vector!(grow(self.round_keys.expose(), parents, right, mask));
+        portable::grow(&self.soft, parents, right, mask)
+    }
+
+    /// π(σ(x)) ⊕ σ(x), the untweaked hash of [`Cipher::grow`].
+    pub(crate) fn ccr(&self, x: u128) -> u128 {
+        let mut nodes = [x, 0];
+        self.grow(&mut nodes, u128::MAX)
+    }
+
+    /// Adds to every output the [`LPN_WEIGHT`] entries of `table` that the public matrix says, after cutting the output
+    /// down to `mask`.
+    ///
+    /// The matrix rows of one call are those of number `nonce`: twelve rows at a time take 20 blocks of the cipher in
+    /// counter mode, each 64-bit half of a block three indices of [`MAX_LOG_TABLE`] bits from the bottom, cut down to
+    /// the length of the table, a power of two.
+    pub(crate) fn lpn(&self, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+        assert!(table.len().is_power_of_two() && table.len() <= 1 << MAX_LOG_TABLE, "table of LPN");
+        vector!(lpn(self.round_keys.expose(), nonce, mask, table, out));
+        portable::lpn(&self.soft, nonce, mask, table, out);
+    }
+}
+
+/// Σ a_i·b_i in GF(2^128) = GF(2)[x] / (x^128 + x^7 + x^2 + x + 1), over as many terms as both slices have.
+pub(crate) fn inner(a: &[u128], b: &[u128]) -> u128 {
+    vector!(inner(a, b));
+    portable::inner(a, b)
+}
+
+/// a·b in GF(2^128).
+pub(crate) fn times(a: u128, b: u128) -> u128 {
+    inner(&[a], &[b])
+}
+
+/// x·a in GF(2^128).
+pub(crate) const fn times_x(a: u128) -> u128 {
+    (a << 1) ^ ((a >> 127) * 0x87)
+}
+
+/// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
+/// row r.
+pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
+    assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
+    vector!(transpose(rows, out));
+    portable::transpose(rows, out);
+}
+
+#[cfg(test)]
+mod tests;

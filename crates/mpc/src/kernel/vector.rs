@@ -1,0 +1,327 @@
+//! AVX-512 with VAES and VPCLMULQDQ: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
+//! round is hidden.
+//!
+//! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
+//! features.
+
+use super::{LPN_WEIGHT, MAX_LOG_TABLE, portable};
+use std::arch::x86_64::*;
+
+/// Vectors in flight.
+const FLIGHT: usize = 8;
+/// Blocks in flight.
+const CHUNK: usize = 4 * FLIGHT;
+/// Rows of the LPN matrix that are made together, and the vectors of index blocks they take.
+const LPN_ROWS: usize = 12;
+const LPN_VECTORS: usize = LPN_ROWS * LPN_WEIGHT / 24;
+
+type V = __m512i;
+type RoundKeys = [u128; 11];
+
+/// Declares functions compiled for the features of this path.
+macro_rules! kernels {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: usize>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
+        $($(#[$meta])*
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,bmi2")]
+        $vis fn $name $(<const $n: usize>)? ($($arg: $ty),*) $(-> $ret)? $body)*
+    };
+}
+
+kernels! {
+    fn load(a: &[u128; 4]) -> V {
+        // SAFETY: four blocks are readable; the load asks for no alignment.
+        unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
+    }
+
+    fn store(a: &mut [u128; 4], v: V) {
+        // SAFETY: four blocks are writable; the store asks for no alignment.
+        unsafe { _mm512_storeu_si512(a.as_mut_ptr().cast(), v) }
+    }
+
+    fn load_block(a: u128) -> __m128i {
+        _mm_set_epi64x((a >> 64) as i64, a as i64)
+    }
+
+    fn block(v: __m128i) -> u128 {
+        u128::from(_mm_cvtsi128_si64(v) as u64) | u128::from(_mm_extract_epi64::<1>(v) as u64) << 64
+    }
+
+    fn broadcast(a: u128) -> V {
+        _mm512_broadcast_i32x4(load_block(a))
+    }
+
+    /// The sum of the four blocks.
+    fn fold(v: V) -> u128 {
+        let half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+        block(_mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half)))
+    }
+
+    fn next_round_key(key: __m128i, assist: __m128i) -> __m128i {
+        let word = _mm_shuffle_epi32::<0xff>(assist);
+        let key = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
+        let key = _mm_xor_si128(key, _mm_slli_si128::<8>(key));
+        _mm_xor_si128(key, word)
+    }
+
+    /// The key schedule of AES-128 (FIPS 197, section 5.2).
+    pub(super) fn round_keys(key: u128) -> RoundKeys {
+        let mut k = load_block(key);
+        let mut out = [key; 11];
+        macro_rules! rounds {
+            ($($round:literal $constant:literal),*) => {
+                $(k = next_round_key(k, _mm_aeskeygenassist_si128::<$constant>(k)); out[$round] = block(k);)*
+            };
+        }
+        rounds!(1 0x01, 2 0x02, 3 0x04, 4 0x08, 5 0x10, 6 0x20, 7 0x40, 8 0x80, 9 0x1b, 10 0x36);
+        out
+    }
+
+    fn spread(keys: &RoundKeys) -> [V; 11] {
+        let mut out = [_mm512_setzero_si512(); 11];
+        for (v, k) in out.iter_mut().zip(keys) {
+            *v = broadcast(*k);
+        }
+        out
+    }
+
+    fn encrypt<const N: usize>(k: &[V; 11], x: &mut [V; N]) {
+        for v in x.iter_mut() {
+            *v = _mm512_xor_si512(*v, k[0]);
+        }
+        for key in &k[1..10] {
+            for v in x.iter_mut() {
+                *v = _mm512_aesenc_epi128(*v, *key);
+            }
+        }
+        for v in x.iter_mut() {
+            *v = _mm512_aesenclast_epi128(*v, k[10]);
+        }
+    }
+
+    /// The vectors of a whole chunk.
+    fn load_chunk(chunk: &[u128; CHUNK]) -> [V; FLIGHT] {
+        let mut out = [_mm512_setzero_si512(); FLIGHT];
+        for (v, four) in out.iter_mut().zip(chunk.as_chunks::<4>().0) {
+            *v = load(four);
+        }
+        out
+    }
+
+    fn store_chunk(chunk: &mut [u128; CHUNK], x: &[V; FLIGHT]) {
+        for (four, v) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(x) {
+            store(four, *v);
+        }
+    }
+
+    /// Counters nonce ‖ start, … , start + 3.
+    fn counters(nonce: u64, start: u64) -> V {
+        let nonce = nonce as i64;
+        _mm512_add_epi64(
+            _mm512_set_epi64(nonce, 3, nonce, 2, nonce, 1, nonce, 0),
+            _mm512_maskz_set1_epi64(0b0101_0101, start as i64),
+        )
+    }
+
+    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, out: &mut [u128]) {
+        let k = spread(keys);
+        let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
+        let mut next = counters(nonce, start);
+        let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
+        let mut last = [0; CHUNK];
+        let tail = if rest.is_empty() { None } else { Some(&mut last) };
+        for chunk in chunks.iter_mut().chain(tail) {
+            let mut x = [next; FLIGHT];
+            for v in x.iter_mut() {
+                *v = next;
+                next = _mm512_add_epi64(next, four);
+            }
+            encrypt(&k, &mut x);
+            store_chunk(chunk, &x);
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+
+    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, chunk: &mut [u128; CHUNK]) {
+        let (shift, stride) = (_mm_cvtsi64_si128(i64::from(shift)), _mm512_set1_epi64(i64::from(stride)));
+        let mut x = load_chunk(chunk);
+        encrypt(k, &mut x);
+        let mut y = x;
+        let mut index = counters(0, at);
+        for v in y.iter_mut() {
+            let step = _mm512_mul_epu32(_mm512_srl_epi64(index, shift), stride);
+            *v = _mm512_xor_si512(*v, _mm512_add_epi64(tweak, step));
+            index = _mm512_add_epi64(index, _mm512_maskz_set1_epi64(0b0101_0101, 4));
+        }
+        encrypt(k, &mut y);
+        for (y, x) in y.iter_mut().zip(&x) {
+            *y = _mm512_xor_si512(*y, *x);
+        }
+        store_chunk(chunk, &y);
+    }
+
+    pub(super) fn tccr(keys: &RoundKeys, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+        let k = spread(keys);
+        let tweak = broadcast(tweak);
+        let mut at = 0;
+        let (chunks, rest) = blocks.as_chunks_mut::<CHUNK>();
+        for chunk in chunks {
+            tccr_chunk(&k, tweak, at, shift, stride, chunk);
+            at += CHUNK as u64;
+        }
+        if !rest.is_empty() {
+            let mut last = [0; CHUNK];
+            last[..rest.len()].copy_from_slice(rest);
+            tccr_chunk(&k, tweak, at, shift, stride, &mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }
+
+    /// (L ⊕ R) ‖ L of L ‖ R.
+    fn sigma(x: V) -> V {
+        let high = _mm512_maskz_set1_epi64(0b1010_1010, -1);
+        _mm512_xor_si512(_mm512_shuffle_epi32::<0x4e>(x), _mm512_and_si512(x, high))
+    }
+
+    /// One level for the parents in `left`; adds the left children to `sum`.
+    fn grow_chunk<const N: usize>(k: &[V; 11], mask: V, sum: &mut V, left: &mut [[u128; 4]], right: &mut [[u128; 4]]) {
+        let mut p = [_mm512_setzero_si512(); N];
+        for (v, four) in p.iter_mut().zip(&*left) {
+            *v = load(four);
+        }
+        let mut s = p;
+        for v in s.iter_mut() {
+            *v = sigma(*v);
+        }
+        let mut c = s;
+        encrypt(k, &mut c);
+        for (((c, s), p), (left, right)) in c.iter().zip(&s).zip(&p).zip(left.iter_mut().zip(right)) {
+            let child = _mm512_xor_si512(*c, *s);
+            *sum = _mm512_xor_si512(*sum, child);
+            store(left, _mm512_and_si512(child, mask));
+            store(right, _mm512_and_si512(_mm512_xor_si512(*p, child), mask));
+        }
+    }
+
+    pub(super) fn grow(keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128) -> u128 {
+        let k = spread(keys);
+        let mask = broadcast(mask);
+        let mut sum = _mm512_setzero_si512();
+        let (left, left_rest) = parents.as_chunks_mut::<4>();
+        let (right, right_rest) = right.as_chunks_mut::<4>();
+        for (left, right) in left.chunks_mut(FLIGHT).zip(right.chunks_mut(FLIGHT)) {
+            match left.len() {
+                1 => grow_chunk::<1>(&k, mask, &mut sum, left, right),
+                2 => grow_chunk::<2>(&k, mask, &mut sum, left, right),
+                3 | 4 => grow_chunk::<4>(&k, mask, &mut sum, left, right),
+                _ => grow_chunk::<FLIGHT>(&k, mask, &mut sum, left, right),
+            }
+        }
+        let mut sum = fold(sum);
+        if !left_rest.is_empty() {
+            let (mut l, mut r) = ([[0; 4]], [[0; 4]]);
+            l[0][..left_rest.len()].copy_from_slice(left_rest);
+            let mut ignored = _mm512_setzero_si512();
+            // The mask comes after the sum.
+            grow_chunk::<1>(&k, broadcast(u128::MAX), &mut ignored, &mut l, &mut r);
+            let cut = block(_mm512_castsi512_si128(mask));
+            for (at, (left, right)) in left_rest.iter_mut().zip(right_rest).enumerate() {
+                sum ^= l[0][at];
+                *left = l[0][at] & cut;
+                *right = r[0][at] & cut;
+            }
+        }
+        sum
+    }
+
+    pub(super) fn lpn(keys: &RoundKeys, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+        const FIELD: u64 = MAX_LOG_TABLE as u64;
+        let k = spread(keys);
+        let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
+        let mut next = counters(nonce, 0);
+        let mut made = [[0u64; 8 * LPN_VECTORS]; 2];
+        let mut make = |words: &mut [u64; 8 * LPN_VECTORS]| {
+            let mut x = [next; LPN_VECTORS];
+            for v in x.iter_mut() {
+                *v = next;
+                next = _mm512_add_epi64(next, four);
+            }
+            encrypt(&k, &mut x);
+            for (words, v) in words.chunks_exact_mut(8).zip(&x) {
+                // SAFETY: eight words are writable; the store asks for no alignment.
+                unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *v) };
+            }
+        };
+        // Byte offsets into the table: the index fields, shifted by the four bits of a block's size.
+        let cut = (table.len() as u64 - 1) << 4;
+        let base = table.as_ptr().cast::<u8>();
+        let mask = load_block(mask);
+        let (whole, rest) = out.as_chunks_mut::<LPN_ROWS>();
+        make(&mut made[0]);
+        let mut last = [0; LPN_ROWS];
+        last[..rest.len()].copy_from_slice(rest);
+        for (g, rows) in whole.iter_mut().chain(Some(&mut last)).enumerate() {
+            // The next indices are made while the loads of these wait.
+            let [even, odd] = &mut made;
+            let (words, ahead) = if g % 2 == 0 { (even, odd) } else { (odd, even) };
+            make(ahead);
+            for (i, row) in rows.iter_mut().enumerate() {
+                let mut sum = _mm_and_si128(load_block(*row), mask);
+                for j in i * LPN_WEIGHT..(i + 1) * LPN_WEIGHT {
+                    let word = words[j / 3];
+                    let offset = cut & match j % 3 {
+                        0 => word << 4,
+                        1 => word >> (FIELD - 4),
+                        _ => word >> (2 * FIELD - 4),
+                    };
+                    // SAFETY: `cut` holds the offset at a whole block inside the table, whose length is a power of two.
+                    let entry = unsafe { _mm_loadu_si128(base.add(offset as usize).cast()) };
+                    sum = _mm_xor_si128(sum, entry);
+                }
+                *row = block(sum);
+            }
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+
+    /// Adds the low, middle and high parts of the lane-wise products to `sum`.
+    fn multiply_add(sum: &mut [V; 3], a: V, b: V) {
+        let [low, middle, high] = sum;
+        *low = _mm512_xor_si512(*low, _mm512_clmulepi64_epi128::<0x00>(a, b));
+        *high = _mm512_xor_si512(*high, _mm512_clmulepi64_epi128::<0x11>(a, b));
+        let cross = _mm512_xor_si512(_mm512_clmulepi64_epi128::<0x01>(a, b), _mm512_clmulepi64_epi128::<0x10>(a, b));
+        *middle = _mm512_xor_si512(*middle, cross);
+    }
+
+    /// low + middle·x^64 + high·x^128 modulo x^128 + x^7 + x^2 + x + 1.
+    fn reduce(low: u128, middle: u128, high: u128) -> u128 {
+        let (low, high) = (low ^ middle << 64, high ^ middle >> 64);
+        let poly = _mm_set_epi64x(0, 0x87);
+        let high = load_block(high);
+        let (near, far) = (_mm_clmulepi64_si128::<0x00>(high, poly), _mm_clmulepi64_si128::<0x01>(high, poly));
+        let far_high = _mm_clmulepi64_si128::<0x01>(far, poly);
+        low ^ block(near) ^ block(_mm_slli_si128::<8>(far)) ^ block(far_high)
+    }
+
+    pub(super) fn inner(a: &[u128], b: &[u128]) -> u128 {
+        let n = a.len().min(b.len());
+        let (a, b) = (&a[..n], &b[..n]);
+        let mut sum = [_mm512_setzero_si512(); 3];
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+        for (a, b) in a.iter().zip(b) {
+            multiply_add(&mut sum, load(a), load(b));
+        }
+        if !a_rest.is_empty() {
+            let (mut a, mut b) = ([0; 4], [0; 4]);
+            a[..a_rest.len()].copy_from_slice(a_rest);
+            b[..b_rest.len()].copy_from_slice(b_rest);
+            multiply_add(&mut sum, load(&a), load(&b));
+        }
+        let [low, middle, high] = sum;
+        reduce(fold(low), fold(middle), fold(high))
+    }
+
+    pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
+        portable::transpose(rows, out);
+    }
+}
