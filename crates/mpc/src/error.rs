@@ -50,6 +50,12 @@ pub enum MpcError {
 }
 
 impl MpcError {
+    /// Refuses a message of the wrong length.
+    pub(crate) fn check_bytes(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), Self> {
+        let found = bytes.len();
+        if found == expected { Ok(()) } else { Err(Self::MessageBytes { what, found, expected }) }
+    }
+
     /// Who is at fault.
     pub fn blame(&self) -> Blame {
         match self {

@@ -6,12 +6,14 @@
 //!
 //! - [`cot`]: take-once stocks of COTs and the random OTs hashed from them, 1-of-2 and 1-of-2^m. What the rest of the
 //!   crate consumes.
+//! - [`base_ot`]: the 128 OTs everything begins with.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
 //! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
 //! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
 //!
 //! Sources are named where they are used.
 
+pub mod base_ot;
 pub mod cot;
 mod error;
 pub mod hash;
