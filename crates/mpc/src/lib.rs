@@ -27,6 +27,7 @@ pub mod ideal;
 )]
 pub mod kernel;
 mod label;
+mod pprf;
 
 pub use cot::{CotReceiver, CotSender};
 pub use error::MpcError;
