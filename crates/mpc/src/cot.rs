@@ -77,7 +77,7 @@ pub struct CotSender {
 
 impl CotSender {
     /// A stock of the COTs with keys `keys`, the first of which has index 0.
-    pub(crate) fn new(label: &Label, delta: Secret<u128>, keys: Secret<Vec<u128>>) -> Self {
+    pub fn new(label: &Label, delta: Secret<u128>, keys: Secret<Vec<u128>>) -> Self {
         Self { delta, hash: Tccr::new(label), stock: Stock { blocks: keys, at: 0, index: 0 } }
     }
 
@@ -197,7 +197,7 @@ pub struct CotReceiver {
 
 impl CotReceiver {
     /// A stock of the COTs with tags `tags`, the first of which has index 0.
-    pub(crate) fn new(label: &Label, tags: Secret<Vec<u128>>) -> Self {
+    pub fn new(label: &Label, tags: Secret<Vec<u128>>) -> Self {
         Self { hash: Tccr::new(label), stock: Stock { blocks: tags, at: 0, index: 0 } }
     }
 

@@ -7,6 +7,7 @@
 //! - [`cot`]: take-once stocks of COTs and the random OTs hashed from them, 1-of-2 and 1-of-2^m. What the rest of the
 //!   crate consumes.
 //! - [`base_ot`]: the 128 OTs everything begins with.
+//! - [`softspoken`]: many OTs from the base OTs.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
 //! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
 //! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
@@ -28,6 +29,7 @@ pub mod ideal;
 pub mod kernel;
 mod label;
 mod pprf;
+pub mod softspoken;
 
 pub use cot::{CotReceiver, CotSender};
 pub use error::MpcError;

@@ -118,5 +118,12 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
     portable::transpose(rows, out);
 }
 
+/// Of 2^k chunks r_x of `width` blocks each, in `chunks`: ⊕_{x: x_b = 1} r_x becomes chunk b of `sums`, which has k; the
+/// sum of all is left in the first chunk, the others are overwritten.
+pub(crate) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+    vector!(sum_by_index_bits(width, chunks, sums));
+    portable::sum_by_index_bits(width, chunks, sums);
+}
+
 #[cfg(test)]
 mod tests;

@@ -187,3 +187,21 @@ fn transpose_squares(square: &mut Square) {
         low ^= low << step;
     }
 }
+
+/// The halves of the index range by its highest bit are added to one another, then those by the next bit.
+#[inline(always)]
+pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+    let mut left = chunks;
+    for sum in sums.chunks_exact_mut(width).rev() {
+        let half = left.len() / 2;
+        let (zero, one) = left.split_at_mut(half);
+        sum.fill(0);
+        for (a, b) in zero.chunks_exact_mut(width).zip(one.chunks_exact(width)) {
+            for ((a, b), s) in a.iter_mut().zip(b).zip(&mut *sum) {
+                *a ^= b;
+                *s ^= b;
+            }
+        }
+        left = zero;
+    }
+}

@@ -324,4 +324,8 @@ kernels! {
     pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
         portable::transpose(rows, out);
     }
+
+    pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+        portable::sum_by_index_bits(width, chunks, sums);
+    }
 }

@@ -1,0 +1,81 @@
+//! Oblivious transfers, both parties one after the other on one core: `cargo bench -p oblivia-mpc --bench ot [-- FILTER]`.
+//!
+//! Times are of the whole batch or round; elements per second are random OTs with pads of 64 bits, messages, checks and
+//! hashes included. Base OTs are a benchmark of their own.
+#![expect(clippy::unwrap_used, reason = "a benchmark of known parameters")]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use oblivia_base::{Digest, Prg, Secret};
+use oblivia_mpc::base_ot::{self, BaseOtSender};
+use oblivia_mpc::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
+use oblivia_mpc::{CotReceiver, CotSender, Direction, Label};
+use std::time::Duration;
+
+fn label() -> Label {
+    Label { session: Digest([1; 32]), epoch: 0, direction: Direction::ServerSends }
+}
+
+fn rng(seed: u8) -> Prg {
+    Prg::new(&[seed; 32], "ot benchmark", &[])
+}
+
+fn base(c: &mut Criterion) {
+    c.bench_function("base-ot/128", |b| {
+        let choices = Secret::new(u128::MAX / 5);
+        b.iter(|| {
+            let (sender, offer) = BaseOtSender::start(&label(), &mut rng(1));
+            let (reply, chosen) = base_ot::answer(&label(), &choices, &offer, &mut rng(2)).unwrap();
+            (sender.finish(&reply).unwrap(), chosen)
+        });
+    });
+}
+
+fn softspoken_ends(field: FieldBits) -> (SoftSpokenSender, SoftSpokenReceiver) {
+    let delta = fresh_delta(&mut rng(1));
+    let (maker, offer) = BaseOtSender::start(&label(), &mut rng(2));
+    let choices = SoftSpokenSender::base_choices(&delta);
+    let (reply, chosen) = base_ot::answer(&label(), &choices, &offer, &mut rng(3)).unwrap();
+    let both = maker.finish(&reply).unwrap();
+    let (receiver, message) = SoftSpokenReceiver::new(&label(), field, &both).unwrap();
+    (SoftSpokenSender::new(&label(), field, delta, &chosen, &message).unwrap(), receiver)
+}
+
+/// Takes everything as random OTs, a thousand at a time.
+fn consume(sender: &mut CotSender, receiver: &mut CotReceiver) -> u64 {
+    const N: usize = 1024;
+    let (mut pads, mut choices, mut chosen) = ([[0; 2]; N], [0; N], [0; N]);
+    let mut sum = 0;
+    while sender.left() > 0 {
+        let n = N.min(sender.left() as usize);
+        sender.random(&mut pads[..n]).unwrap();
+        receiver.random(&mut choices[..n], &mut chosen[..n]).unwrap();
+        sum ^= pads[0][0] ^ chosen[0];
+    }
+    sum
+}
+
+fn softspoken(c: &mut Criterion) {
+    let mut group = c.benchmark_group("softspoken");
+    group.sample_size(10).measurement_time(Duration::from_secs(3));
+    for field in [FieldBits::Two, FieldBits::Four, FieldBits::Eight] {
+        for log_n in [14, 17, 20] {
+            let n = 1 << log_n;
+            group.throughput(Throughput::Elements(n as u64));
+            let (sender, mut receiver) = softspoken_ends(field);
+            let mut sender = Some(sender);
+            group.bench_function(BenchmarkId::new(format!("{field:?}"), format!("2^{log_n}")), |b| {
+                b.iter(|| {
+                    let (message, tags) = receiver.batch(n).unwrap();
+                    let (keys, next) = sender.take().unwrap().batch(n, &message).unwrap();
+                    let delta = Secret::new(*next.delta().expose());
+                    sender = Some(next);
+                    let mut sender = CotSender::new(&label(), delta, keys);
+                    consume(&mut sender, &mut CotReceiver::new(&label(), tags))
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, base, softspoken);
+criterion_main!(benches);

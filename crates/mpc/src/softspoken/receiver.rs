@@ -1,0 +1,89 @@
+use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
+use super::{Challenges, FieldBits, blocks_of, check_batch};
+use crate::base_ot::BothKeys;
+use crate::kernel;
+use crate::{Label, MpcError, pprf};
+use oblivia_base::codec::Writer;
+use oblivia_base::{Digest, Secret};
+
+/// The COT receiver; it makes the trees and chooses nothing: its choices are pseudo-random.
+pub struct SoftSpokenReceiver {
+    label: Label,
+    /// Digest of the first message.
+    setup: Digest,
+    streams: Streams,
+}
+
+impl SoftSpokenReceiver {
+    /// The receiver, from base OTs of which it was the *sender*, and its first message.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if there are not 128 base OTs.
+    pub fn new(label: &Label, field: FieldBits, base: &BothKeys) -> Result<(Self, Vec<u8>), MpcError> {
+        if base.expose().len() != ROWS {
+            let found = base.expose().len() as u64;
+            return Err(MpcError::Argument { what: "number of base OTs", found, expected: "128" });
+        }
+        let (message, leaves) = pprf::make(label, field.bits(), base.expose());
+        Ok((
+            Self {
+                label: *label,
+                setup: Digest::of("softspoken setup v1", &message),
+                streams: Streams::new(field, leaves.expose(), None),
+            },
+            message,
+        ))
+    }
+
+    /// The next batch of `n` COTs: the message, [`FieldBits::batch_bytes`] long, and the tags.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if `n` is not 1 … [`super::MAX_BATCH`].
+    pub fn batch(&mut self, n: usize) -> Result<(Vec<u8>, Secret<Vec<u128>>), MpcError> {
+        check_batch(n)?;
+        let field = self.streams.field;
+        let total = blocks_of(n);
+        let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
+        let mut message = Writer::with_capacity(field.batch_bytes(n));
+        let mut tags = Secret::new(Vec::with_capacity(n));
+        let (mut hashes, mut u_hashes) = (RowHashes(Vec::new()), Vec::new());
+        let mut last = ([0; ROWS], 0);
+        for at in (0..total).step_by(BLOCKS) {
+            let blocks = BLOCKS.min(total - at);
+            let mut u = Secret::new([0; BLOCKS]);
+            let u = &mut u.expose_mut()[..blocks];
+            let mut differences = Writer::with_capacity(16 * blocks * field.trees());
+            for tree in 0..field.trees() {
+                let sum = self.streams.sum_tree(tree, blocks);
+                if tree == 0 {
+                    u.copy_from_slice(sum);
+                } else {
+                    sum.iter().zip(&*u).for_each(|(a, b)| differences.raw(&(a ^ b).to_le_bytes()));
+                }
+            }
+            self.streams.position += blocks as u64;
+            let differences = differences.into_bytes();
+            // The last block of the batch hides the hashes and enters them as it is.
+            let is_last = at + blocks == total;
+            let powers = powers(challenges.of_chunk(&differences), blocks - usize::from(is_last));
+            hashes.0.push(self.streams.hash_rows(&powers));
+            u_hashes.push(kernel::inner(&powers, u));
+            if is_last {
+                last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
+            }
+            message.raw(&differences);
+            self.streams.transpose_into(u, n, tags.expose_mut());
+        }
+        let outer = challenges.of_batch();
+        let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;
+        message.raw(&u.to_le_bytes());
+        message.raw(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
+        Ok((message.into_bytes(), tags))
+    }
+}
+
+impl std::fmt::Debug for SoftSpokenReceiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SoftSpokenReceiver({:?})", self.streams.field)
+    }
+}
