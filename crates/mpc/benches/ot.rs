@@ -69,8 +69,10 @@ fn softspoken(c: &mut Criterion) {
                     let (keys, next) = sender.take().unwrap().batch(n, &message).unwrap();
                     let delta = Secret::new(*next.delta().expose());
                     sender = Some(next);
-                    let mut sender = CotSender::new(&label(), delta, keys);
-                    consume(&mut sender, &mut CotReceiver::new(&label(), tags))
+                    let (mut s, mut r) = (CotSender::new(&label(), delta), CotReceiver::new(&label()));
+                    s.add_held(keys);
+                    r.add_held(tags);
+                    consume(&mut s, &mut r)
                 });
             });
         }

@@ -13,28 +13,28 @@
 //! both directions holds a sender of one and a receiver of the other.
 
 use crate::hash::{Purpose, Tccr};
-use crate::kernel::times_x;
+use crate::kernel::{packed, times_x};
+use crate::supply::Supply;
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
-use zeroize::Zeroize;
+use std::collections::VecDeque;
 
 /// COTs hashed at a time, so that they stay in the first-level cache.
 const CHUNK: usize = 512;
 /// Most bits of a 1-of-2^m OT.
 pub const MAX_LOG_MESSAGES: u32 = 8;
 
-/// Blocks that are handed out once, from the front.
+/// COTs in the order they are taken in.
+#[derive(Default)]
 struct Stock {
-    blocks: Secret<Vec<u128>>,
-    /// Position of the next block in `blocks`.
-    at: usize,
-    /// Absolute index of the next block.
+    supplies: VecDeque<Supply>,
+    /// Absolute index of the next COT.
     index: u64,
 }
 
 impl Stock {
     fn left(&self) -> u64 {
-        (self.blocks.expose().len() - self.at) as u64
+        self.supplies.iter().map(Supply::left).sum()
     }
 
     fn require(&self, wanted: usize) -> Result<(), MpcError> {
@@ -42,16 +42,18 @@ impl Stock {
         if wanted <= left { Ok(()) } else { Err(MpcError::Exhausted { wanted, left }) }
     }
 
-    /// Moves the next blocks into `out`; the caller has checked that they are there. The index of the first.
+    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first.
     fn take(&mut self, out: &mut [u128]) -> u64 {
-        let end = self.at + out.len();
-        if let Some(taken) = self.blocks.expose_mut().get_mut(self.at..end) {
-            out.copy_from_slice(taken);
-            taken.zeroize();
-        }
         let first = self.index;
-        self.at = end;
         self.index += out.len() as u64;
+        let mut rest = out;
+        while let Some(supply) = self.supplies.front_mut().filter(|_| !rest.is_empty()) {
+            let taken = supply.take(rest);
+            rest = &mut rest[taken..];
+            if supply.left() == 0 {
+                self.supplies.pop_front();
+            }
+        }
         first
     }
 }
@@ -76,9 +78,18 @@ pub struct CotSender {
 }
 
 impl CotSender {
-    /// A stock of the COTs with keys `keys`, the first of which has index 0.
-    pub fn new(label: &Label, delta: Secret<u128>, keys: Secret<Vec<u128>>) -> Self {
-        Self { delta, hash: Tccr::new(label), stock: Stock { blocks: keys, at: 0, index: 0 } }
+    /// An empty stock. Whoever fills it says what its COTs are: one Δ for all of them.
+    pub fn new(label: &Label, delta: Secret<u128>) -> Self {
+        Self { delta, hash: Tccr::new(label), stock: Stock::default() }
+    }
+
+    /// Puts COTs with the keys `keys` behind those in stock. The peer must add their tags at the same place.
+    pub fn add_held(&mut self, keys: Secret<Vec<u128>>) {
+        self.add(Supply::held(keys));
+    }
+
+    pub(crate) fn add(&mut self, supply: Supply) {
+        self.stock.supplies.push_back(supply);
     }
 
     /// Δ, whose least significant bit is 1.
@@ -170,7 +181,7 @@ impl CotSender {
             for group in buffer.chunks_exact_mut(1 << m) {
                 let keys = &mut keys.expose_mut()[..m as usize];
                 self.stock.take(keys);
-                let base = combine(keys);
+                let base = packed(keys);
                 for (b, o) in group.iter_mut().zip(offsets.expose()) {
                     *b = base ^ o;
                 }
@@ -184,11 +195,6 @@ impl CotSender {
     }
 }
 
-/// ⊕_i x^i·b_i.
-fn combine(blocks: &[u128]) -> u128 {
-    blocks.iter().rev().fold(0, |sum, b| times_x(sum) ^ b)
-}
-
 /// The end that chooses.
 pub struct CotReceiver {
     hash: Tccr,
@@ -196,9 +202,18 @@ pub struct CotReceiver {
 }
 
 impl CotReceiver {
-    /// A stock of the COTs with tags `tags`, the first of which has index 0.
-    pub fn new(label: &Label, tags: Secret<Vec<u128>>) -> Self {
-        Self { hash: Tccr::new(label), stock: Stock { blocks: tags, at: 0, index: 0 } }
+    /// An empty stock.
+    pub fn new(label: &Label) -> Self {
+        Self { hash: Tccr::new(label), stock: Stock::default() }
+    }
+
+    /// Puts COTs with the tags `tags` behind those in stock. The peer must add their keys at the same place.
+    pub fn add_held(&mut self, tags: Secret<Vec<u128>>) {
+        self.add(Supply::held(tags));
+    }
+
+    pub(crate) fn add(&mut self, supply: Supply) {
+        self.stock.supplies.push_back(supply);
     }
 
     /// COTs that can be taken before a refill.
@@ -277,7 +292,7 @@ impl CotReceiver {
                 let tags = &mut tags.expose_mut()[..m as usize];
                 self.stock.take(tags);
                 *choice = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
-                *b = combine(tags);
+                *b = packed(tags);
             }
             self.hash.hash_groups(m, 0, first, buffer);
             for (pad, b) in pads.iter_mut().zip(buffer) {

@@ -37,6 +37,31 @@ pub enum MpcError {
         /// OTs there are.
         left: u64,
     },
+    /// The LPN parameters are in no table this program trusts.
+    #[error(
+        "LPN parameters N = {outputs}, k = {unknowns}, t = {trees} of table {version} {}; \
+         use a set of table {}",
+        if *.weak { "fall below 128 bits" } else { "are not known here" },
+        crate::silent::TABLE_VERSION
+    )]
+    LpnSet {
+        /// Version of the table.
+        version: u16,
+        /// N.
+        outputs: u64,
+        /// k.
+        unknowns: u32,
+        /// t.
+        trees: u32,
+        /// Whether they are known to be weak.
+        weak: bool,
+    },
+    /// A step was called out of turn.
+    #[error("{what}; steps of a protocol go in order, and none after a failure")]
+    Order {
+        /// What stands in the way.
+        what: &'static str,
+    },
     /// An argument is outside its range.
     #[error("{what} is {found}; it must be {expected}")]
     Argument {
@@ -61,7 +86,8 @@ impl MpcError {
         match self {
             Self::Decode(_) | Self::MessageBytes { .. } => Blame::InvalidMessage,
             Self::Check { .. } => Blame::PeerMisbehaved,
-            Self::Exhausted { .. } | Self::Argument { .. } => Blame::Misuse,
+            Self::LpnSet { .. } => Blame::Refused,
+            Self::Exhausted { .. } | Self::Order { .. } | Self::Argument { .. } => Blame::Misuse,
         }
     }
 }

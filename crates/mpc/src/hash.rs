@@ -7,6 +7,7 @@
 
 use crate::Label;
 use crate::kernel::Cipher;
+use crate::label::low_block;
 
 /// The tweakable hash of one direction of a session, see the module.
 pub struct Tccr {
@@ -35,7 +36,7 @@ impl Tccr {
         let mut t = oblivia_base::Transcript::new("ot hash v1");
         t.absorb("session", &label.session.0);
         t.absorb("epoch", &label.epoch.to_le_bytes());
-        let [key, _] = halves(t.digest().0);
+        let key = low_block(&t.digest()).to_le_bytes();
         let prefix = u128::from(label.direction as u8) << 120 | u128::from(label.epoch) << 64;
         Self { cipher: Cipher::new(&key), prefix }
     }
@@ -60,13 +61,4 @@ impl std::fmt::Debug for Tccr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tccr(..)")
     }
-}
-
-/// The two halves of a digest.
-pub(crate) fn halves(digest: [u8; 32]) -> [[u8; 16]; 2] {
-    let mut out = [[0; 16]; 2];
-    for (half, bytes) in out.iter_mut().zip(digest.chunks_exact(16)) {
-        half.copy_from_slice(bytes);
-    }
-    out
 }

@@ -15,5 +15,8 @@ pub fn cots(label: &Label, n: usize, rng: &mut dyn EntropySource) -> (CotSender,
     let delta = block(rng) | 1;
     let tags: Vec<u128> = (0..n).map(|_| block(rng)).collect();
     let keys = tags.iter().map(|t| t ^ ((t & 1).wrapping_neg() & delta)).collect();
-    (CotSender::new(label, Secret::new(delta), Secret::new(keys)), CotReceiver::new(label, Secret::new(tags)))
+    let (mut sender, mut receiver) = (CotSender::new(label, Secret::new(delta)), CotReceiver::new(label));
+    sender.add_held(Secret::new(keys));
+    receiver.add_held(Secret::new(tags));
+    (sender, receiver)
 }

@@ -31,3 +31,8 @@ impl Label {
         t
     }
 }
+
+/// The first sixteen bytes of a digest as a block.
+pub(crate) fn low_block(digest: &Digest) -> u128 {
+    digest.0.first_chunk().map_or(0, |b| u128::from_le_bytes(*b))
+}

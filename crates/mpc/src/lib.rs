@@ -8,6 +8,7 @@
 //!   crate consumes.
 //! - [`base_ot`]: the 128 OTs everything begins with.
 //! - [`softspoken`]: many OTs from the base OTs.
+//! - [`silent`]: very many OTs from some, at almost no traffic.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
 //! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
 //! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
@@ -29,7 +30,9 @@ pub mod ideal;
 pub mod kernel;
 mod label;
 mod pprf;
+pub mod silent;
 pub mod softspoken;
+mod supply;
 
 pub use cot::{CotReceiver, CotSender};
 pub use error::MpcError;

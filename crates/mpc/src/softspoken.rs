@@ -28,6 +28,7 @@ mod sender;
 pub use receiver::SoftSpokenReceiver;
 pub use sender::{SoftSpokenSender, fresh_delta};
 
+use crate::label::low_block;
 use crate::{Label, MpcError, pprf};
 use oblivia_base::{Digest, Transcript};
 
@@ -117,10 +118,6 @@ impl Challenges {
         rows.iter().for_each(|v| t.absorb("v", &v.to_le_bytes()));
         t.digest()
     }
-}
-
-fn low_block(digest: &Digest) -> u128 {
-    digest.0.first_chunk().map_or(0, |b| u128::from_le_bytes(*b))
 }
 
 #[cfg(test)]

@@ -110,6 +110,30 @@ pub(crate) const fn times_x(a: u128) -> u128 {
     (a << 1) ^ ((a >> 127) * 0x87)
 }
 
+/// Σ_i x^i·b_i in GF(2^128).
+pub(crate) fn packed(blocks: &[u128]) -> u128 {
+    blocks.iter().rev().fold(0, |sum, b| times_x(sum) ^ b)
+}
+
+/// Σ_i c^{i+1}·b_i in GF(2^128).
+pub(crate) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+    vector!(polynomial(c, blocks));
+    portable::polynomial(c, blocks)
+}
+
+/// Of a new level of 2n nodes, those on the way to the leaf `point`: the one on the way becomes 0, the one beside it
+/// `sibling`. Touches all nodes alike.
+pub(crate) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+    vector!(puncture(nodes, point, sibling));
+    portable::puncture(nodes, point, sibling);
+}
+
+/// nodes[at] = value. Touches all nodes alike.
+pub(crate) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+    vector!(replace(nodes, at, value));
+    portable::replace(nodes, at, value);
+}
+
 /// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
 /// row r.
 pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {

@@ -134,6 +134,39 @@ pub(super) fn inner(a: &[u128], b: &[u128]) -> u128 {
     reduce(sum)
 }
 
+pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+    blocks.iter().rev().fold(0, |sum, b| inner(&[sum ^ b], &[c]))
+}
+
+/// All ones if both are equal, else 0; both are below 2^63.
+#[inline(always)]
+fn equal(a: u64, b: u64) -> u128 {
+    let mask = ((a ^ b).wrapping_sub(1) as i64 >> 63) as u64;
+    u128::from(mask) << 64 | u128::from(mask)
+}
+
+#[inline(always)]
+pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+    let half = nodes.len() / 2;
+    let column = u64::from(point) & (half as u64 - 1);
+    // The sibling is on the left if the point is on the right.
+    let on_left = u128::from(point / half as u32 & 1).wrapping_neg();
+    let (left, right) = nodes.split_at_mut(half);
+    for (j, (l, r)) in left.iter_mut().zip(right).enumerate() {
+        let here = equal(j as u64, column);
+        *l = (*l & !here) | (sibling & on_left & here);
+        *r = (*r & !here) | (sibling & !on_left & here);
+    }
+}
+
+#[inline(always)]
+pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+    for (j, node) in nodes.iter_mut().enumerate() {
+        let here = equal(j as u64, u64::from(at));
+        *node = (*node & !here) | (value & here);
+    }
+}
+
 /// Blocks of 128 columns that are transposed together.
 const LANES: usize = 4;
 

@@ -103,7 +103,10 @@ proptest! {
             let table = blocks(1 << log_n, seed ^ 1);
             let mut sums = x.clone();
             cipher.lpn(tweak as u64, !1, &table, &mut sums);
-            (counted, hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)))
+            let mut punctured = tree.clone();
+            puncture(&mut punctured, seed.into(), tweak);
+            replace(&mut punctured, 1, 5);
+            (counted, hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), punctured)
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -153,4 +156,38 @@ fn kernels_agree_with_an_independent_implementation() {
             assert_eq!(times(p[0], p[1]), p[2]);
         }
     });
+}
+
+#[test]
+fn a_polynomial_and_a_punctured_level_are_what_they_say() {
+    let (x, c) = (blocks(150, 1), 0x1234_5678_9abc_def0_u128 << 17);
+    for p in on_every_path(|| polynomial(c, &x)) {
+        let mut power = 1;
+        let sum = x.iter().fold(0, |sum, b| {
+            power = times(power, c);
+            sum ^ times(power, *b)
+        });
+        assert_eq!(p, sum);
+    }
+    for point in 0..16 {
+        for nodes in on_every_path(|| {
+            let mut nodes = blocks(16, 2);
+            puncture(&mut nodes, point, 77);
+            nodes
+        }) {
+            for (j, (new, old)) in nodes.iter().zip(blocks(16, 2)).enumerate() {
+                let j = j as u32;
+                assert_eq!(
+                    *new,
+                    if j == point {
+                        0
+                    } else if j == point ^ 8 {
+                        77
+                    } else {
+                        old
+                    }
+                );
+            }
+        }
+    }
 }

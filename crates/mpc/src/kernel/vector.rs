@@ -321,6 +321,29 @@ kernels! {
         reduce(fold(low), fold(middle), fold(high))
     }
 
+    pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+        const SPAN: usize = 64;
+        let mut powers = [0; SPAN];
+        let mut power = 1;
+        for p in powers.iter_mut() {
+            power = inner(&[power], &[c]);
+            *p = power;
+        }
+        let mut sum = 0;
+        for span in blocks.chunks(SPAN).rev() {
+            sum = inner(&[sum], &[power]) ^ inner(&powers, span);
+        }
+        sum
+    }
+
+    pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+        portable::puncture(nodes, point, sibling);
+    }
+
+    pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+        portable::replace(nodes, at, value);
+    }
+
     pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
         portable::transpose(rows, out);
     }
