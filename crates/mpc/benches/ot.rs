@@ -7,6 +7,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::base_ot::{self, BaseOtSender};
+use oblivia_mpc::ideal;
+use oblivia_mpc::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use oblivia_mpc::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
 use oblivia_mpc::{CotReceiver, CotSender, Direction, Label};
 use std::time::Duration;
@@ -79,5 +81,37 @@ fn softspoken(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, base, softspoken);
+/// COTs dealt to both ends, as a round takes them.
+fn dealt(set: LpnSet) -> (Secret<u128>, Secret<Vec<u128>>, Secret<Vec<u128>>) {
+    let (mut s, mut r) = ideal::cots(&label(), set.base_cots(), &mut rng(4));
+    let (mut keys, mut tags) = (vec![0; set.base_cots()], vec![0; set.base_cots()]);
+    s.take(&mut keys).unwrap();
+    r.take(&mut tags).unwrap();
+    (Secret::new(*s.delta().expose()), Secret::new(keys), Secret::new(tags))
+}
+
+/// One round of each set in a long chain, its outputs consumed as random OTs.
+fn silent(c: &mut Criterion) {
+    let mut group = c.benchmark_group("silent");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    for set in LpnSet::ALL {
+        group.throughput(Throughput::Elements(set.net() as u64));
+        let (delta, keys, tags) = dealt(set);
+        let mut sender = SenderFeed::new(&label(), &[set], &delta, keys).unwrap();
+        let mut receiver = ReceiverFeed::new(&label(), &[set], tags).unwrap();
+        let mut s = CotSender::new(&label(), delta);
+        let mut r = CotReceiver::new(&label());
+        group.bench_function(format!("{set:?}"), |b| {
+            b.iter(|| {
+                let message = sender.start(&mut rng(5)).unwrap();
+                let answer = receiver.answer(&message, &mut rng(6)).unwrap();
+                let digest = sender.finish(&answer, &mut s).unwrap();
+                receiver.finish(&digest, &mut r).unwrap();
+                consume(&mut s, &mut r)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, base, softspoken, silent);
 criterion_main!(benches);

@@ -10,6 +10,16 @@ pub enum Direction {
     ServerSends = 2,
 }
 
+impl Direction {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::ClientSends => Self::ServerSends,
+            Self::ServerSends => Self::ClientSends,
+        }
+    }
+}
+
 /// What every hash, seed and challenge of one direction of one session is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {

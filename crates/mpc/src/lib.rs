@@ -6,6 +6,7 @@
 //!
 //! - [`cot`]: take-once stocks of COTs and the random OTs hashed from them, 1-of-2 and 1-of-2^m. What the rest of the
 //!   crate consumes.
+//! - [`setup`]: from nothing to stocks in both directions.
 //! - [`base_ot`]: the 128 OTs everything begins with.
 //! - [`softspoken`]: many OTs from the base OTs.
 //! - [`silent`]: very many OTs from some, at almost no traffic.
@@ -30,6 +31,7 @@ pub mod ideal;
 pub mod kernel;
 mod label;
 mod pprf;
+pub mod setup;
 pub mod silent;
 pub mod softspoken;
 mod supply;

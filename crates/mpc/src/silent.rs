@@ -33,7 +33,7 @@ pub use params::{LpnSet, TABLE_VERSION};
 pub use receiver::{ReceiverAwaitsDigest, ReceiverRound};
 pub use sender::{SenderAwaitsCheck, SenderRound};
 
-use crate::kernel::{self, Cipher, packed};
+use crate::kernel::{self, Cipher};
 use crate::label::low_block;
 use crate::{Label, MpcError};
 use oblivia_base::{Digest, Secret, Transcript};

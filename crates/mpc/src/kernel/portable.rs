@@ -104,7 +104,7 @@ fn clmul(a: u64, b: u64) -> u128 {
     let (a, b) = (split(a), split(b));
     let mut out = 0;
     for r in 0..5 {
-        let sum = (0..5).fold(0, |sum, i| sum ^ a[i] * b[(r + 5 - i) % 5]);
+        let sum = (0..5).fold(0, |sum, i| sum ^ (a[i] * b[(r + 5 - i) % 5]));
         out |= sum & FIFTH << r;
     }
     out
@@ -141,7 +141,7 @@ pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
 /// All ones if both are equal, else 0; both are below 2^63.
 #[inline(always)]
 fn equal(a: u64, b: u64) -> u128 {
-    let mask = ((a ^ b).wrapping_sub(1) as i64 >> 63) as u64;
+    let mask = (((a ^ b).wrapping_sub(1) as i64) >> 63) as u64;
     u128::from(mask) << 64 | u128::from(mask)
 }
 
@@ -150,7 +150,7 @@ pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
     let half = nodes.len() / 2;
     let column = u64::from(point) & (half as u64 - 1);
     // The sibling is on the left if the point is on the right.
-    let on_left = u128::from(point / half as u32 & 1).wrapping_neg();
+    let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
     let (left, right) = nodes.split_at_mut(half);
     for (j, (l, r)) in left.iter_mut().zip(right).enumerate() {
         let here = equal(j as u64, column);
