@@ -127,10 +127,9 @@ def grow(aes, nodes, mask):
 
 def lpn(aes, nonce, mask, table, out):
     indices = []
-    for b in range(20 * -(-len(out) // 12)):
-        v = aes(nonce << 64 | b)
-        for w in (v & M64, v >> 64):
-            indices += [(w >> 21 * f) & 0x1FFFFF for f in range(3)]
+    for b in range(0, 20 * -(-len(out) // 12), 4):
+        words = [w for i in range(4) for v in [aes(nonce << 64 | b + i)] for w in (v & M64, v >> 64)]
+        indices += [(w >> 21 * f) & 0x1FFFFF for f in range(3) for w in words]
     result = []
     for i, v in enumerate(out):
         v &= mask

@@ -1,9 +1,10 @@
 //! Oblivious transfers, both parties one after the other on one core: `cargo bench -p oblivia-mpc --bench ot [-- FILTER]`.
 //!
-//! Times are of the whole batch or round; elements per second are random OTs with pads of 64 bits, messages, checks and
-//! hashes included. Base OTs are a benchmark of their own.
+//! Times are processor time of the one thread that plays both parties, of a whole batch or round; elements per second are
+//! random OTs with pads of 64 bits, messages, checks and hashes included. Base OTs are a benchmark of their own.
 #![expect(clippy::unwrap_used, reason = "a benchmark of known parameters")]
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::base_ot::{self, BaseOtSender};
@@ -11,7 +12,47 @@ use oblivia_mpc::ideal;
 use oblivia_mpc::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use oblivia_mpc::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
 use oblivia_mpc::{CotReceiver, CotSender, Direction, Label};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Processor time of this thread, from the scheduler's statistics of Linux; elsewhere the time on the wall.
+struct ThreadTime(WallTime);
+
+fn thread_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
+impl Measurement for ThreadTime {
+    type Intermediate = (Option<Duration>, Instant);
+    type Value = Duration;
+
+    fn start(&self) -> Self::Intermediate {
+        (thread_time(), self.0.start())
+    }
+
+    fn end(&self, (thread, wall): Self::Intermediate) -> Duration {
+        match (thread, thread_time()) {
+            (Some(start), Some(end)) => end.saturating_sub(start),
+            _ => self.0.end(wall),
+        }
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        self.0.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self.0.formatter()
+    }
+}
 
 fn label() -> Label {
     Label { session: Digest([1; 32]), epoch: 0, direction: Direction::ServerSends }
@@ -21,7 +62,7 @@ fn rng(seed: u8) -> Prg {
     Prg::new(&[seed; 32], "ot benchmark", &[])
 }
 
-fn base(c: &mut Criterion) {
+fn base(c: &mut Criterion<ThreadTime>) {
     c.bench_function("base-ot/128", |b| {
         let choices = Secret::new(u128::MAX / 5);
         b.iter(|| {
@@ -56,7 +97,7 @@ fn consume(sender: &mut CotSender, receiver: &mut CotReceiver) -> u64 {
     sum
 }
 
-fn softspoken(c: &mut Criterion) {
+fn softspoken(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("softspoken");
     group.sample_size(10).measurement_time(Duration::from_secs(3));
     for field in [FieldBits::Two, FieldBits::Four, FieldBits::Eight] {
@@ -91,7 +132,7 @@ fn dealt(set: LpnSet) -> (Secret<u128>, Secret<Vec<u128>>, Secret<Vec<u128>>) {
 }
 
 /// One round of each set in a long chain, its outputs consumed as random OTs.
-fn silent(c: &mut Criterion) {
+fn silent(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("silent");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     for set in LpnSet::ALL {
@@ -113,5 +154,9 @@ fn silent(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, base, softspoken, silent);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(ThreadTime(WallTime));
+    targets = base, softspoken, silent
+);
 criterion_main!(benches);

@@ -173,6 +173,7 @@ pub fn answer(
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use crate::Direction;

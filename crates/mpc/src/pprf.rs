@@ -164,6 +164,7 @@ pub(crate) fn puncture(
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use crate::Direction;

@@ -330,4 +330,5 @@ fn turn_sender(stock: &mut CotSender, flips: u128) -> Result<BothKeys, MpcError>
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests;

@@ -85,8 +85,9 @@ impl Cipher {
     /// down to `mask`.
     ///
     /// The matrix rows of one call are those of number `nonce`: twelve rows at a time take 20 blocks of the cipher in
-    /// counter mode, each 64-bit half of a block three indices of [`MAX_LOG_TABLE`] bits from the bottom, cut down to
-    /// the length of the table, a power of two.
+    /// counter mode. Four blocks are eight words of 64 bits, each of three indices of [`MAX_LOG_TABLE`] bits from the
+    /// bottom; the first indices of all eight come first, then the second, then the third, and of each as many bits
+    /// count as the length of the table, a power of two, has.
     pub(crate) fn lpn(&self, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
         assert!(table.len().is_power_of_two() && table.len() <= 1 << MAX_LOG_TABLE, "table of LPN");
         vector!(lpn(self.round_keys.expose(), nonce, mask, table, out));

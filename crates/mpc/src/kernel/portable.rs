@@ -77,9 +77,12 @@ pub(super) fn lpn(aes: &Aes128, nonce: u64, mask: u128, table: &[u128], out: &mu
     let mut blocks = [0; LPN_BLOCKS];
     for (g, rows) in out.chunks_mut(LPN_ROWS).enumerate() {
         counter(aes, nonce, (g * LPN_BLOCKS) as u64, &mut blocks);
-        let halves = blocks.iter().flat_map(|b| [*b as u64, (*b >> 64) as u64]);
-        let mut indices =
-            halves.flat_map(|w| [w, w >> MAX_LOG_TABLE, w >> (2 * MAX_LOG_TABLE)].map(|i| i & cut));
+        let indices = blocks.as_chunks::<4>().0.iter().flat_map(|four| {
+            let words = four.iter().flat_map(|b| [*b as u64, (*b >> 64) as u64]);
+            let field = move |f: u32| words.clone().map(move |w| w >> (f * MAX_LOG_TABLE) & cut);
+            field(0).chain(field(1)).chain(field(2)).collect::<Vec<_>>()
+        });
+        let mut indices = indices.into_iter();
         for row in rows {
             let picked = indices.by_ref().take(LPN_WEIGHT);
             *row = picked.fold(*row & mask, |sum, i| sum ^ table[i as usize]);

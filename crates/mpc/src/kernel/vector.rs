@@ -4,7 +4,7 @@
 //! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
 //! features.
 
-use super::{LPN_WEIGHT, MAX_LOG_TABLE, portable};
+use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE, portable};
 use std::arch::x86_64::*;
 
 /// Vectors in flight.
@@ -20,11 +20,11 @@ type RoundKeys = [u128; 11];
 
 /// Declares functions compiled for the features of this path.
 macro_rules! kernels {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: usize>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: $nty:ty>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
         $($(#[$meta])*
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,bmi2")]
-        $vis fn $name $(<const $n: usize>)? ($($arg: $ty),*) $(-> $ret)? $body)*
+        $vis fn $name $(<const $n: $nty>)? ($($arg: $ty),*) $(-> $ret)? $body)*
     };
 }
 
@@ -234,48 +234,49 @@ kernels! {
         sum
     }
 
-    pub(super) fn lpn(keys: &RoundKeys, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
-        const FIELD: u64 = MAX_LOG_TABLE as u64;
-        let k = spread(keys);
+    /// Byte offsets into the table of the next [`LPN_ROWS`] rows.
+    fn lpn_offsets(k: &[V; 11], cut: V, next: &mut V, offsets: &mut [u64; LPN_ROWS * LPN_WEIGHT]) {
+        const FIELD: u32 = MAX_LOG_TABLE;
         let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
-        let mut next = counters(nonce, 0);
-        let mut made = [[0u64; 8 * LPN_VECTORS]; 2];
-        let mut make = |words: &mut [u64; 8 * LPN_VECTORS]| {
-            let mut x = [next; LPN_VECTORS];
-            for v in x.iter_mut() {
-                *v = next;
-                next = _mm512_add_epi64(next, four);
-            }
-            encrypt(&k, &mut x);
-            for (words, v) in words.chunks_exact_mut(8).zip(&x) {
+        let mut x = [*next; LPN_VECTORS];
+        for v in x.iter_mut() {
+            *v = *next;
+            *next = _mm512_add_epi64(*next, four);
+        }
+        encrypt(k, &mut x);
+        for (offsets, v) in offsets.as_chunks_mut::<24>().0.iter_mut().zip(&x) {
+            // The index fields, shifted by the four bits of a block's size.
+            let fields =
+                [_mm512_slli_epi64::<4>(*v), _mm512_srli_epi64::<{ FIELD - 4 }>(*v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(*v)];
+            for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
                 // SAFETY: eight words are writable; the store asks for no alignment.
-                unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *v) };
+                unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
             }
-        };
-        // Byte offsets into the table: the index fields, shifted by the four bits of a block's size.
-        let cut = (table.len() as u64 - 1) << 4;
+        }
+    }
+
+    pub(super) fn lpn(keys: &RoundKeys, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+        let k = spread(keys);
+        // Only whole blocks inside the table, whose length is a power of two, survive this.
+        let cut = _mm512_set1_epi64((table.len() as i64 - 1) << 4);
         let base = table.as_ptr().cast::<u8>();
         let mask = load_block(mask);
+        let mut next = counters(nonce, 0);
+        let mut offsets = [[0; LPN_ROWS * LPN_WEIGHT]; 2];
+        lpn_offsets(&k, cut, &mut next, &mut offsets[0]);
         let (whole, rest) = out.as_chunks_mut::<LPN_ROWS>();
-        make(&mut made[0]);
         let mut last = [0; LPN_ROWS];
         last[..rest.len()].copy_from_slice(rest);
         for (g, rows) in whole.iter_mut().chain(Some(&mut last)).enumerate() {
-            // The next indices are made while the loads of these wait.
-            let [even, odd] = &mut made;
-            let (words, ahead) = if g % 2 == 0 { (even, odd) } else { (odd, even) };
-            make(ahead);
-            for (i, row) in rows.iter_mut().enumerate() {
+            // The next offsets are made while the loads of these wait.
+            let [even, odd] = &mut offsets;
+            let (these, ahead) = if g % 2 == 0 { (even, odd) } else { (odd, even) };
+            lpn_offsets(&k, cut, &mut next, ahead);
+            for (row, offsets) in rows.iter_mut().zip(these.as_chunks::<LPN_WEIGHT>().0) {
                 let mut sum = _mm_and_si128(load_block(*row), mask);
-                for j in i * LPN_WEIGHT..(i + 1) * LPN_WEIGHT {
-                    let word = words[j / 3];
-                    let offset = cut & match j % 3 {
-                        0 => word << 4,
-                        1 => word >> (FIELD - 4),
-                        _ => word >> (2 * FIELD - 4),
-                    };
-                    // SAFETY: `cut` holds the offset at a whole block inside the table, whose length is a power of two.
-                    let entry = unsafe { _mm_loadu_si128(base.add(offset as usize).cast()) };
+                for offset in offsets {
+                    // SAFETY: the offset is cut down to a whole block inside the table.
+                    let entry = unsafe { _mm_loadu_si128(base.add(*offset as usize).cast()) };
                     sum = _mm_xor_si128(sum, entry);
                 }
                 *row = block(sum);
@@ -336,19 +337,106 @@ kernels! {
         sum
     }
 
+    /// For blocks first, … , first + 3: all ones in both words of block `at`.
+    fn lanes_at(first: usize, at: u64) -> __mmask8 {
+        let index = _mm512_add_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(first as i64));
+        _mm512_cmpeq_epi64_mask(index, _mm512_set1_epi64(at as i64))
+    }
+
     pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
-        portable::puncture(nodes, point, sibling);
+        let half = nodes.len() / 2;
+        if half < 4 {
+            return portable::puncture(nodes, point, sibling);
+        }
+        let column = u64::from(point) & (half as u64 - 1);
+        let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
+        let (of_left, of_right) = (broadcast(sibling & on_left), broadcast(sibling & !on_left));
+        let (left, right) = nodes.split_at_mut(half);
+        let pairs = left.as_chunks_mut::<4>().0.iter_mut().zip(right.as_chunks_mut::<4>().0);
+        for (j, (l, r)) in pairs.enumerate() {
+            let here = lanes_at(4 * j, column);
+            store(l, _mm512_mask_mov_epi64(load(l), here, of_left));
+            store(r, _mm512_mask_mov_epi64(load(r), here, of_right));
+        }
     }
 
     pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
-        portable::replace(nodes, at, value);
+        if !nodes.len().is_multiple_of(4) {
+            return portable::replace(nodes, at, value);
+        }
+        let value = broadcast(value);
+        for (j, four) in nodes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            store(four, _mm512_mask_mov_epi64(load(four), lanes_at(4 * j, u64::from(at)), value));
+        }
+    }
+
+    /// Swaps, between vectors `step` apart, the bits of every word that lie across the diagonal.
+    fn transpose_words<const STEP: u32>(square: &mut [V; 128]) {
+        let low = _mm512_set1_epi64((u64::MAX / ((1 << STEP) + 1)) as i64);
+        for pairs in square.chunks_exact_mut(2 << STEP.ilog2()) {
+            let (top, bottom) = pairs.split_at_mut(STEP as usize);
+            for (a, b) in top.iter_mut().zip(bottom) {
+                // The low half of either, the high half of either.
+                let (x, y) = (*a, *b);
+                *a = _mm512_ternarylogic_epi64::<0xca>(low, x, _mm512_slli_epi64::<STEP>(y));
+                *b = _mm512_ternarylogic_epi64::<0xca>(low, _mm512_srli_epi64::<STEP>(x), y);
+            }
+        }
     }
 
     pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
-        portable::transpose(rows, out);
+        const VECTORS: usize = COLUMNS / 512;
+        let mut square = [_mm512_setzero_si512(); 128];
+        for (group, out) in out.as_chunks_mut::<512>().0.iter_mut().enumerate() {
+            let (top, bottom) = square.split_at_mut(64);
+            for (r, (a, b)) in top.iter_mut().zip(bottom).enumerate() {
+                let row = |r: usize| load(&rows.as_chunks::<4>().0[r * VECTORS + group]);
+                let (x, y) = (row(r), row(r + 64));
+                *a = _mm512_unpacklo_epi64(x, y);
+                *b = _mm512_unpackhi_epi64(x, y);
+            }
+            transpose_words::<32>(&mut square);
+            transpose_words::<16>(&mut square);
+            transpose_words::<8>(&mut square);
+            transpose_words::<4>(&mut square);
+            transpose_words::<2>(&mut square);
+            transpose_words::<1>(&mut square);
+            // Four columns of each of the four squares become four neighbours.
+            let (a, rest) = out.split_at_mut(128);
+            let (b, rest) = rest.split_at_mut(128);
+            let (c, d) = rest.split_at_mut(128);
+            for (i, v) in square.as_chunks::<4>().0.iter().enumerate() {
+                let [v0, v1, v2, v3] = *v;
+                let (x0, x1) = (_mm512_shuffle_i64x2::<0x44>(v0, v1), _mm512_shuffle_i64x2::<0xee>(v0, v1));
+                let (y0, y1) = (_mm512_shuffle_i64x2::<0x44>(v2, v3), _mm512_shuffle_i64x2::<0xee>(v2, v3));
+                let put = |out: &mut [u128], v: V| store(&mut out.as_chunks_mut::<4>().0[i], v);
+                put(a, _mm512_shuffle_i64x2::<0x88>(x0, y0));
+                put(b, _mm512_shuffle_i64x2::<0xdd>(x0, y0));
+                put(c, _mm512_shuffle_i64x2::<0x88>(x1, y1));
+                put(d, _mm512_shuffle_i64x2::<0xdd>(x1, y1));
+            }
+        }
     }
 
     pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
-        portable::sum_by_index_bits(width, chunks, sums);
+        if width != CHUNK {
+            return portable::sum_by_index_bits(width, chunks, sums);
+        }
+        let mut left = chunks.as_chunks_mut::<CHUNK>().0;
+        for sum in sums.as_chunks_mut::<CHUNK>().0.iter_mut().rev() {
+            let half = left.len() / 2;
+            let (zero, one) = left.split_at_mut(half);
+            let mut total = [_mm512_setzero_si512(); FLIGHT];
+            for (a, b) in zero.iter_mut().zip(one) {
+                let (mut x, y) = (load_chunk(a), load_chunk(b));
+                for ((x, y), total) in x.iter_mut().zip(&y).zip(total.iter_mut()) {
+                    *x = _mm512_xor_si512(*x, *y);
+                    *total = _mm512_xor_si512(*total, *y);
+                }
+                store_chunk(a, &x);
+            }
+            store_chunk(sum, &total);
+            left = zero;
+        }
     }
 }
