@@ -322,17 +322,36 @@ kernels! {
         reduce(fold(low), fold(middle), fold(high))
     }
 
+    /// Lane-wise products, reduced.
+    fn times_lanes(a: V, b: V) -> V {
+        let mut sum = [_mm512_setzero_si512(); 3];
+        multiply_add(&mut sum, a, b);
+        let [low, middle, high] = sum;
+        let low = _mm512_xor_si512(low, _mm512_bslli_epi128::<8>(middle));
+        let high = _mm512_xor_si512(high, _mm512_bsrli_epi128::<8>(middle));
+        // high·(x^7 + x^2 + x + 1), whose top seven bits go round once more.
+        let poly = _mm512_set_epi64(0, 0x87, 0, 0x87, 0, 0x87, 0, 0x87);
+        let near = _mm512_clmulepi64_epi128::<0x00>(high, poly);
+        let far = _mm512_clmulepi64_epi128::<0x01>(high, poly);
+        let over = _mm512_clmulepi64_epi128::<0x01>(far, poly);
+        _mm512_ternarylogic_epi64::<0x96>(_mm512_xor_si512(low, near), _mm512_bslli_epi128::<8>(far), over)
+    }
+
     pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
-        const SPAN: usize = 64;
+        const SPAN: usize = 128;
+        let square = inner(&[c], &[c]);
+        let cube = inner(&[square], &[c]);
+        let fourth = inner(&[square], &[square]);
+        let step = broadcast(fourth);
         let mut powers = [0; SPAN];
-        let mut power = 1;
-        for p in powers.iter_mut() {
-            power = inner(&[power], &[c]);
-            *p = power;
+        let mut next = load(&[c, square, cube, fourth]);
+        for four in powers.as_chunks_mut::<4>().0.iter_mut().take(blocks.len().div_ceil(4)) {
+            store(four, next);
+            next = times_lanes(next, step);
         }
         let mut sum = 0;
         for span in blocks.chunks(SPAN).rev() {
-            sum = inner(&[sum], &[power]) ^ inner(&powers, span);
+            sum = inner(&[sum], &[powers[SPAN - 1]]) ^ inner(&powers, span);
         }
         sum
     }

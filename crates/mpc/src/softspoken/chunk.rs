@@ -21,6 +21,7 @@ pub(super) struct Streams {
     scratch: Secret<Vec<u128>>,
     /// [`ROWS`] rows of [`BLOCKS`] blocks.
     rows: Secret<Vec<u128>>,
+    /// Where a chunk that is not taken whole is transposed to.
     transposed: Secret<Vec<u128>>,
 }
 
@@ -74,12 +75,15 @@ impl Streams {
         std::array::from_fn(|r| rows[r * BLOCKS + at])
     }
 
-    /// Replaces row 0 and appends the first columns to `out`, as many as `out` lacks of `n` and the chunk has.
-    pub(super) fn transpose_into(&mut self, row_0: &[u128], n: usize, out: &mut Vec<u128>) {
+    /// Replaces row 0 and puts the first columns into `out`.
+    pub(super) fn transpose_into(&mut self, row_0: &[u128], out: &mut [u128]) {
         self.rows.expose_mut()[..row_0.len()].copy_from_slice(row_0);
+        if out.len() == COLUMNS {
+            return kernel::transpose(self.rows.expose(), out);
+        }
         let transposed = self.transposed.expose_mut();
         kernel::transpose(self.rows.expose(), transposed);
-        out.extend_from_slice(&transposed[..(n - out.len()).min(COLUMNS)]);
+        out.copy_from_slice(&transposed[..out.len()]);
     }
 }
 

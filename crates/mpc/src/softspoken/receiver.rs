@@ -1,9 +1,8 @@
 use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::BothKeys;
-use crate::kernel;
+use crate::kernel::{self, COLUMNS};
 use crate::{Label, MpcError, pprf};
-use oblivia_base::codec::Writer;
 use oblivia_base::{Digest, Secret};
 
 /// The COT receiver; it makes the trees and chooses nothing: its choices are pseudo-random.
@@ -44,41 +43,47 @@ impl SoftSpokenReceiver {
         let field = self.streams.field;
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
-        let mut message = Writer::with_capacity(field.batch_bytes(n));
-        let mut tags = Secret::new(Vec::with_capacity(n));
+        let mut message = vec![0; field.batch_bytes(n)];
+        let (mut differences, end) = message.split_at_mut(field.batch_bytes(n) - 48);
+        let mut tags = Secret::new(vec![0; n]);
+        let mut chunks = tags.expose_mut().chunks_mut(COLUMNS);
         let (mut hashes, mut u_hashes) = (RowHashes(Vec::new()), Vec::new());
         let mut last = ([0; ROWS], 0);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
             let mut u = Secret::new([0; BLOCKS]);
             let u = &mut u.expose_mut()[..blocks];
-            let mut differences = Writer::with_capacity(16 * blocks * field.trees());
+            let (of_chunk, rest) = differences.split_at_mut(16 * blocks * (field.trees() - 1));
+            differences = rest;
+            let mut of_tree = of_chunk.chunks_exact_mut(16 * blocks);
             for tree in 0..field.trees() {
                 let sum = self.streams.sum_tree(tree, blocks);
                 if tree == 0 {
                     u.copy_from_slice(sum);
                 } else {
-                    sum.iter().zip(&*u).for_each(|(a, b)| differences.raw(&(a ^ b).to_le_bytes()));
+                    let of_tree = of_tree.next().unwrap_or_default();
+                    for ((a, b), d) in sum.iter().zip(&*u).zip(of_tree.as_chunks_mut().0) {
+                        *d = (a ^ b).to_le_bytes();
+                    }
                 }
             }
             self.streams.position += blocks as u64;
-            let differences = differences.into_bytes();
             // The last block of the batch hides the hashes and enters them as it is.
             let is_last = at + blocks == total;
-            let powers = powers(challenges.of_chunk(&differences), blocks - usize::from(is_last));
+            let powers = powers(challenges.of_chunk(of_chunk), blocks - usize::from(is_last));
             hashes.0.push(self.streams.hash_rows(&powers));
             u_hashes.push(kernel::inner(&powers, u));
             if is_last {
                 last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
             }
-            message.raw(&differences);
-            self.streams.transpose_into(u, n, tags.expose_mut());
+            self.streams.transpose_into(u, chunks.next().unwrap_or_default());
         }
         let outer = challenges.of_batch();
         let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;
-        message.raw(&u.to_le_bytes());
-        message.raw(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
-        Ok((message.into_bytes(), tags))
+        let (of_u, of_rows) = end.split_at_mut(16);
+        of_u.copy_from_slice(&u.to_le_bytes());
+        of_rows.copy_from_slice(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
+        Ok((message, tags))
     }
 }
 

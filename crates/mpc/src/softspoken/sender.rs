@@ -3,6 +3,7 @@
 use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::ChosenKeys;
+use crate::kernel::COLUMNS;
 use crate::{Label, MpcError, pprf};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
@@ -84,7 +85,8 @@ impl SoftSpokenSender {
         let mut r = Reader::new(message);
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
-        let mut keys = Secret::new(Vec::with_capacity(n));
+        let mut keys = Secret::new(vec![0; n]);
+        let mut chunks = keys.expose_mut().chunks_mut(COLUMNS);
         let mut hashes = RowHashes(Vec::new());
         let mut last = [0; ROWS];
         for at in (0..total).step_by(BLOCKS) {
@@ -103,7 +105,7 @@ impl SoftSpokenSender {
             if is_last {
                 last = self.streams.column_block(blocks - 1);
             }
-            self.streams.transpose_into(&[0; BLOCKS], n, keys.expose_mut());
+            self.streams.transpose_into(&[0; BLOCKS], chunks.next().unwrap_or_default());
         }
         let u = u128::from_le_bytes(r.array("hash of the choices")?);
         let digest = Digest(r.array("digest of the hashes")?);
