@@ -19,6 +19,8 @@
 pub mod base_ot;
 pub mod cot;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod hash;
 pub mod ideal;
 #[cfg_attr(
@@ -34,6 +36,8 @@ mod pprf;
 pub mod setup;
 pub mod silent;
 pub mod softspoken;
+#[cfg(test)]
+mod statistics;
 mod supply;
 
 pub use cot::{CotReceiver, CotSender};

@@ -15,7 +15,7 @@ pub const TABLE_VERSION: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LpnSet {
-    /// 796,236 COTs for 13.6 kB: between the extension and the larger sets, or where a table of 1 MiB pays.
+    /// 796,236 COTs for 136 kB: between the extension and the larger sets, or where a table of 1 MiB pays.
     B10 = 10,
     /// 2,252,090 COTs for 206 kB: the usual one.
     B11 = 11,
