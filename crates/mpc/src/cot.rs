@@ -121,7 +121,14 @@ impl CotSender {
     /// # Errors
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn random(&mut self, pads: &mut [[u64; 2]]) -> Result<(), MpcError> {
-        self.pairs(pads, |pad, h| *pad = h.map(|h| h as u64))
+        self.stock.require(pads.len())?;
+        let mut keys = Secret::new([0u128; CHUNK]);
+        for chunk in pads.chunks_mut(CHUNK) {
+            let keys = &mut keys.expose_mut()[..chunk.len()];
+            let first = self.stock.take(keys);
+            self.hash.pairs(first, *self.delta.expose(), keys, chunk);
+        }
+        Ok(())
     }
 
     /// [`CotSender::random`] with pads of 128 bits.
@@ -129,10 +136,6 @@ impl CotSender {
     /// # Errors
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn random_wide(&mut self, pads: &mut [[u128; 2]]) -> Result<(), MpcError> {
-        self.pairs(pads, |pad, h| *pad = h)
-    }
-
-    fn pairs<T>(&mut self, pads: &mut [T], put: impl Fn(&mut T, [u128; 2])) -> Result<(), MpcError> {
         self.stock.require(pads.len())?;
         let delta = *self.delta.expose();
         let mut buffer = Secret::new([0u128; 2 * CHUNK]);
@@ -146,7 +149,7 @@ impl CotSender {
             self.hash.hash(Purpose::PAIR, first, keys);
             self.hash.hash(Purpose::PAIR, first, twins);
             for ((pad, k), t) in chunk.iter_mut().zip(&*keys).zip(&*twins) {
-                put(pad, [*k, *t]);
+                *pad = [*k, *t];
             }
         }
         Ok(())

@@ -51,6 +51,11 @@ impl Tccr {
         self.cipher.tccr(self.tweak(purpose, first), 0, 1, blocks);
     }
 
+    /// The low 64 bits of H(x_i, first + i) and of H(x_i ⊕ Δ, first + i).
+    pub(crate) fn pairs(&self, first: u64, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        self.cipher.tccr_pairs(self.tweak(Purpose::PAIR, first), delta, blocks, out);
+    }
+
     /// Replaces x_i by H(x_i, first + ⌊i / 2^shift⌋·m) for OTs of m COTs each.
     pub(crate) fn hash_groups(&self, m: u32, shift: u32, first: u64, blocks: &mut [u128]) {
         self.cipher.tccr(self.tweak(Purpose::one_of(m), first), shift, m, blocks);

@@ -54,16 +54,25 @@ impl Cipher {
         Self { soft: Aes128::new(&(*key).into()), round_keys: Secret::new(round_keys) }
     }
 
-    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`.
-    pub(crate) fn counter(&self, nonce: u64, start: u64, out: &mut [u128]) {
-        vector!(counter(self.round_keys.expose(), nonce, start, out));
+    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`, all cut down to
+    /// `mask`.
+    pub(crate) fn counter(&self, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
+        vector!(counter(self.round_keys.expose(), nonce, start, mask, out));
         portable::counter(&self.soft, nonce, start, out);
+        out.iter_mut().for_each(|v| *v &= mask);
     }
 
     /// Replaces x_i by π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), tweak_i = tweak + ⌊i / 2^shift⌋·stride, added to the low 64 bits.
     pub(crate) fn tccr(&self, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
         vector!(tccr(self.round_keys.expose(), tweak, shift, stride, blocks));
         portable::tccr(&self.soft, tweak, shift, stride, blocks);
+    }
+
+    /// The low 64 bits of [`Cipher::tccr`] with consecutive tweaks, of x_i and of x_i ⊕ delta.
+    pub(crate) fn tccr_pairs(&self, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        assert_eq!(blocks.len(), out.len(), "a pair for each block");
+        vector!(tccr_pairs(self.round_keys.expose(), tweak, delta, blocks, out));
+        portable::tccr_pairs(&self.soft, tweak, delta, blocks, out);
     }
 
     /// One level of a tree: parents p_j in the first half of `nodes` become left children c_j = π(σ(p_j)) ⊕ σ(p_j)
@@ -141,6 +150,12 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
     assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
     vector!(transpose(rows, out));
     portable::transpose(rows, out);
+}
+
+/// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.
+pub(crate) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+    vector!(add_masked(mask, a, b, out));
+    portable::add_masked(mask, a, b, out);
 }
 
 /// Of 2^k chunks r_x of `width` blocks each, in `chunks`: ⊕_{x: x_b = 1} r_x becomes chunk b of `sums`, which has k; the

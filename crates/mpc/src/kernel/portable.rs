@@ -48,6 +48,23 @@ pub(super) fn tccr(aes: &Aes128, tweak: u128, shift: u32, stride: u32, blocks: &
     }
 }
 
+pub(super) fn tccr_pairs(aes: &Aes128, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+    for (c, (blocks, out)) in blocks.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
+        let tweak = tweak + (c * CHUNK) as u128;
+        for (j, offset) in [0, delta].into_iter().enumerate() {
+            let mut hashes = [0; CHUNK];
+            let hashes = &mut hashes[..blocks.len()];
+            for (h, b) in hashes.iter_mut().zip(blocks) {
+                *h = b ^ offset;
+            }
+            tccr(aes, tweak, 0, 1, hashes);
+            for (out, h) in out.iter_mut().zip(hashes) {
+                out[j] = *h as u64;
+            }
+        }
+    }
+}
+
 /// (L ⊕ R) ‖ L of L ‖ R, the left half being the high one.
 fn sigma(x: u128) -> u128 {
     x.rotate_left(64) ^ (x & !u128::from(u64::MAX))
@@ -239,5 +256,17 @@ pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u
             }
         }
         left = zero;
+    }
+}
+
+#[inline(always)]
+pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+    let (b, _) = b.as_chunks::<16>();
+    let n = out.len().min(a.len()).min(b.len());
+    for ((v, a), b) in out[..n].iter_mut().zip(a).zip(b) {
+        *v ^= mask & (a ^ u128::from_le_bytes(*b));
+    }
+    for (v, a) in out.iter_mut().zip(a).skip(n) {
+        *v ^= mask & a;
     }
 }

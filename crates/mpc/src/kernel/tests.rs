@@ -35,7 +35,7 @@ fn aes_agrees_with_the_standard() {
     let expected = 0x69c4e0d86a7b0430d8cdb78070b4c55a_u128.swap_bytes();
     for out in on_every_path(|| {
         let mut out = [0];
-        Cipher::new(&key).counter((plain >> 64) as u64, plain as u64, &mut out);
+        Cipher::new(&key).counter((plain >> 64) as u64, plain as u64, u128::MAX, &mut out);
         out[0]
     }) {
         assert_eq!(out, expected);
@@ -95,7 +95,12 @@ proptest! {
         let results = on_every_path(|| {
             let cipher = Cipher::new(&key);
             let mut counted = vec![0; n];
-            cipher.counter(tweak as u64, u64::MAX - 40, &mut counted);
+            cipher.counter(tweak as u64, u64::MAX - 40, tweak, &mut counted);
+            let mut pairs = vec![[0; 2]; n];
+            cipher.tccr_pairs(tweak >> 1, tweak, &x, &mut pairs);
+            let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let mut masked = counted.clone();
+            add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
             let mut hashed = x.clone();
             cipher.tccr(tweak, shift, stride, &mut hashed);
             let mut tree = blocks(1 << log_n, seed);
@@ -106,7 +111,7 @@ proptest! {
             let mut punctured = tree.clone();
             puncture(&mut punctured, seed.into(), tweak);
             replace(&mut punctured, 1, 5);
-            (counted, hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), punctured)
+            ((counted, pairs, masked), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), punctured)
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -139,7 +144,7 @@ fn kernels_agree_with_an_independent_implementation() {
     on_every_path(|| {
         let cipher = Cipher::new(&vector("key")[0].to_le_bytes());
         let mut out = vec![0; 70];
-        cipher.counter(nonce, 5, &mut out);
+        cipher.counter(nonce, 5, u128::MAX, &mut out);
         assert_eq!(out, vector("counter"));
         for (name, shift, stride) in [("tccr", 0, 1), ("tccr_of_groups", 2, 3)] {
             out = vector("inputs");

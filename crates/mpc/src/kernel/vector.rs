@@ -123,8 +123,9 @@ kernels! {
         )
     }
 
-    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, out: &mut [u128]) {
+    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
         let k = spread(keys);
+        let mask = broadcast(mask);
         let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
         let mut next = counters(nonce, start);
         let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
@@ -137,14 +138,18 @@ kernels! {
                 next = _mm512_add_epi64(next, four);
             }
             encrypt(&k, &mut x);
+            for v in x.iter_mut() {
+                *v = _mm512_and_si512(*v, mask);
+            }
             store_chunk(chunk, &x);
         }
         rest.copy_from_slice(&last[..rest.len()]);
     }
 
-    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, chunk: &mut [u128; CHUNK]) {
+    /// Hashes of `x`, entry i of which has the tweak tweak + ⌊(at + i) / 2^shift⌋·stride.
+    fn tccr_vectors(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, x: [V; FLIGHT]) -> [V; FLIGHT] {
+        let mut x = x;
         let (shift, stride) = (_mm_cvtsi64_si128(i64::from(shift)), _mm512_set1_epi64(i64::from(stride)));
-        let mut x = load_chunk(chunk);
         encrypt(k, &mut x);
         let mut y = x;
         let mut index = counters(0, at);
@@ -157,7 +162,35 @@ kernels! {
         for (y, x) in y.iter_mut().zip(&x) {
             *y = _mm512_xor_si512(*y, *x);
         }
-        store_chunk(chunk, &y);
+        y
+    }
+
+    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, chunk: &mut [u128; CHUNK]) {
+        let hashes = tccr_vectors(k, tweak, at, shift, stride, load_chunk(chunk));
+        store_chunk(chunk, &hashes);
+    }
+
+    pub(super) fn tccr_pairs(keys: &RoundKeys, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        let k = spread(keys);
+        let (tweak, delta) = (broadcast(tweak), broadcast(delta));
+        let (chunks, rest) = blocks.as_chunks::<CHUNK>();
+        let mut last = [0; CHUNK];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut pairs = [[0; 2]; CHUNK];
+        for (c, (chunk, out)) in chunks.iter().chain(Some(&last)).zip(out.chunks_mut(CHUNK)).enumerate() {
+            let x = load_chunk(chunk);
+            let mut twins = x;
+            for v in twins.iter_mut() {
+                *v = _mm512_xor_si512(*v, delta);
+            }
+            let x = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, x);
+            let twins = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, twins);
+            for (four, (x, twin)) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(x.iter().zip(&twins)) {
+                // SAFETY: eight words are writable; the store asks for no alignment.
+                unsafe { _mm512_storeu_si512(four.as_mut_ptr().cast(), _mm512_unpacklo_epi64(*x, *twin)) };
+            }
+            out.copy_from_slice(&pairs[..out.len()]);
+        }
     }
 
     pub(super) fn tccr(keys: &RoundKeys, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
@@ -457,5 +490,18 @@ kernels! {
             store_chunk(sum, &total);
             left = zero;
         }
+    }
+
+    pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+        let mask = broadcast(mask);
+        let n = out.len().min(a.len()).min(b.len() / 16) / 4 * 4;
+        let (out, out_rest) = out.split_at_mut(n);
+        for ((v, a), b) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0).zip(b.as_chunks::<64>().0) {
+            // SAFETY: 64 bytes are readable; the load asks for no alignment.
+            let b = unsafe { _mm512_loadu_si512(b.as_ptr().cast()) };
+            let sum = _mm512_and_si512(mask, _mm512_xor_si512(load(a), b));
+            store(v, _mm512_xor_si512(load(v), sum));
+        }
+        portable::add_masked(block(_mm512_castsi512_si128(mask)), &a[n..], &b[16 * n..], out_rest);
     }
 }

@@ -44,13 +44,9 @@ impl Streams {
         let k = self.field.bits();
         let scratch = self.scratch.expose_mut();
         let leaves = tree << k..(tree + 1) << k;
-        for (leaf, out) in self.leaves[leaves.clone()].iter().zip(scratch.chunks_exact_mut(BLOCKS)) {
-            leaf.counter(0, self.position, &mut out[..blocks]);
-        }
-        if let Some(known) = &self.known {
-            for (known, out) in known.expose()[leaves].iter().zip(scratch.chunks_exact_mut(BLOCKS)) {
-                out.iter_mut().for_each(|v| *v &= known);
-            }
+        for (leaf, out) in leaves.zip(scratch.chunks_exact_mut(BLOCKS)) {
+            let known = self.known.as_ref().map_or(u128::MAX, |known| known.expose()[leaf]);
+            self.leaves[leaf].counter(0, self.position, known, &mut out[..blocks]);
         }
         let rows = &mut self.rows.expose_mut()[tree * k * BLOCKS..(tree + 1) * k * BLOCKS];
         kernel::sum_by_index_bits(BLOCKS, scratch, rows);

@@ -3,7 +3,7 @@
 use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::ChosenKeys;
-use crate::kernel::COLUMNS;
+use crate::kernel::{self, COLUMNS};
 use crate::{Label, MpcError, pprf};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
@@ -132,12 +132,7 @@ impl SoftSpokenSender {
         for b in 0..k {
             let mask = self.delta_mask(tree * k + b);
             let (row, sum) = self.streams.row_and_sum(tree, b, blocks);
-            for (v, s) in row.iter_mut().zip(sum) {
-                *v ^= mask & s;
-            }
-            for (v, d) in row.iter_mut().zip(difference.as_chunks::<16>().0) {
-                *v ^= mask & u128::from_le_bytes(*d);
-            }
+            kernel::add_masked(mask, sum, difference, row);
         }
     }
 }
