@@ -9,6 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::base_ot::{self, BaseOtSender};
 use oblivia_mpc::ideal;
+use oblivia_mpc::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer, Setup, Source};
 use oblivia_mpc::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use oblivia_mpc::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
 use oblivia_mpc::{CotReceiver, CotSender, Direction, Label};
@@ -83,19 +84,19 @@ fn softspoken_ends(field: FieldBits) -> (SoftSpokenSender, SoftSpokenReceiver) {
     (SoftSpokenSender::new(&label(), field, delta, &chosen, &message).unwrap(), receiver)
 }
 
-/// Takes everything as random OTs, a thousand at a time: first all of one party, then all of the other, which on two
+/// Takes `n` COTs as random OTs, a thousand at a time: first all of one party, then all of the other, which on two
 /// processors have caches of their own.
-fn consume(sender: &mut CotSender, receiver: &mut CotReceiver) -> u64 {
+fn consume(sender: &mut CotSender, receiver: &mut CotReceiver, n: usize) -> u64 {
     const N: usize = 1024;
     let (mut pads, mut choices, mut chosen) = ([[0; 2]; N], [0; N], [0; N]);
     let mut sum = 0;
-    while sender.left() > 0 {
-        let n = N.min(sender.left() as usize);
+    for at in (0..n).step_by(N) {
+        let n = N.min(n - at);
         sender.random(&mut pads[..n]).unwrap();
         sum ^= pads[0][0];
     }
-    while receiver.left() > 0 {
-        let n = N.min(receiver.left() as usize);
+    for at in (0..n).step_by(N) {
+        let n = N.min(n - at);
         receiver.random(&mut choices[..n], &mut chosen[..n]).unwrap();
         sum ^= chosen[0];
     }
@@ -120,7 +121,7 @@ fn softspoken(c: &mut Criterion<ThreadTime>) {
                     let (mut s, mut r) = (CotSender::new(&label(), delta), CotReceiver::new(&label()));
                     s.add_held(keys);
                     r.add_held(tags);
-                    consume(&mut s, &mut r)
+                    consume(&mut s, &mut r, n)
                 });
             });
         }
@@ -136,32 +137,94 @@ fn dealt(set: LpnSet) -> (Secret<u128>, Secret<Vec<u128>>, Secret<Vec<u128>>) {
     (Secret::new(*s.delta().expose()), Secret::new(keys), Secret::new(tags))
 }
 
+/// Both ends of a chain of rounds, and their stocks.
+struct Chain {
+    sender: SenderFeed,
+    receiver: ReceiverFeed,
+    s: CotSender,
+    r: CotReceiver,
+}
+
+impl Chain {
+    fn new(set: LpnSet) -> Self {
+        let (delta, keys, tags) = dealt(set);
+        Self {
+            sender: SenderFeed::new(&label(), &[set], &delta, keys).unwrap(),
+            receiver: ReceiverFeed::new(&label(), &[set], tags).unwrap(),
+            s: CotSender::new(&label(), delta),
+            r: CotReceiver::new(&label()),
+        }
+    }
+
+    fn round(&mut self) {
+        let message = self.sender.start(&mut rng(5)).unwrap();
+        let answer = self.receiver.answer(&message, &mut rng(6)).unwrap();
+        let digest = self.sender.finish(&answer, &mut self.s).unwrap();
+        self.receiver.finish(&digest, &mut self.r).unwrap();
+    }
+}
+
 /// One round of each set in a long chain, its outputs consumed as random OTs.
 fn silent(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("silent");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     for set in LpnSet::ALL {
         group.throughput(Throughput::Elements(set.net() as u64));
-        let (delta, keys, tags) = dealt(set);
-        let mut sender = SenderFeed::new(&label(), &[set], &delta, keys).unwrap();
-        let mut receiver = ReceiverFeed::new(&label(), &[set], tags).unwrap();
-        let mut s = CotSender::new(&label(), delta);
-        let mut r = CotReceiver::new(&label());
+        let mut chain = Chain::new(set);
         group.bench_function(format!("{set:?}"), |b| {
             b.iter(|| {
-                let message = sender.start(&mut rng(5)).unwrap();
-                let answer = receiver.answer(&message, &mut rng(6)).unwrap();
-                let digest = sender.finish(&answer, &mut s).unwrap();
-                receiver.finish(&digest, &mut r).unwrap();
-                consume(&mut s, &mut r)
+                chain.round();
+                consume(&mut chain.s, &mut chain.r, set.net())
             });
         });
     }
 }
 
+/// A number of OTs out of a chain that plays a round when it runs short; what is left over stays for the next time.
+fn marginal(c: &mut Criterion<ThreadTime>) {
+    let mut group = c.benchmark_group("silent-marginal");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    for (log_n, set) in
+        [(17, LpnSet::B10), (17, LpnSet::B11), (20, LpnSet::B10), (20, LpnSet::B11), (24, LpnSet::B11)]
+    {
+        let n = 1 << log_n;
+        group.throughput(Throughput::Elements(n as u64));
+        let mut chain = Chain::new(set);
+        group.bench_function(BenchmarkId::new(format!("{set:?}"), format!("2^{log_n}")), |b| {
+            b.iter(|| {
+                while chain.s.left() < n as u64 {
+                    chain.round();
+                }
+                consume(&mut chain.s, &mut chain.r, n)
+            });
+        });
+    }
+}
+
+/// Everything before the first silent round, in both directions.
+fn set_up(c: &mut Criterion<ThreadTime>) {
+    let source = || Source::Silent { sets: vec![LpnSet::B10, LpnSet::B11] };
+    let setup = Setup {
+        session: Digest([1; 32]),
+        epoch: 0,
+        opener_sends: Direction::ClientSends,
+        from_opener: source(),
+        from_answerer: source(),
+    };
+    c.bench_function("set-up/silent", |b| {
+        b.iter(|| {
+            let (opener, m) = OpenerAwaitsAnswer::start(&setup, &mut rng(1));
+            let (answerer, m) = AnswererAwaitsBatch::start(&setup, &m, &mut rng(2)).unwrap();
+            let (opener, m) = opener.answer(&m, &mut rng(3)).unwrap();
+            let (answerer, m) = answerer.finish(&m).unwrap();
+            (opener.finish(&m).unwrap(), answerer)
+        });
+    });
+}
+
 criterion_group!(
     name = benches;
     config = Criterion::default().with_measurement(ThreadTime(WallTime));
-    targets = base, softspoken, silent
+    targets = base, set_up, softspoken, silent, marginal
 );
 criterion_main!(benches);
