@@ -221,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn points_and_keys_depend_on_the_index_and_the_branch() {
+        let (other, point) = ([5; 32], RistrettoPoint::from_uniform_bytes(&[3; 64]));
+        let points = [(0, 0), (0, 1), (1, 0)].map(|(i, b)| to_point(&label(), i, b, &other));
+        let keys =
+            [(0, 0), (0, 1), (1, 0)].map(|(i, b)| key(&label(), i, b, &[1; 32], &[[2; 32]; 2], &point));
+        assert!(points[0] != points[1] && points[0] != points[2]);
+        assert!(keys[0] != keys[1] && keys[0] != keys[2]);
+    }
+
+    #[test]
     fn the_identity_a_second_encoding_and_wrong_lengths_are_refused() {
         let choices = Secret::new(0u128);
         let refused = |offer: &[u8]| answer(&label(), &choices, offer, &mut rng(2)).unwrap_err();

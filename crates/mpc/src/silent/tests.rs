@@ -176,3 +176,20 @@ fn a_feed_goes_on_from_set_to_set_and_stocks_stay_in_step() {
     }
     assert_eq!(taken, expected);
 }
+
+#[test]
+fn a_round_played_under_another_number_or_label_is_caught() {
+    let set = LpnSet::B10;
+    let other = Label { direction: Direction::ServerSends, ..label() };
+    for (number, label) in [(1, label()), (0, other)] {
+        let Ends { sender, message, .. } = play(set);
+        let (_, tags) = dealt(set.base_cots());
+        let (receiver, answer) =
+            ReceiverAwaitsDigest::start(&label, number, set, tags, &message, &mut rng(2)).unwrap();
+        let (_, digest) = sender.finish(&answer).unwrap();
+        assert_eq!(
+            receiver.finish(&digest).unwrap_err(),
+            MpcError::Check { what: "check of the silent round" }
+        );
+    }
+}
