@@ -132,7 +132,7 @@ fn banned(metadata: &Metadata) -> Vec<String> {
 
 /// Only kernel crates may lack `#![forbid(unsafe_code)]`.
 fn unsafe_rooms(metadata: &Metadata) -> Result<Vec<String>> {
-    const KERNELS: &[&str] = &["oblivia-ring"];
+    const KERNELS: &[&str] = &["oblivia-ring", "oblivia-mpc"];
     let mut faults = Vec::new();
     for package in metadata.workspace_packages() {
         for target in &package.targets {

@@ -1,0 +1,391 @@
+//! Take-once stocks of correlated oblivious transfers (COT), and the random OTs hashed from them.
+//!
+//! For one Δ of the sender with least significant bit 1, COT number i is (K_i; T_i) with
+//!
+//! ```text
+//! T_i = K_i ⊕ u_i·Δ,   u_i = LSB(T_i) the receiver's uniform choice,   LSB(K_i) = 0
+//! ```
+//!
+//! all blocks of 128 bits, held as `u128`. A random OT is H(K_i), H(K_i ⊕ Δ) against u_i, H(T_i): see [`crate::hash`].
+//!
+//! Both ends number COTs alike, from 0, and never number one twice: what is taken is gone, an index is never reset,
+//! and both parties must take in the same order. A stock is of one [`Label`], hence one direction; a party that wants
+//! both directions holds a sender of one and a receiver of the other.
+
+use crate::hash::{Purpose, Tccr};
+use crate::kernel::{packed, times_x};
+use crate::supply::Supply;
+use crate::{Label, MpcError};
+use oblivia_base::Secret;
+use std::collections::VecDeque;
+
+/// COTs hashed at a time, so that they stay in the first-level cache.
+const CHUNK: usize = 512;
+/// Most bits of a 1-of-2^m OT.
+pub const MAX_LOG_MESSAGES: u32 = 8;
+
+/// COTs in the order they are taken in.
+#[derive(Default)]
+struct Stock {
+    supplies: VecDeque<Supply>,
+    /// Absolute index of the next COT.
+    index: u64,
+}
+
+impl Stock {
+    fn left(&self) -> u64 {
+        self.supplies.iter().map(Supply::left).sum()
+    }
+
+    fn require(&self, wanted: usize) -> Result<(), MpcError> {
+        let (wanted, left) = (wanted as u64, self.left());
+        if wanted <= left { Ok(()) } else { Err(MpcError::Exhausted { wanted, left }) }
+    }
+
+    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first.
+    fn take(&mut self, out: &mut [u128]) -> u64 {
+        let first = self.index;
+        self.index += out.len() as u64;
+        let mut rest = out;
+        while let Some(supply) = self.supplies.front_mut().filter(|_| !rest.is_empty()) {
+            let taken = supply.take(rest);
+            rest = &mut rest[taken..];
+            if supply.left() == 0 {
+                self.supplies.pop_front();
+            }
+        }
+        first
+    }
+}
+
+fn check_log_messages(m: u32, pads: usize, per_group: usize) -> Result<usize, MpcError> {
+    if !(2..=MAX_LOG_MESSAGES).contains(&m) {
+        let found = u64::from(m);
+        return Err(MpcError::Argument { what: "log2 of the messages of an OT", found, expected: "2 to 8" });
+    }
+    if !pads.is_multiple_of(per_group) {
+        let found = pads as u64;
+        return Err(MpcError::Argument { what: "number of pads", found, expected: "2^m for each OT" });
+    }
+    Ok(pads / per_group)
+}
+
+/// The end that holds Δ.
+pub struct CotSender {
+    delta: Secret<u128>,
+    hash: Tccr,
+    stock: Stock,
+}
+
+impl CotSender {
+    /// An empty stock. Whoever fills it says what its COTs are: one Δ for all of them.
+    pub fn new(label: &Label, delta: Secret<u128>) -> Self {
+        Self { delta, hash: Tccr::new(label), stock: Stock::default() }
+    }
+
+    /// Puts COTs with the keys `keys` behind those in stock. The peer must add their tags at the same place.
+    pub fn add_held(&mut self, keys: Secret<Vec<u128>>) {
+        self.add(Supply::held(keys));
+    }
+
+    pub(crate) fn add(&mut self, supply: Supply) {
+        self.stock.supplies.push_back(supply);
+    }
+
+    /// Δ, whose least significant bit is 1.
+    pub fn delta(&self) -> &Secret<u128> {
+        &self.delta
+    }
+
+    /// COTs that can be taken before a refill.
+    pub fn left(&self) -> u64 {
+        self.stock.left()
+    }
+
+    /// Index of the COT that is taken next.
+    pub fn next_index(&self) -> u64 {
+        self.stock.index
+    }
+
+    /// Takes `keys.len()` COTs as they are. The index of the first.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`]; then nothing was taken.
+    pub fn take(&mut self, keys: &mut [u128]) -> Result<u64, MpcError> {
+        self.stock.require(keys.len())?;
+        Ok(self.stock.take(keys))
+    }
+
+    /// Takes `pads.len()` COTs as random 1-of-2 OTs: the low 64 bits of both pads of each.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`]; then nothing was taken.
+    pub fn random(&mut self, pads: &mut [[u64; 2]]) -> Result<(), MpcError> {
+        self.stock.require(pads.len())?;
+        let mut keys = Secret::new([0u128; CHUNK]);
+        for chunk in pads.chunks_mut(CHUNK) {
+            let keys = &mut keys.expose_mut()[..chunk.len()];
+            let first = self.stock.take(keys);
+            self.hash.pairs(first, *self.delta.expose(), keys, chunk);
+        }
+        Ok(())
+    }
+
+    /// [`CotSender::random`] with pads of 128 bits.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`]; then nothing was taken.
+    pub fn random_wide(&mut self, pads: &mut [[u128; 2]]) -> Result<(), MpcError> {
+        self.stock.require(pads.len())?;
+        let delta = *self.delta.expose();
+        let mut buffer = Secret::new([0u128; 2 * CHUNK]);
+        for chunk in pads.chunks_mut(CHUNK) {
+            let (keys, twins) = buffer.expose_mut().split_at_mut(CHUNK);
+            let (keys, twins) = (&mut keys[..chunk.len()], &mut twins[..chunk.len()]);
+            let first = self.stock.take(keys);
+            for (t, k) in twins.iter_mut().zip(&*keys) {
+                *t = k ^ delta;
+            }
+            self.hash.hash(Purpose::PAIR, first, keys);
+            self.hash.hash(Purpose::PAIR, first, twins);
+            for ((pad, k), t) in chunk.iter_mut().zip(&*keys).zip(&*twins) {
+                *pad = [*k, *t];
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes m COTs per random 1-of-2^m OT: the low 64 bits of the 2^m pads of each OT, in order.
+    ///
+    /// Pad j of the OT made of K_0 … K_{m-1} is H(⊕_i x^i·(K_i ⊕ j_i·Δ)): the inputs differ by distinct non-zero
+    /// multiples of Δ in GF(2^128).
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if m is not 2 … 8 or `pads.len()` no multiple of 2^m, [`MpcError::Exhausted`]; then
+    /// nothing was taken.
+    pub fn random_of(&mut self, m: u32, pads: &mut [u64]) -> Result<(), MpcError> {
+        let groups = check_log_messages(m, pads.len(), 1 << m.min(MAX_LOG_MESSAGES))?;
+        self.stock.require(groups * m as usize)?;
+        // Offset of pad j: Σ_i j_i·x^i·Δ.
+        let mut offsets = Secret::new(vec![0u128; 1 << m]);
+        let mut multiple = *self.delta.expose();
+        for i in 0..m {
+            for j in 0..1usize << i {
+                let of_j = offsets.expose()[j];
+                offsets.expose_mut()[j | 1 << i] = of_j ^ multiple;
+            }
+            multiple = times_x(multiple);
+        }
+        let mut keys = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
+        let mut buffer = Secret::new([0u128; CHUNK]);
+        for pads in pads.chunks_mut(CHUNK >> m << m) {
+            let buffer = &mut buffer.expose_mut()[..pads.len()];
+            let first = self.stock.index;
+            for group in buffer.chunks_exact_mut(1 << m) {
+                let keys = &mut keys.expose_mut()[..m as usize];
+                self.stock.take(keys);
+                let base = packed(keys);
+                for (b, o) in group.iter_mut().zip(offsets.expose()) {
+                    *b = base ^ o;
+                }
+            }
+            self.hash.hash_groups(m, m, first, buffer);
+            for (pad, b) in pads.iter_mut().zip(buffer) {
+                *pad = *b as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The end that chooses.
+pub struct CotReceiver {
+    hash: Tccr,
+    stock: Stock,
+}
+
+impl CotReceiver {
+    /// An empty stock.
+    pub fn new(label: &Label) -> Self {
+        Self { hash: Tccr::new(label), stock: Stock::default() }
+    }
+
+    /// Puts COTs with the tags `tags` behind those in stock. The peer must add their keys at the same place.
+    pub fn add_held(&mut self, tags: Secret<Vec<u128>>) {
+        self.add(Supply::held(tags));
+    }
+
+    pub(crate) fn add(&mut self, supply: Supply) {
+        self.stock.supplies.push_back(supply);
+    }
+
+    /// COTs that can be taken before a refill.
+    pub fn left(&self) -> u64 {
+        self.stock.left()
+    }
+
+    /// Index of the COT that is taken next.
+    pub fn next_index(&self) -> u64 {
+        self.stock.index
+    }
+
+    /// Takes `tags.len()` COTs as they are; the choice is the least significant bit. The index of the first.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`]; then nothing was taken.
+    pub fn take(&mut self, tags: &mut [u128]) -> Result<u64, MpcError> {
+        self.stock.require(tags.len())?;
+        Ok(self.stock.take(tags))
+    }
+
+    /// Takes `pads.len()` COTs as random 1-of-2 OTs: the choices, 0 or 1, and the low 64 bits of the chosen pads.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if the slices differ in length, [`MpcError::Exhausted`]; then nothing was taken.
+    pub fn random(&mut self, choices: &mut [u8], pads: &mut [u64]) -> Result<(), MpcError> {
+        self.chosen(choices, pads, |h| h as u64)
+    }
+
+    /// [`CotReceiver::random`] with pads of 128 bits.
+    ///
+    /// # Errors
+    /// As [`CotReceiver::random`].
+    pub fn random_wide(&mut self, choices: &mut [u8], pads: &mut [u128]) -> Result<(), MpcError> {
+        self.chosen(choices, pads, |h| h)
+    }
+
+    fn chosen<T>(
+        &mut self,
+        choices: &mut [u8],
+        pads: &mut [T],
+        low: impl Fn(u128) -> T,
+    ) -> Result<(), MpcError> {
+        same_length(choices, pads)?;
+        self.stock.require(pads.len())?;
+        let mut buffer = Secret::new([0u128; CHUNK]);
+        for (choices, pads) in choices.chunks_mut(CHUNK).zip(pads.chunks_mut(CHUNK)) {
+            let tags = &mut buffer.expose_mut()[..pads.len()];
+            let first = self.stock.take(tags);
+            for (c, t) in choices.iter_mut().zip(&*tags) {
+                *c = (*t & 1) as u8;
+            }
+            self.hash.hash(Purpose::PAIR, first, tags);
+            for (pad, t) in pads.iter_mut().zip(&*tags) {
+                *pad = low(*t);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes m COTs per random 1-of-2^m OT: the choices, below 2^m, and the low 64 bits of the chosen pads.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if m is not 2 … 8 or the slices differ in length, [`MpcError::Exhausted`]; then nothing
+    /// was taken.
+    pub fn random_of(&mut self, m: u32, choices: &mut [u8], pads: &mut [u64]) -> Result<(), MpcError> {
+        check_log_messages(m, 0, 1)?;
+        same_length(choices, pads)?;
+        self.stock.require(pads.len() * m as usize)?;
+        let mut tags = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
+        let mut buffer = Secret::new([0u128; CHUNK]);
+        for (choices, pads) in choices.chunks_mut(CHUNK).zip(pads.chunks_mut(CHUNK)) {
+            let buffer = &mut buffer.expose_mut()[..pads.len()];
+            let first = self.stock.index;
+            for (choice, b) in choices.iter_mut().zip(&mut *buffer) {
+                let tags = &mut tags.expose_mut()[..m as usize];
+                self.stock.take(tags);
+                *choice = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
+                *b = packed(tags);
+            }
+            self.hash.hash_groups(m, 0, first, buffer);
+            for (pad, b) in pads.iter_mut().zip(buffer) {
+                *pad = *b as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_length<A, B>(choices: &[A], pads: &[B]) -> Result<(), MpcError> {
+    if choices.len() == pads.len() {
+        return Ok(());
+    }
+    let found = choices.len() as u64;
+    Err(MpcError::Argument { what: "number of choices", found, expected: "the number of pads" })
+}
+
+impl std::fmt::Debug for CotSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CotSender({} left from {})", self.left(), self.next_index())
+    }
+}
+
+impl std::fmt::Debug for CotReceiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CotReceiver({} left from {})", self.left(), self.next_index())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, ideal};
+    use oblivia_base::{Digest, Prg};
+    use proptest::prelude::*;
+
+    fn pair(n: usize) -> (CotSender, CotReceiver) {
+        let label = Label { session: Digest([7; 32]), epoch: 3, direction: Direction::ServerSends };
+        ideal::cots(&label, n, &mut Prg::new(&[1; 32], "cot tests", &[]))
+    }
+
+    #[test]
+    fn a_tag_is_the_key_or_its_twin_as_its_last_bit_says() {
+        let (mut s, mut r) = pair(1000);
+        let (mut keys, mut tags) = (vec![0; 1000], vec![0; 1000]);
+        assert_eq!((s.take(&mut keys).unwrap(), r.take(&mut tags).unwrap()), (0, 0));
+        let delta = *s.delta().expose();
+        assert!(keys.iter().zip(&tags).all(|(k, t)| *t == if t & 1 == 1 { k ^ delta } else { *k }));
+        assert!(keys.iter().all(|k| k & 1 == 0));
+    }
+
+    #[test]
+    fn what_is_taken_is_gone_and_refused_when_short() {
+        let (mut s, mut r) = pair(600);
+        s.random(&mut vec![[0; 2]; 599]).unwrap();
+        assert_eq!((s.left(), s.next_index()), (1, 599));
+        assert_eq!(s.random(&mut [[0; 2]; 2]), Err(MpcError::Exhausted { wanted: 2, left: 1 }));
+        assert_eq!(s.next_index(), 599);
+        assert_eq!(
+            r.random_of(2, &mut [0; 301], &mut [0; 301]),
+            Err(MpcError::Exhausted { wanted: 602, left: 600 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_receiver_gets_the_chosen_pad_whatever_the_batches(sizes in prop::collection::vec((0u32..5, 0usize..700), 1..5)) {
+            let (mut s, mut r) = pair(5 * 700 * 4);
+            for (m, n) in sizes {
+                if m < 2 {
+                    let (mut pads, mut choices, mut chosen) = (vec![[0; 2]; n], vec![0; n], vec![0; n]);
+                    s.random(&mut pads).unwrap();
+                    r.random(&mut choices, &mut chosen).unwrap();
+                    for ((p, c), got) in pads.iter().zip(&choices).zip(&chosen) {
+                        prop_assert_eq!(p[usize::from(*c)], *got);
+                        prop_assert_ne!(p[usize::from(1 - *c)], *got);
+                    }
+                } else {
+                    let (mut pads, mut choices, mut chosen) = (vec![0; n << m], vec![0; n], vec![0; n]);
+                    s.random_of(m, &mut pads).unwrap();
+                    r.random_of(m, &mut choices, &mut chosen).unwrap();
+                    for ((p, c), got) in pads.chunks(1 << m).zip(&choices).zip(&chosen) {
+                        for (j, pad) in p.iter().enumerate() {
+                            prop_assert_eq!(pad == got, j == usize::from(*c));
+                        }
+                    }
+                }
+                prop_assert_eq!(s.next_index(), r.next_index());
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The hash that breaks correlations, from AES-128 under a public key of the session.
+//!
+//! [`Tccr`] is the tweakable circular correlation-robust hash H(x, i) = π(π(x) ⊕ i) ⊕ π(x), π = AES under a key both
+//! parties know: C. Guo, J. Katz, X. Wang, Y. Yu, *Efficient and secure multiparty computation from fixed-key block
+//! ciphers* (2020), section 7.4, proved in the ideal-cipher model. The cheaper π(σ(x) ⊕ i) ⊕ σ(x) is not used: whoever
+//! steers x takes two inputs whose outputs differ by i ⊕ j.
+
+use crate::Label;
+use crate::kernel::Cipher;
+use crate::label::low_block;
+
+/// The tweakable hash of one direction of a session, see the module.
+pub struct Tccr {
+    cipher: Cipher,
+    /// Direction and epoch, at their place in the tweak.
+    prefix: u128,
+}
+
+/// What is hashed; part of the tweak, so that no two uses of one index meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Purpose(pub(crate) u8);
+
+impl Purpose {
+    /// 1-of-2 random OT.
+    pub(crate) const PAIR: Purpose = Purpose(1);
+
+    /// 1-of-2^m random OT, 2 ≤ m ≤ 8.
+    pub(crate) const fn one_of(m: u32) -> Purpose {
+        Purpose(m as u8)
+    }
+}
+
+impl Tccr {
+    /// The hash of `label`: key from session and epoch, direction and epoch in every tweak.
+    pub fn new(label: &Label) -> Self {
+        let mut t = oblivia_base::Transcript::new("ot hash v1");
+        t.absorb("session", &label.session.0);
+        t.absorb("epoch", &label.epoch.to_le_bytes());
+        let key = low_block(&t.digest()).to_le_bytes();
+        let prefix = u128::from(label.direction as u8) << 120 | u128::from(label.epoch) << 64;
+        Self { cipher: Cipher::new(&key), prefix }
+    }
+
+    /// The tweak of index `index` for `purpose`: direction ‖ purpose ‖ epoch ‖ index.
+    pub(crate) fn tweak(&self, purpose: Purpose, index: u64) -> u128 {
+        self.prefix | u128::from(purpose.0) << 112 | u128::from(index)
+    }
+
+    /// Replaces x_i by H(x_i, first + i).
+    pub(crate) fn hash(&self, purpose: Purpose, first: u64, blocks: &mut [u128]) {
+        self.cipher.tccr(self.tweak(purpose, first), 0, 1, blocks);
+    }
+
+    /// The low 64 bits of H(x_i, first + i) and of H(x_i ⊕ Δ, first + i).
+    pub(crate) fn pairs(&self, first: u64, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        self.cipher.tccr_pairs(self.tweak(Purpose::PAIR, first), delta, blocks, out);
+    }
+
+    /// Replaces x_i by H(x_i, first + ⌊i / 2^shift⌋·m) for OTs of m COTs each.
+    pub(crate) fn hash_groups(&self, m: u32, shift: u32, first: u64, blocks: &mut [u128]) {
+        self.cipher.tccr(self.tweak(Purpose::one_of(m), first), shift, m, blocks);
+    }
+}
+
+impl std::fmt::Debug for Tccr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tccr(..)")
+    }
+}

@@ -1,0 +1,169 @@
+//! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128), transposition.
+//!
+//! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
+//! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
+//! x^i. No function branches on a block or indexes by one, except [`lpn`], whose indices are public.
+
+mod path;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
+pub use path::Path;
+
+use aes::Aes128;
+use aes::cipher::KeyInit;
+use oblivia_base::Secret;
+
+/// Columns of one call of [`transpose`].
+pub(crate) const COLUMNS: usize = 4096;
+/// Indices summed up per output of [`lpn`].
+pub(crate) const LPN_WEIGHT: usize = 10;
+/// log2 of the largest table of [`lpn`]: bits of an index field.
+pub(crate) const MAX_LOG_TABLE: u32 = 21;
+
+/// AES-128 under one key, ready for both paths.
+pub(crate) struct Cipher {
+    soft: Aes128,
+    /// Round keys, if the vector path is available.
+    round_keys: Secret<[u128; 11]>,
+}
+
+/// Runs the vector path if it is active and returns from the function.
+macro_rules! vector {
+    ($kernel:ident($($argument:expr),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        if Path::active() == Path::Vaes {
+            // SAFETY: this path is active only on processors with the features that the kernels ask for.
+            return unsafe { vector::$kernel($($argument),*) };
+        }
+    };
+}
+
+impl Cipher {
+    pub(crate) fn new(key: &[u8; 16]) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let round_keys = if Path::available().contains(&Path::Vaes) {
+            // SAFETY: the processor has the features.
+            unsafe { vector::round_keys(u128::from_le_bytes(*key)) }
+        } else {
+            [0; 11]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let round_keys = [0; 11];
+        Self { soft: Aes128::new(&(*key).into()), round_keys: Secret::new(round_keys) }
+    }
+
+    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`, all cut down to
+    /// `mask`.
+    pub(crate) fn counter(&self, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
+        vector!(counter(self.round_keys.expose(), nonce, start, mask, out));
+        portable::counter(&self.soft, nonce, start, out);
+        out.iter_mut().for_each(|v| *v &= mask);
+    }
+
+    /// Replaces x_i by π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), tweak_i = tweak + ⌊i / 2^shift⌋·stride, added to the low 64 bits.
+    pub(crate) fn tccr(&self, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+        vector!(tccr(self.round_keys.expose(), tweak, shift, stride, blocks));
+        portable::tccr(&self.soft, tweak, shift, stride, blocks);
+    }
+
+    /// The low 64 bits of [`Cipher::tccr`] with consecutive tweaks, of x_i and of x_i ⊕ delta.
+    pub(crate) fn tccr_pairs(&self, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        assert_eq!(blocks.len(), out.len(), "a pair for each block");
+        vector!(tccr_pairs(self.round_keys.expose(), tweak, delta, blocks, out));
+        portable::tccr_pairs(&self.soft, tweak, delta, blocks, out);
+    }
+
+    /// One level of a tree: parents p_j in the first half of `nodes` become left children c_j = π(σ(p_j)) ⊕ σ(p_j)
+    /// there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of the left children
+    /// before the cut.
+    pub(crate) fn grow(&self, nodes: &mut [u128], mask: u128) -> u128 {
+        let (parents, right) = nodes.split_at_mut(nodes.len() / 2);
+        vector!(grow(self.round_keys.expose(), parents, right, mask));
+        portable::grow(&self.soft, parents, right, mask)
+    }
+
+    /// π(σ(x)) ⊕ σ(x), the untweaked hash of [`Cipher::grow`].
+    pub(crate) fn ccr(&self, x: u128) -> u128 {
+        let mut nodes = [x, 0];
+        self.grow(&mut nodes, u128::MAX)
+    }
+
+    /// Adds to every output the [`LPN_WEIGHT`] entries of `table` that the public matrix says, after cutting the output
+    /// down to `mask`.
+    ///
+    /// The matrix rows of one call are those of number `nonce`: twelve rows at a time take 20 blocks of the cipher in
+    /// counter mode. Four blocks are eight words of 64 bits, each of three indices of [`MAX_LOG_TABLE`] bits from the
+    /// bottom; the first indices of all eight come first, then the second, then the third, and of each as many bits
+    /// count as the length of the table, a power of two, has.
+    pub(crate) fn lpn(&self, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+        assert!(table.len().is_power_of_two() && table.len() <= 1 << MAX_LOG_TABLE, "table of LPN");
+        vector!(lpn(self.round_keys.expose(), nonce, mask, table, out));
+        portable::lpn(&self.soft, nonce, mask, table, out);
+    }
+}
+
+/// Σ a_i·b_i in GF(2^128) = GF(2)[x] / (x^128 + x^7 + x^2 + x + 1), over as many terms as both slices have.
+pub(crate) fn inner(a: &[u128], b: &[u128]) -> u128 {
+    vector!(inner(a, b));
+    portable::inner(a, b)
+}
+
+/// a·b in GF(2^128).
+pub(crate) fn times(a: u128, b: u128) -> u128 {
+    inner(&[a], &[b])
+}
+
+/// x·a in GF(2^128).
+pub(crate) const fn times_x(a: u128) -> u128 {
+    (a << 1) ^ ((a >> 127) * 0x87)
+}
+
+/// Σ_i x^i·b_i in GF(2^128).
+pub(crate) fn packed(blocks: &[u128]) -> u128 {
+    blocks.iter().rev().fold(0, |sum, b| times_x(sum) ^ b)
+}
+
+/// Σ_i c^{i+1}·b_i in GF(2^128).
+pub(crate) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+    vector!(polynomial(c, blocks));
+    portable::polynomial(c, blocks)
+}
+
+/// Of a new level of 2n nodes, those on the way to the leaf `point`: the one on the way becomes 0, the one beside it
+/// `sibling`. Touches all nodes alike.
+pub(crate) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+    vector!(puncture(nodes, point, sibling));
+    portable::puncture(nodes, point, sibling);
+}
+
+/// nodes[at] = value. Touches all nodes alike.
+pub(crate) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+    vector!(replace(nodes, at, value));
+    portable::replace(nodes, at, value);
+}
+
+/// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
+/// row r.
+pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
+    assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
+    vector!(transpose(rows, out));
+    portable::transpose(rows, out);
+}
+
+/// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.
+pub(crate) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+    vector!(add_masked(mask, a, b, out));
+    portable::add_masked(mask, a, b, out);
+}
+
+/// Of 2^k chunks r_x of `width` blocks each, in `chunks`: ⊕_{x: x_b = 1} r_x becomes chunk b of `sums`, which has k; the
+/// sum of all is left in the first chunk, the others are overwritten.
+pub(crate) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+    vector!(sum_by_index_bits(width, chunks, sums));
+    portable::sum_by_index_bits(width, chunks, sums);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Any machine. Also the definition that the vector path is held against.
+
+use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE};
+use aes::cipher::BlockCipherEncrypt;
+use aes::{Aes128, Block};
+
+/// Blocks per call of the cipher.
+const CHUNK: usize = 32;
+/// Rows of the LPN matrix that are made together, and the blocks they take.
+const LPN_ROWS: usize = 12;
+const LPN_BLOCKS: usize = LPN_ROWS * LPN_WEIGHT / 6;
+
+fn encrypt(aes: &Aes128, blocks: &mut [u128]) {
+    let mut buffer = [Block::default(); CHUNK];
+    for chunk in blocks.chunks_mut(CHUNK) {
+        let buffer = &mut buffer[..chunk.len()];
+        for (b, x) in buffer.iter_mut().zip(&*chunk) {
+            *b = x.to_le_bytes().into();
+        }
+        aes.encrypt_blocks(buffer);
+        for (b, x) in buffer.iter().zip(chunk) {
+            *x = u128::from_le_bytes((*b).into());
+        }
+    }
+}
+
+pub(super) fn counter(aes: &Aes128, nonce: u64, start: u64, out: &mut [u128]) {
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = u128::from(nonce) << 64 | u128::from(start.wrapping_add(i as u64));
+    }
+    encrypt(aes, out);
+}
+
+pub(super) fn tccr(aes: &Aes128, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+    let (high, low) = (tweak & !u128::from(u64::MAX), tweak as u64);
+    let mut outer = [0; CHUNK];
+    for (c, chunk) in blocks.chunks_mut(CHUNK).enumerate() {
+        encrypt(aes, chunk);
+        let outer = &mut outer[..chunk.len()];
+        for (i, (y, x)) in outer.iter_mut().zip(&*chunk).enumerate() {
+            let step = (((c * CHUNK + i) as u64) >> shift).wrapping_mul(u64::from(stride));
+            *y = x ^ (high | u128::from(low.wrapping_add(step)));
+        }
+        encrypt(aes, outer);
+        for (x, y) in chunk.iter_mut().zip(outer) {
+            *x ^= *y;
+        }
+    }
+}
+
+pub(super) fn tccr_pairs(aes: &Aes128, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+    for (c, (blocks, out)) in blocks.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
+        let tweak = tweak + (c * CHUNK) as u128;
+        for (j, offset) in [0, delta].into_iter().enumerate() {
+            let mut hashes = [0; CHUNK];
+            let hashes = &mut hashes[..blocks.len()];
+            for (h, b) in hashes.iter_mut().zip(blocks) {
+                *h = b ^ offset;
+            }
+            tccr(aes, tweak, 0, 1, hashes);
+            for (out, h) in out.iter_mut().zip(hashes) {
+                out[j] = *h as u64;
+            }
+        }
+    }
+}
+
+/// (L ⊕ R) ‖ L of L ‖ R, the left half being the high one.
+fn sigma(x: u128) -> u128 {
+    x.rotate_left(64) ^ (x & !u128::from(u64::MAX))
+}
+
+pub(super) fn grow(aes: &Aes128, parents: &mut [u128], right: &mut [u128], mask: u128) -> u128 {
+    let mut sum = 0;
+    let mut buffer = [0; CHUNK];
+    for (left, right) in parents.chunks_mut(CHUNK).zip(right.chunks_mut(CHUNK)) {
+        let buffer = &mut buffer[..left.len()];
+        for (y, p) in buffer.iter_mut().zip(&*left) {
+            *y = sigma(*p);
+        }
+        encrypt(aes, buffer);
+        for ((l, r), y) in left.iter_mut().zip(right).zip(buffer) {
+            let child = *y ^ sigma(*l);
+            sum ^= child;
+            *r = (*l ^ child) & mask;
+            *l = child & mask;
+        }
+    }
+    sum
+}
+
+pub(super) fn lpn(aes: &Aes128, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+    let cut = table.len() as u64 - 1;
+    let mut blocks = [0; LPN_BLOCKS];
+    for (g, rows) in out.chunks_mut(LPN_ROWS).enumerate() {
+        counter(aes, nonce, (g * LPN_BLOCKS) as u64, &mut blocks);
+        let indices = blocks.as_chunks::<4>().0.iter().flat_map(|four| {
+            let words = four.iter().flat_map(|b| [*b as u64, (*b >> 64) as u64]);
+            let field = move |f: u32| words.clone().map(move |w| w >> (f * MAX_LOG_TABLE) & cut);
+            field(0).chain(field(1)).chain(field(2)).collect::<Vec<_>>()
+        });
+        let mut indices = indices.into_iter();
+        for row in rows {
+            let picked = indices.by_ref().take(LPN_WEIGHT);
+            *row = picked.fold(*row & mask, |sum, i| sum ^ table[i as usize]);
+        }
+    }
+}
+
+/// Carry-less 64 × 64 → 128 bits from integer products.
+///
+/// Each factor is split into five with every fifth bit: a column of a product of two such sums at most 13 ones, which
+/// the five bits to the next column of the same residue hold, so carries touch no column that counts.
+fn clmul(a: u64, b: u64) -> u128 {
+    const FIFTH: u128 = {
+        let (mut mask, mut i) = (0, 0);
+        while i < 128 {
+            mask |= 1 << i;
+            i += 5;
+        }
+        mask
+    };
+    let split = |v: u64| -> [u128; 5] { std::array::from_fn(|r| u128::from(v & (FIFTH << r) as u64)) };
+    let (a, b) = (split(a), split(b));
+    let mut out = 0;
+    for r in 0..5 {
+        let sum = (0..5).fold(0, |sum, i| sum ^ (a[i] * b[(r + 5 - i) % 5]));
+        out |= sum & FIFTH << r;
+    }
+    out
+}
+
+/// The low and the high half of the 255-bit product, added to `sum`.
+fn accumulate(sum: &mut [u128; 2], a: u128, b: u128) {
+    let (a0, a1, b0, b1) = (a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64);
+    let (low, high) = (clmul(a0, b0), clmul(a1, b1));
+    let middle = clmul(a0 ^ a1, b0 ^ b1) ^ low ^ high;
+    sum[0] ^= low ^ middle << 64;
+    sum[1] ^= high ^ middle >> 64;
+}
+
+/// low + high·x^128 modulo x^128 + x^7 + x^2 + x + 1.
+fn reduce([low, high]: [u128; 2]) -> u128 {
+    let over = high >> 127 ^ high >> 126 ^ high >> 121;
+    let fold = |h: u128| h ^ h << 1 ^ h << 2 ^ h << 7;
+    low ^ fold(high) ^ fold(over)
+}
+
+pub(super) fn inner(a: &[u128], b: &[u128]) -> u128 {
+    let mut sum = [0; 2];
+    for (a, b) in a.iter().zip(b) {
+        accumulate(&mut sum, *a, *b);
+    }
+    reduce(sum)
+}
+
+pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+    blocks.iter().rev().fold(0, |sum, b| inner(&[sum ^ b], &[c]))
+}
+
+/// All ones if both are equal, else 0; both are below 2^63.
+#[inline(always)]
+fn equal(a: u64, b: u64) -> u128 {
+    let mask = (((a ^ b).wrapping_sub(1) as i64) >> 63) as u64;
+    u128::from(mask) << 64 | u128::from(mask)
+}
+
+#[inline(always)]
+pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+    let half = nodes.len() / 2;
+    let column = u64::from(point) & (half as u64 - 1);
+    // The sibling is on the left if the point is on the right.
+    let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
+    let (left, right) = nodes.split_at_mut(half);
+    for (j, (l, r)) in left.iter_mut().zip(right).enumerate() {
+        let here = equal(j as u64, column);
+        *l = (*l & !here) | (sibling & on_left & here);
+        *r = (*r & !here) | (sibling & !on_left & here);
+    }
+}
+
+#[inline(always)]
+pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+    for (j, node) in nodes.iter_mut().enumerate() {
+        let here = equal(j as u64, u64::from(at));
+        *node = (*node & !here) | (value & here);
+    }
+}
+
+/// Blocks of 128 columns that are transposed together.
+const LANES: usize = 4;
+
+/// 128 rows of 64-bit words, two per block of columns.
+type Square = [[u64; 2 * LANES]; 128];
+
+#[inline(always)]
+pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
+    const PER_ROW: usize = COLUMNS / 128;
+    let mut square: Square = [[0; 2 * LANES]; 128];
+    for group in 0..PER_ROW / LANES {
+        for (r, words) in square.iter_mut().enumerate() {
+            let at = r * PER_ROW + group * LANES;
+            for (pair, block) in words.chunks_exact_mut(2).zip(&rows[at..at + LANES]) {
+                (pair[0], pair[1]) = (*block as u64, (*block >> 64) as u64);
+            }
+        }
+        transpose_squares(&mut square);
+        for (i, words) in square.iter().enumerate() {
+            for (lane, pair) in words.chunks_exact(2).enumerate() {
+                out[(group * LANES + lane) * 128 + i] = u128::from(pair[0]) | u128::from(pair[1]) << 64;
+            }
+        }
+    }
+}
+
+/// Transposes each of the [`LANES`] squares of 128 × 128 bits: halves are swapped across the diagonal, then halves of
+/// those, down to single bits.
+#[inline(always)]
+fn transpose_squares(square: &mut Square) {
+    let (top, bottom) = square.split_at_mut(64);
+    for (a, b) in top.iter_mut().zip(bottom) {
+        for lane in 0..LANES {
+            std::mem::swap(&mut a[2 * lane + 1], &mut b[2 * lane]);
+        }
+    }
+    let mut step = 32;
+    let mut low = u64::from(u32::MAX);
+    while step > 0 {
+        for pairs in square.chunks_exact_mut(2 * step) {
+            let (top, bottom) = pairs.split_at_mut(step);
+            for (a, b) in top.iter_mut().zip(bottom) {
+                for (a, b) in a.iter_mut().zip(b) {
+                    let t = (*a >> step ^ *b) & low;
+                    *b ^= t;
+                    *a ^= t << step;
+                }
+            }
+        }
+        step /= 2;
+        low ^= low << step;
+    }
+}
+
+/// The halves of the index range by its highest bit are added to one another, then those by the next bit.
+#[inline(always)]
+pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+    let mut left = chunks;
+    for sum in sums.chunks_exact_mut(width).rev() {
+        let half = left.len() / 2;
+        let (zero, one) = left.split_at_mut(half);
+        sum.fill(0);
+        for (a, b) in zero.chunks_exact_mut(width).zip(one.chunks_exact(width)) {
+            for ((a, b), s) in a.iter_mut().zip(b).zip(&mut *sum) {
+                *a ^= b;
+                *s ^= b;
+            }
+        }
+        left = zero;
+    }
+}
+
+#[inline(always)]
+pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+    let (b, _) = b.as_chunks::<16>();
+    let n = out.len().min(a.len()).min(b.len());
+    for ((v, a), b) in out[..n].iter_mut().zip(a).zip(b) {
+        *v ^= mask & (a ^ u128::from_le_bytes(*b));
+    }
+    for (v, a) in out.iter_mut().zip(a).skip(n) {
+        *v ^= mask & a;
+    }
+}

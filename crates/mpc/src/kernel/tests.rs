@@ -1,0 +1,198 @@
+use super::*;
+use oblivia_base::Prg;
+use oblivia_base::seed::EntropySource;
+use proptest::prelude::*;
+use std::sync::Mutex;
+
+/// The path is of the whole process: tests that select one take turns.
+static PATH: Mutex<()> = Mutex::new(());
+
+/// What `f` returns on every path of this machine.
+fn on_every_path<T>(mut f: impl FnMut() -> T) -> Vec<T> {
+    let _turn = PATH.lock().unwrap_or_else(|e| e.into_inner());
+    let before = Path::active();
+    let results = Path::available().iter().map(|p| {
+        assert!(p.select());
+        f()
+    });
+    let results = results.collect();
+    before.select();
+    results
+}
+
+fn blocks(n: usize, seed: u8) -> Vec<u128> {
+    let mut bytes = vec![0; 16 * n];
+    let rng: &mut dyn EntropySource = &mut Prg::new(&[seed; 32], "kernel tests", &[]);
+    rng.fill_bytes(&mut bytes);
+    bytes.as_chunks::<16>().0.iter().map(|b| u128::from_le_bytes(*b)).collect()
+}
+
+/// Values of FIPS 197, appendix A.1 and C.1.
+#[test]
+fn aes_agrees_with_the_standard() {
+    let key: [u8; 16] = std::array::from_fn(|i| i as u8);
+    let plain = u128::from_be_bytes(std::array::from_fn(|i| 0x11 * i as u8)).swap_bytes();
+    let expected = 0x69c4e0d86a7b0430d8cdb78070b4c55a_u128.swap_bytes();
+    for out in on_every_path(|| {
+        let mut out = [0];
+        Cipher::new(&key).counter((plain >> 64) as u64, plain as u64, u128::MAX, &mut out);
+        out[0]
+    }) {
+        assert_eq!(out, expected);
+    }
+}
+
+#[test]
+fn multiplication_is_that_of_the_field() {
+    let slow = |a: u128, b: u128| {
+        (0..128).rev().fold(0, |sum, i| times_x(sum) ^ if b >> i & 1 == 1 { a } else { 0 })
+    };
+    let (a, b) = (blocks(200, 1), blocks(200, 2));
+    for (a, b) in a.iter().zip(&b).chain([(&u128::MAX, &u128::MAX), (&(1 << 127), &(1 << 127)), (&1, &5)]) {
+        assert!(on_every_path(|| times(*a, *b)).iter().all(|p| *p == slow(*a, *b)), "{a:x} · {b:x}");
+    }
+}
+
+#[test]
+fn a_transposed_bit_is_where_its_row_and_column_say() {
+    let rows = blocks(COLUMNS, 3);
+    for out in on_every_path(|| {
+        let mut out = vec![0; COLUMNS];
+        transpose(&rows, &mut out);
+        out
+    }) {
+        for (c, block) in out.iter().enumerate() {
+            for r in 0..128 {
+                assert_eq!(block >> r & 1, rows[r * COLUMNS / 128 + c / 128] >> (c % 128) & 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn sigma_and_sigma_plus_identity_are_permutations() {
+    // Linear over GF(2): a permutation if the images of the unit vectors are independent.
+    let sigma = |x: u128| x.rotate_left(64) ^ (x & !u128::from(u64::MAX));
+    for map in [&sigma as &dyn Fn(u128) -> u128, &|x| sigma(x) ^ x] {
+        let mut images: Vec<u128> = (0..128).map(|i| map(1 << i)).collect();
+        let mut rank = 0;
+        for bit in 0..128 {
+            let Some(at) = images.iter().position(|v| v >> bit & 1 == 1) else { continue };
+            let pivot = images.swap_remove(at);
+            rank += 1;
+            images.iter_mut().filter(|v| **v >> bit & 1 == 1).for_each(|v| *v ^= pivot);
+        }
+        assert_eq!(rank, 128);
+    }
+}
+
+proptest! {
+    #[test]
+    fn paths_agree_bit_for_bit(
+        n in 0usize..200, log_n in 1usize..10, key: [u8; 16], tweak: u128, shift in 0u32..9, stride in 0u32..20, seed: u8,
+    ) {
+        let x = blocks(n, seed);
+        let results = on_every_path(|| {
+            let cipher = Cipher::new(&key);
+            let mut counted = vec![0; n];
+            cipher.counter(tweak as u64, u64::MAX - 40, tweak, &mut counted);
+            let mut pairs = vec![[0; 2]; n];
+            cipher.tccr_pairs(tweak >> 1, tweak, &x, &mut pairs);
+            let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let mut masked = counted.clone();
+            add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
+            let mut hashed = x.clone();
+            cipher.tccr(tweak, shift, stride, &mut hashed);
+            let mut tree = blocks(1 << log_n, seed);
+            let sum = cipher.grow(&mut tree, !1);
+            let table = blocks(1 << log_n, seed ^ 1);
+            let mut sums = x.clone();
+            cipher.lpn(tweak as u64, !1, &table, &mut sums);
+            let mut punctured = tree.clone();
+            puncture(&mut punctured, seed.into(), tweak);
+            replace(&mut punctured, 1, 5);
+            ((counted, pairs, masked), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), punctured)
+        });
+        for r in &results[1..] {
+            prop_assert_eq!(r, &results[0]);
+        }
+    }
+}
+
+fn hashed_twin(x: &[u128]) -> Vec<u128> {
+    x.iter().map(|v| v.rotate_left(37)).collect()
+}
+
+/// `tests/vectors/kernels.json` of `scripts/make_mpc_vectors.py`.
+fn vector(name: &str) -> Vec<u128> {
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/vectors/kernels.json")).unwrap();
+    fn flatten(v: &serde_json::Value, out: &mut Vec<u128>) {
+        match v.as_array() {
+            Some(items) => items.iter().for_each(|v| flatten(v, out)),
+            None => out.push(u128::from_str_radix(v.as_str().unwrap(), 16).unwrap()),
+        }
+    }
+    let mut out = Vec::new();
+    flatten(&file[name], &mut out);
+    out
+}
+
+#[test]
+fn kernels_agree_with_an_independent_implementation() {
+    let (tweak, nonce) = (vector("tweak")[0], vector("nonce")[0] as u64);
+    on_every_path(|| {
+        let cipher = Cipher::new(&vector("key")[0].to_le_bytes());
+        let mut out = vec![0; 70];
+        cipher.counter(nonce, 5, u128::MAX, &mut out);
+        assert_eq!(out, vector("counter"));
+        for (name, shift, stride) in [("tccr", 0, 1), ("tccr_of_groups", 2, 3)] {
+            out = vector("inputs");
+            cipher.tccr(tweak, shift, stride, &mut out);
+            assert_eq!(out, vector(name));
+        }
+        out = vector("inputs");
+        cipher.lpn(nonce, !1, &vector("table"), &mut out);
+        assert_eq!(out, vector("lpn"));
+        out = vector("tree");
+        assert_eq!(vec![cipher.grow(&mut out, !1)], vector("left_sum"));
+        assert_eq!(out, vector("grown"));
+        for p in vector("products").chunks(3) {
+            assert_eq!(times(p[0], p[1]), p[2]);
+        }
+    });
+}
+
+#[test]
+fn a_polynomial_and_a_punctured_level_are_what_they_say() {
+    let (x, c) = (blocks(150, 1), 0x1234_5678_9abc_def0_u128 << 17);
+    for p in on_every_path(|| polynomial(c, &x)) {
+        let mut power = 1;
+        let sum = x.iter().fold(0, |sum, b| {
+            power = times(power, c);
+            sum ^ times(power, *b)
+        });
+        assert_eq!(p, sum);
+    }
+    for point in 0..16 {
+        for nodes in on_every_path(|| {
+            let mut nodes = blocks(16, 2);
+            puncture(&mut nodes, point, 77);
+            nodes
+        }) {
+            for (j, (new, old)) in nodes.iter().zip(blocks(16, 2)).enumerate() {
+                let j = j as u32;
+                assert_eq!(
+                    *new,
+                    if j == point {
+                        0
+                    } else if j == point ^ 8 {
+                        77
+                    } else {
+                        old
+                    }
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! AVX-512 with VAES and VPCLMULQDQ: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
+//! round is hidden.
+//!
+//! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
+//! features.
+
+use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE, portable};
+use std::arch::x86_64::*;
+
+/// Vectors in flight.
+const FLIGHT: usize = 8;
+/// Blocks in flight.
+const CHUNK: usize = 4 * FLIGHT;
+/// Rows of the LPN matrix that are made together, and the vectors of index blocks they take.
+const LPN_ROWS: usize = 12;
+const LPN_VECTORS: usize = LPN_ROWS * LPN_WEIGHT / 24;
+
+type V = __m512i;
+type RoundKeys = [u128; 11];
+
+/// Declares functions compiled for the features of this path.
+macro_rules! kernels {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: $nty:ty>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
+        $($(#[$meta])*
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,bmi2")]
+        $vis fn $name $(<const $n: $nty>)? ($($arg: $ty),*) $(-> $ret)? $body)*
+    };
+}
+
+kernels! {
+    fn load(a: &[u128; 4]) -> V {
+        // SAFETY: four blocks are readable; the load asks for no alignment.
+        unsafe { _mm512_loadu_si512(a.as_ptr().cast()) }
+    }
+
+    fn store(a: &mut [u128; 4], v: V) {
+        // SAFETY: four blocks are writable; the store asks for no alignment.
+        unsafe { _mm512_storeu_si512(a.as_mut_ptr().cast(), v) }
+    }
+
+    fn load_block(a: u128) -> __m128i {
+        _mm_set_epi64x((a >> 64) as i64, a as i64)
+    }
+
+    fn block(v: __m128i) -> u128 {
+        u128::from(_mm_cvtsi128_si64(v) as u64) | u128::from(_mm_extract_epi64::<1>(v) as u64) << 64
+    }
+
+    fn broadcast(a: u128) -> V {
+        _mm512_broadcast_i32x4(load_block(a))
+    }
+
+    /// The sum of the four blocks.
+    fn fold(v: V) -> u128 {
+        let half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+        block(_mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half)))
+    }
+
+    fn next_round_key(key: __m128i, assist: __m128i) -> __m128i {
+        let word = _mm_shuffle_epi32::<0xff>(assist);
+        let key = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
+        let key = _mm_xor_si128(key, _mm_slli_si128::<8>(key));
+        _mm_xor_si128(key, word)
+    }
+
+    /// The key schedule of AES-128 (FIPS 197, section 5.2).
+    pub(super) fn round_keys(key: u128) -> RoundKeys {
+        let mut k = load_block(key);
+        let mut out = [key; 11];
+        macro_rules! rounds {
+            ($($round:literal $constant:literal),*) => {
+                $(k = next_round_key(k, _mm_aeskeygenassist_si128::<$constant>(k)); out[$round] = block(k);)*
+            };
+        }
+        rounds!(1 0x01, 2 0x02, 3 0x04, 4 0x08, 5 0x10, 6 0x20, 7 0x40, 8 0x80, 9 0x1b, 10 0x36);
+        out
+    }
+
+    fn spread(keys: &RoundKeys) -> [V; 11] {
+        let mut out = [_mm512_setzero_si512(); 11];
+        for (v, k) in out.iter_mut().zip(keys) {
+            *v = broadcast(*k);
+        }
+        out
+    }
+
+    fn encrypt<const N: usize>(k: &[V; 11], x: &mut [V; N]) {
+        for v in x.iter_mut() {
+            *v = _mm512_xor_si512(*v, k[0]);
+        }
+        for key in &k[1..10] {
+            for v in x.iter_mut() {
+                *v = _mm512_aesenc_epi128(*v, *key);
+            }
+        }
+        for v in x.iter_mut() {
+            *v = _mm512_aesenclast_epi128(*v, k[10]);
+        }
+    }
+
+    /// The vectors of a whole chunk.
+    fn load_chunk(chunk: &[u128; CHUNK]) -> [V; FLIGHT] {
+        let mut out = [_mm512_setzero_si512(); FLIGHT];
+        for (v, four) in out.iter_mut().zip(chunk.as_chunks::<4>().0) {
+            *v = load(four);
+        }
+        out
+    }
+
+    fn store_chunk(chunk: &mut [u128; CHUNK], x: &[V; FLIGHT]) {
+        for (four, v) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(x) {
+            store(four, *v);
+        }
+    }
+
+    /// Counters nonce ‖ start, … , start + 3.
+    fn counters(nonce: u64, start: u64) -> V {
+        let nonce = nonce as i64;
+        _mm512_add_epi64(
+            _mm512_set_epi64(nonce, 3, nonce, 2, nonce, 1, nonce, 0),
+            _mm512_maskz_set1_epi64(0b0101_0101, start as i64),
+        )
+    }
+
+    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
+        let k = spread(keys);
+        let mask = broadcast(mask);
+        let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
+        let mut next = counters(nonce, start);
+        let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
+        let mut last = [0; CHUNK];
+        let tail = if rest.is_empty() { None } else { Some(&mut last) };
+        for chunk in chunks.iter_mut().chain(tail) {
+            let mut x = [next; FLIGHT];
+            for v in x.iter_mut() {
+                *v = next;
+                next = _mm512_add_epi64(next, four);
+            }
+            encrypt(&k, &mut x);
+            for v in x.iter_mut() {
+                *v = _mm512_and_si512(*v, mask);
+            }
+            store_chunk(chunk, &x);
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+
+    /// Hashes of `x`, entry i of which has the tweak tweak + ⌊(at + i) / 2^shift⌋·stride.
+    fn tccr_vectors(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, x: [V; FLIGHT]) -> [V; FLIGHT] {
+        let mut x = x;
+        let (shift, stride) = (_mm_cvtsi64_si128(i64::from(shift)), _mm512_set1_epi64(i64::from(stride)));
+        encrypt(k, &mut x);
+        let mut y = x;
+        let mut index = counters(0, at);
+        for v in y.iter_mut() {
+            let step = _mm512_mul_epu32(_mm512_srl_epi64(index, shift), stride);
+            *v = _mm512_xor_si512(*v, _mm512_add_epi64(tweak, step));
+            index = _mm512_add_epi64(index, _mm512_maskz_set1_epi64(0b0101_0101, 4));
+        }
+        encrypt(k, &mut y);
+        for (y, x) in y.iter_mut().zip(&x) {
+            *y = _mm512_xor_si512(*y, *x);
+        }
+        y
+    }
+
+    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, chunk: &mut [u128; CHUNK]) {
+        let hashes = tccr_vectors(k, tweak, at, shift, stride, load_chunk(chunk));
+        store_chunk(chunk, &hashes);
+    }
+
+    pub(super) fn tccr_pairs(keys: &RoundKeys, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
+        let k = spread(keys);
+        let (tweak, delta) = (broadcast(tweak), broadcast(delta));
+        let (chunks, rest) = blocks.as_chunks::<CHUNK>();
+        let mut last = [0; CHUNK];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut pairs = [[0; 2]; CHUNK];
+        for (c, (chunk, out)) in chunks.iter().chain(Some(&last)).zip(out.chunks_mut(CHUNK)).enumerate() {
+            let x = load_chunk(chunk);
+            let mut twins = x;
+            for v in twins.iter_mut() {
+                *v = _mm512_xor_si512(*v, delta);
+            }
+            let x = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, x);
+            let twins = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, twins);
+            for (four, (x, twin)) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(x.iter().zip(&twins)) {
+                // SAFETY: eight words are writable; the store asks for no alignment.
+                unsafe { _mm512_storeu_si512(four.as_mut_ptr().cast(), _mm512_unpacklo_epi64(*x, *twin)) };
+            }
+            out.copy_from_slice(&pairs[..out.len()]);
+        }
+    }
+
+    pub(super) fn tccr(keys: &RoundKeys, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+        let k = spread(keys);
+        let tweak = broadcast(tweak);
+        let mut at = 0;
+        let (chunks, rest) = blocks.as_chunks_mut::<CHUNK>();
+        for chunk in chunks {
+            tccr_chunk(&k, tweak, at, shift, stride, chunk);
+            at += CHUNK as u64;
+        }
+        if !rest.is_empty() {
+            let mut last = [0; CHUNK];
+            last[..rest.len()].copy_from_slice(rest);
+            tccr_chunk(&k, tweak, at, shift, stride, &mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }
+
+    /// (L ⊕ R) ‖ L of L ‖ R.
+    fn sigma(x: V) -> V {
+        let high = _mm512_maskz_set1_epi64(0b1010_1010, -1);
+        _mm512_xor_si512(_mm512_shuffle_epi32::<0x4e>(x), _mm512_and_si512(x, high))
+    }
+
+    /// One level for the parents in `left`; adds the left children to `sum`.
+    fn grow_chunk<const N: usize>(k: &[V; 11], mask: V, sum: &mut V, left: &mut [[u128; 4]], right: &mut [[u128; 4]]) {
+        let mut p = [_mm512_setzero_si512(); N];
+        for (v, four) in p.iter_mut().zip(&*left) {
+            *v = load(four);
+        }
+        let mut s = p;
+        for v in s.iter_mut() {
+            *v = sigma(*v);
+        }
+        let mut c = s;
+        encrypt(k, &mut c);
+        for (((c, s), p), (left, right)) in c.iter().zip(&s).zip(&p).zip(left.iter_mut().zip(right)) {
+            let child = _mm512_xor_si512(*c, *s);
+            *sum = _mm512_xor_si512(*sum, child);
+            store(left, _mm512_and_si512(child, mask));
+            store(right, _mm512_and_si512(_mm512_xor_si512(*p, child), mask));
+        }
+    }
+
+    pub(super) fn grow(keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128) -> u128 {
+        let k = spread(keys);
+        let mask = broadcast(mask);
+        let mut sum = _mm512_setzero_si512();
+        let (left, left_rest) = parents.as_chunks_mut::<4>();
+        let (right, right_rest) = right.as_chunks_mut::<4>();
+        for (left, right) in left.chunks_mut(FLIGHT).zip(right.chunks_mut(FLIGHT)) {
+            match left.len() {
+                1 => grow_chunk::<1>(&k, mask, &mut sum, left, right),
+                2 => grow_chunk::<2>(&k, mask, &mut sum, left, right),
+                3 | 4 => grow_chunk::<4>(&k, mask, &mut sum, left, right),
+                _ => grow_chunk::<FLIGHT>(&k, mask, &mut sum, left, right),
+            }
+        }
+        let mut sum = fold(sum);
+        if !left_rest.is_empty() {
+            let (mut l, mut r) = ([[0; 4]], [[0; 4]]);
+            l[0][..left_rest.len()].copy_from_slice(left_rest);
+            let mut ignored = _mm512_setzero_si512();
+            // The mask comes after the sum.
+            grow_chunk::<1>(&k, broadcast(u128::MAX), &mut ignored, &mut l, &mut r);
+            let cut = block(_mm512_castsi512_si128(mask));
+            for (at, (left, right)) in left_rest.iter_mut().zip(right_rest).enumerate() {
+                sum ^= l[0][at];
+                *left = l[0][at] & cut;
+                *right = r[0][at] & cut;
+            }
+        }
+        sum
+    }
+
+    /// Byte offsets into the table of the next [`LPN_ROWS`] rows.
+    fn lpn_offsets(k: &[V; 11], cut: V, next: &mut V, offsets: &mut [u64; LPN_ROWS * LPN_WEIGHT]) {
+        const FIELD: u32 = MAX_LOG_TABLE;
+        let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
+        let mut x = [*next; LPN_VECTORS];
+        for v in x.iter_mut() {
+            *v = *next;
+            *next = _mm512_add_epi64(*next, four);
+        }
+        encrypt(k, &mut x);
+        for (offsets, v) in offsets.as_chunks_mut::<24>().0.iter_mut().zip(&x) {
+            // The index fields, shifted by the four bits of a block's size.
+            let fields =
+                [_mm512_slli_epi64::<4>(*v), _mm512_srli_epi64::<{ FIELD - 4 }>(*v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(*v)];
+            for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+                // SAFETY: eight words are writable; the store asks for no alignment.
+                unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
+            }
+        }
+    }
+
+    pub(super) fn lpn(keys: &RoundKeys, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+        let k = spread(keys);
+        // Only whole blocks inside the table, whose length is a power of two, survive this.
+        let cut = _mm512_set1_epi64((table.len() as i64 - 1) << 4);
+        let base = table.as_ptr().cast::<u8>();
+        let mask = load_block(mask);
+        let mut next = counters(nonce, 0);
+        let mut offsets = [[0; LPN_ROWS * LPN_WEIGHT]; 2];
+        lpn_offsets(&k, cut, &mut next, &mut offsets[0]);
+        let (whole, rest) = out.as_chunks_mut::<LPN_ROWS>();
+        let mut last = [0; LPN_ROWS];
+        last[..rest.len()].copy_from_slice(rest);
+        for (g, rows) in whole.iter_mut().chain(Some(&mut last)).enumerate() {
+            // The next offsets are made while the loads of these wait.
+            let [even, odd] = &mut offsets;
+            let (these, ahead) = if g % 2 == 0 { (even, odd) } else { (odd, even) };
+            lpn_offsets(&k, cut, &mut next, ahead);
+            for (row, offsets) in rows.iter_mut().zip(these.as_chunks::<LPN_WEIGHT>().0) {
+                let mut sum = _mm_and_si128(load_block(*row), mask);
+                for offset in offsets {
+                    // SAFETY: the offset is cut down to a whole block inside the table.
+                    let entry = unsafe { _mm_loadu_si128(base.add(*offset as usize).cast()) };
+                    sum = _mm_xor_si128(sum, entry);
+                }
+                *row = block(sum);
+            }
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+
+    /// Adds the low, middle and high parts of the lane-wise products to `sum`.
+    fn multiply_add(sum: &mut [V; 3], a: V, b: V) {
+        let [low, middle, high] = sum;
+        *low = _mm512_xor_si512(*low, _mm512_clmulepi64_epi128::<0x00>(a, b));
+        *high = _mm512_xor_si512(*high, _mm512_clmulepi64_epi128::<0x11>(a, b));
+        let cross = _mm512_xor_si512(_mm512_clmulepi64_epi128::<0x01>(a, b), _mm512_clmulepi64_epi128::<0x10>(a, b));
+        *middle = _mm512_xor_si512(*middle, cross);
+    }
+
+    /// low + middle·x^64 + high·x^128 modulo x^128 + x^7 + x^2 + x + 1.
+    fn reduce(low: u128, middle: u128, high: u128) -> u128 {
+        let (low, high) = (low ^ middle << 64, high ^ middle >> 64);
+        let poly = _mm_set_epi64x(0, 0x87);
+        let high = load_block(high);
+        let (near, far) = (_mm_clmulepi64_si128::<0x00>(high, poly), _mm_clmulepi64_si128::<0x01>(high, poly));
+        let far_high = _mm_clmulepi64_si128::<0x01>(far, poly);
+        low ^ block(near) ^ block(_mm_slli_si128::<8>(far)) ^ block(far_high)
+    }
+
+    pub(super) fn inner(a: &[u128], b: &[u128]) -> u128 {
+        let n = a.len().min(b.len());
+        let (a, b) = (&a[..n], &b[..n]);
+        let mut sum = [_mm512_setzero_si512(); 3];
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+        for (a, b) in a.iter().zip(b) {
+            multiply_add(&mut sum, load(a), load(b));
+        }
+        if !a_rest.is_empty() {
+            let (mut a, mut b) = ([0; 4], [0; 4]);
+            a[..a_rest.len()].copy_from_slice(a_rest);
+            b[..b_rest.len()].copy_from_slice(b_rest);
+            multiply_add(&mut sum, load(&a), load(&b));
+        }
+        let [low, middle, high] = sum;
+        reduce(fold(low), fold(middle), fold(high))
+    }
+
+    /// Lane-wise products, reduced.
+    fn times_lanes(a: V, b: V) -> V {
+        let mut sum = [_mm512_setzero_si512(); 3];
+        multiply_add(&mut sum, a, b);
+        let [low, middle, high] = sum;
+        let low = _mm512_xor_si512(low, _mm512_bslli_epi128::<8>(middle));
+        let high = _mm512_xor_si512(high, _mm512_bsrli_epi128::<8>(middle));
+        // high·(x^7 + x^2 + x + 1), whose top seven bits go round once more.
+        let poly = _mm512_set_epi64(0, 0x87, 0, 0x87, 0, 0x87, 0, 0x87);
+        let near = _mm512_clmulepi64_epi128::<0x00>(high, poly);
+        let far = _mm512_clmulepi64_epi128::<0x01>(high, poly);
+        let over = _mm512_clmulepi64_epi128::<0x01>(far, poly);
+        _mm512_ternarylogic_epi64::<0x96>(_mm512_xor_si512(low, near), _mm512_bslli_epi128::<8>(far), over)
+    }
+
+    pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+        const SPAN: usize = 128;
+        let square = inner(&[c], &[c]);
+        let cube = inner(&[square], &[c]);
+        let fourth = inner(&[square], &[square]);
+        let step = broadcast(fourth);
+        let mut powers = [0; SPAN];
+        let mut next = load(&[c, square, cube, fourth]);
+        for four in powers.as_chunks_mut::<4>().0.iter_mut().take(blocks.len().div_ceil(4)) {
+            store(four, next);
+            next = times_lanes(next, step);
+        }
+        let mut sum = 0;
+        for span in blocks.chunks(SPAN).rev() {
+            sum = inner(&[sum], &[powers[SPAN - 1]]) ^ inner(&powers, span);
+        }
+        sum
+    }
+
+    /// For blocks first, … , first + 3: all ones in both words of block `at`.
+    fn lanes_at(first: usize, at: u64) -> __mmask8 {
+        let index = _mm512_add_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(first as i64));
+        _mm512_cmpeq_epi64_mask(index, _mm512_set1_epi64(at as i64))
+    }
+
+    pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
+        let half = nodes.len() / 2;
+        if half < 4 {
+            return portable::puncture(nodes, point, sibling);
+        }
+        let column = u64::from(point) & (half as u64 - 1);
+        let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
+        let (of_left, of_right) = (broadcast(sibling & on_left), broadcast(sibling & !on_left));
+        let (left, right) = nodes.split_at_mut(half);
+        let pairs = left.as_chunks_mut::<4>().0.iter_mut().zip(right.as_chunks_mut::<4>().0);
+        for (j, (l, r)) in pairs.enumerate() {
+            let here = lanes_at(4 * j, column);
+            store(l, _mm512_mask_mov_epi64(load(l), here, of_left));
+            store(r, _mm512_mask_mov_epi64(load(r), here, of_right));
+        }
+    }
+
+    pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+        if !nodes.len().is_multiple_of(4) {
+            return portable::replace(nodes, at, value);
+        }
+        let value = broadcast(value);
+        for (j, four) in nodes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            store(four, _mm512_mask_mov_epi64(load(four), lanes_at(4 * j, u64::from(at)), value));
+        }
+    }
+
+    /// Swaps, between vectors `step` apart, the bits of every word that lie across the diagonal.
+    fn transpose_words<const STEP: u32>(square: &mut [V; 128]) {
+        let low = _mm512_set1_epi64((u64::MAX / ((1 << STEP) + 1)) as i64);
+        for pairs in square.chunks_exact_mut(2 << STEP.ilog2()) {
+            let (top, bottom) = pairs.split_at_mut(STEP as usize);
+            for (a, b) in top.iter_mut().zip(bottom) {
+                // The low half of either, the high half of either.
+                let (x, y) = (*a, *b);
+                *a = _mm512_ternarylogic_epi64::<0xca>(low, x, _mm512_slli_epi64::<STEP>(y));
+                *b = _mm512_ternarylogic_epi64::<0xca>(low, _mm512_srli_epi64::<STEP>(x), y);
+            }
+        }
+    }
+
+    pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
+        const VECTORS: usize = COLUMNS / 512;
+        let mut square = [_mm512_setzero_si512(); 128];
+        for (group, out) in out.as_chunks_mut::<512>().0.iter_mut().enumerate() {
+            let (top, bottom) = square.split_at_mut(64);
+            for (r, (a, b)) in top.iter_mut().zip(bottom).enumerate() {
+                let row = |r: usize| load(&rows.as_chunks::<4>().0[r * VECTORS + group]);
+                let (x, y) = (row(r), row(r + 64));
+                *a = _mm512_unpacklo_epi64(x, y);
+                *b = _mm512_unpackhi_epi64(x, y);
+            }
+            transpose_words::<32>(&mut square);
+            transpose_words::<16>(&mut square);
+            transpose_words::<8>(&mut square);
+            transpose_words::<4>(&mut square);
+            transpose_words::<2>(&mut square);
+            transpose_words::<1>(&mut square);
+            // Four columns of each of the four squares become four neighbours.
+            let (a, rest) = out.split_at_mut(128);
+            let (b, rest) = rest.split_at_mut(128);
+            let (c, d) = rest.split_at_mut(128);
+            for (i, v) in square.as_chunks::<4>().0.iter().enumerate() {
+                let [v0, v1, v2, v3] = *v;
+                let (x0, x1) = (_mm512_shuffle_i64x2::<0x44>(v0, v1), _mm512_shuffle_i64x2::<0xee>(v0, v1));
+                let (y0, y1) = (_mm512_shuffle_i64x2::<0x44>(v2, v3), _mm512_shuffle_i64x2::<0xee>(v2, v3));
+                let put = |out: &mut [u128], v: V| store(&mut out.as_chunks_mut::<4>().0[i], v);
+                put(a, _mm512_shuffle_i64x2::<0x88>(x0, y0));
+                put(b, _mm512_shuffle_i64x2::<0xdd>(x0, y0));
+                put(c, _mm512_shuffle_i64x2::<0x88>(x1, y1));
+                put(d, _mm512_shuffle_i64x2::<0xdd>(x1, y1));
+            }
+        }
+    }
+
+    pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
+        if width != CHUNK {
+            return portable::sum_by_index_bits(width, chunks, sums);
+        }
+        let mut left = chunks.as_chunks_mut::<CHUNK>().0;
+        for sum in sums.as_chunks_mut::<CHUNK>().0.iter_mut().rev() {
+            let half = left.len() / 2;
+            let (zero, one) = left.split_at_mut(half);
+            let mut total = [_mm512_setzero_si512(); FLIGHT];
+            for (a, b) in zero.iter_mut().zip(one) {
+                let (mut x, y) = (load_chunk(a), load_chunk(b));
+                for ((x, y), total) in x.iter_mut().zip(&y).zip(total.iter_mut()) {
+                    *x = _mm512_xor_si512(*x, *y);
+                    *total = _mm512_xor_si512(*total, *y);
+                }
+                store_chunk(a, &x);
+            }
+            store_chunk(sum, &total);
+            left = zero;
+        }
+    }
+
+    pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
+        let mask = broadcast(mask);
+        let n = out.len().min(a.len()).min(b.len() / 16) / 4 * 4;
+        let (out, out_rest) = out.split_at_mut(n);
+        for ((v, a), b) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0).zip(b.as_chunks::<64>().0) {
+            // SAFETY: 64 bytes are readable; the load asks for no alignment.
+            let b = unsafe { _mm512_loadu_si512(b.as_ptr().cast()) };
+            let sum = _mm512_and_si512(mask, _mm512_xor_si512(load(a), b));
+            store(v, _mm512_xor_si512(load(v), sum));
+        }
+        portable::add_masked(block(_mm512_castsi512_si128(mask)), &a[n..], &b[16 * n..], out_rest);
+    }
+}

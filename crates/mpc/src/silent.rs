@@ -1,0 +1,151 @@
+//! Silent OT: millions of correlated OTs out of some ten thousand, for a message of a few kilobytes.
+//!
+//! K. Yang, C. Weng, X. Lan, J. Zhang, X. Wang, *Ferret* (2020), with the trees of X. Guo et al., *Half-tree* (2023). A
+//! round takes M = k + t·d + 128 COTs and makes N = t·2^d, the first of which are kept as the M of the next round:
+//!
+//! 1. t trees of 2^d leaves (module `tree`), of which the receiver misses one leaf each; the sum of a tree is Δ, so its
+//!    leaves are COTs with one choice of 1 per tree. d COTs per tree say which leaf: their choices *are* the complement of
+//!    its index.
+//! 2. Leaf i plus the sum of ten of the first k COTs, chosen by a public matrix, is output i (learning parity with noise,
+//!    LPN: the choices look random; the parameters are in [`LpnSet`]).
+//! 3. The last 128 COTs hide the receiver's part of the check.
+//!
+//! ```text
+//! sender   → receiver   nonce ‖ for each tree and level c = (sum of the left children) ⊕ K
+//! receiver → sender     nonce ‖ x = Σ_τ ψ^{τ+1}·χ_τ^{α_τ+1} ⊕ Σ_i X^i·u_i
+//! sender   → receiver   digest of V = Σ_τ ψ^{τ+1} Σ_j χ_τ^{j+1}·leaf_{τ,j} ⊕ Σ_i X^i·K_i ⊕ x·Δ
+//! ```
+//!
+//! The receiver compares with the digest of the same sum over its leaves and tags. χ_τ is hashed from the messages of
+//! tree τ, so that a tree is summed while it is in the cache; ψ is hashed from all messages, so that trees cannot be
+//! played against one another. Who passes with wrong messages has guessed bits of some α_τ, and the guess may fail.
+//!
+//! Nothing long is stored: both parties grow the trees a second time, one by one, when outputs are taken.
+
+mod feed;
+mod params;
+mod receiver;
+mod sender;
+mod tree;
+
+pub use feed::{ReceiverFeed, SenderFeed};
+pub use params::{LpnSet, TABLE_VERSION};
+pub use receiver::{ReceiverAwaitsDigest, ReceiverRound};
+pub use sender::{SenderAwaitsCheck, SenderRound};
+
+use crate::kernel::{self, Cipher};
+use crate::label::low_block;
+use crate::{Label, MpcError};
+use oblivia_base::{Digest, Secret, Transcript};
+
+/// Bytes of the receiver's message.
+pub const CHECK_BYTES: usize = 32;
+/// Bytes of the sender's second message.
+pub const DIGEST_BYTES: usize = 32;
+/// COTs of a round that the check takes.
+const MASKS: usize = 128;
+
+/// What both parties of a round hash.
+struct Round {
+    label: Label,
+    number: u32,
+    set: LpnSet,
+    all: Transcript,
+}
+
+impl Round {
+    fn new(label: &Label, number: u32, set: LpnSet) -> Self {
+        let mut all = label.transcript("silent round v1");
+        all.absorb("number", &number.to_le_bytes());
+        all.absorb("table", &TABLE_VERSION.to_le_bytes());
+        all.absorb("set", &[set as u8]);
+        Self { label: *label, number, set, all }
+    }
+
+    /// The permutation under the trees.
+    fn tree_cipher(&self) -> Cipher {
+        let mut t = self.label.transcript("silent trees v1");
+        t.absorb("number", &self.number.to_le_bytes());
+        Cipher::new(&low_block(&t.digest()).to_le_bytes())
+    }
+
+    fn absorb_nonce(&mut self, who: &str, nonce: &[u8; 16]) {
+        self.all.absorb(who, nonce);
+    }
+
+    /// χ of the next tree, whose messages are `message`.
+    fn of_tree(&mut self, message: &[u8]) -> u128 {
+        self.all.absorb("tree", message);
+        low_block(&self.all.digest())
+    }
+
+    /// ψ, once all trees are in.
+    fn of_all(&self) -> u128 {
+        let mut t = self.all.clone();
+        t.absorb("challenge", b"psi");
+        low_block(&t.digest())
+    }
+
+    /// Digest of V.
+    fn of_sum(&self, v: u128) -> Digest {
+        let mut t = self.all.clone();
+        t.absorb("sum", &v.to_le_bytes());
+        t.digest()
+    }
+
+    /// The matrix of LPN.
+    fn matrix(&self) -> Cipher {
+        let mut t = self.all.clone();
+        t.absorb("challenge", b"matrix");
+        Cipher::new(&low_block(&t.digest()).to_le_bytes())
+    }
+
+    fn check_base(&self, base: &Secret<Vec<u128>>) -> Result<(), MpcError> {
+        let found = base.expose().len() as u64;
+        if found == self.set.base_cots() as u64 {
+            return Ok(());
+        }
+        let expected = "LpnSet::base_cots";
+        Err(MpcError::Argument { what: "number of COTs a round starts from", found, expected })
+    }
+}
+
+/// χ^{e+1} for a secret e of `bits` bits.
+fn power(chi: u128, e: u32, bits: u32) -> u128 {
+    let p = (0..bits).rev().fold(1, |p, bit| {
+        let mask = u128::from(e >> bit & 1).wrapping_neg();
+        kernel::times(kernel::times(p, p), (chi & mask) | (1 & !mask))
+    });
+    kernel::times(p, chi)
+}
+
+/// Outputs of a round, tree by tree.
+pub(crate) struct Outputs {
+    trees: tree::Trees,
+    matrix: Cipher,
+    table: Secret<Vec<u128>>,
+    set: LpnSet,
+    next: usize,
+}
+
+impl Outputs {
+    /// Outputs of a tree.
+    pub(crate) fn tree_len(&self) -> usize {
+        1 << self.set.depth()
+    }
+
+    /// Outputs of the trees not taken yet.
+    pub(crate) fn left(&self) -> u64 {
+        ((self.set.trees() - self.next) * self.tree_len()) as u64
+    }
+
+    /// The outputs of the next tree, which must be there, into `out`, which must be as long.
+    pub(crate) fn next_tree(&mut self, out: &mut [u128]) {
+        self.trees.grow(self.next, out);
+        self.matrix.lpn(self.next as u64, u128::MAX, self.table.expose(), out);
+        self.next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

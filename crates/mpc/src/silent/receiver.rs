@@ -1,0 +1,109 @@
+#![deny(clippy::indexing_slicing)]
+
+use super::tree::{self, Trees};
+use super::{DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, power};
+use crate::kernel::{self, packed};
+use crate::{Label, MpcError};
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Secret};
+
+/// The receiver of a round, waiting for the sender's part of the check. Until then no output exists.
+pub struct ReceiverAwaitsDigest {
+    expected: Digest,
+    pub(super) outputs: Outputs,
+}
+
+impl ReceiverAwaitsDigest {
+    /// Round number `number` of this label: takes the tags of [`LpnSet::base_cots`] COTs and the sender's first message,
+    /// and makes the answer, [`super::CHECK_BYTES`] long.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if the number of COTs is another, [`MpcError::MessageBytes`].
+    pub fn start(
+        label: &Label,
+        number: u32,
+        set: LpnSet,
+        base: Secret<Vec<u128>>,
+        message: &[u8],
+        rng: &mut dyn EntropySource,
+    ) -> Result<(Self, Vec<u8>), MpcError> {
+        let mut round = Round::new(label, number, set);
+        round.check_base(&base)?;
+        MpcError::check_bytes("trees of a silent round", message, set.message_bytes())?;
+        let (trees, depth) = (set.trees(), set.depth());
+        let (table, rest) = base.expose().split_at(1 << set.log_table());
+        let (levels, masks) = rest.split_at(trees * depth);
+        let mut r = Reader::new(message);
+        round.absorb_nonce("sender", &r.array("nonce")?);
+        let cipher = round.tree_cipher();
+        let mut points = Secret::new(Vec::with_capacity(trees));
+        let mut blocks = Secret::new(vec![0; trees * (depth + 1)]);
+        let mut sums = Secret::new(Vec::with_capacity(trees));
+        let mut powers = Secret::new(Vec::with_capacity(trees));
+        let mut nodes = Secret::new(vec![0; 1 << depth]);
+        let mut corrections = Secret::new(vec![0; depth]);
+        for (tags, blocks) in levels.chunks_exact(depth).zip(blocks.expose_mut().chunks_exact_mut(depth + 1))
+        {
+            let of_tree = r.raw(16 * depth, "sums of a tree")?;
+            let mut point = 0u32;
+            let levels = tags.iter().zip(of_tree.as_chunks::<16>().0).zip(corrections.expose_mut());
+            for (level, ((tag, sum), correction)) in levels.enumerate() {
+                *correction = tag ^ u128::from_le_bytes(*sum);
+                point |= u32::from(tag & 1 == 0) << level;
+            }
+            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes.expose_mut());
+            let chi = round.of_tree(of_tree);
+            points.expose_mut().push(point);
+            sums.expose_mut().push(kernel::polynomial(chi, nodes.expose()));
+            powers.expose_mut().push(power(chi, point, depth as u32));
+        }
+        r.finish()?;
+        let choices: [u128; MASKS] = std::array::from_fn(|i| masks.get(i).map_or(0, |t| t & 1));
+        let psi = round.of_all();
+        let x = kernel::polynomial(psi, powers.expose()) ^ packed(&choices);
+        let v = Secret::new(kernel::polynomial(psi, sums.expose()) ^ packed(masks));
+        let mut nonce = [0; 16];
+        rng.fill_bytes(&mut nonce);
+        round.absorb_nonce("receiver", &nonce);
+        let mut answer = Writer::new();
+        answer.raw(&nonce);
+        answer.raw(&x.to_le_bytes());
+        let expected = round.of_sum(*v.expose());
+        let trees = Trees::Punctured { cipher, points, blocks };
+        let outputs =
+            Outputs { trees, matrix: round.matrix(), table: Secret::new(table.to_vec()), set, next: 0 };
+        Ok((Self { expected, outputs }, answer.into_bytes()))
+    }
+
+    /// Takes the sender's last message: the outputs of the round.
+    ///
+    /// # Errors
+    /// [`MpcError::MessageBytes`], and [`MpcError::Check`] if the sender's trees do not fit; bits of the base COTs'
+    /// choices may be known to the sender then, and nothing of the label may be used any more.
+    pub fn finish(self, message: &[u8]) -> Result<ReceiverRound, MpcError> {
+        MpcError::check_bytes("digest of a silent round", message, DIGEST_BYTES)?;
+        let mut r = Reader::new(message);
+        let found = Digest(r.array("digest")?);
+        r.finish()?;
+        if found != self.expected {
+            return Err(MpcError::Check { what: "check of the silent round" });
+        }
+        Ok(ReceiverRound(self.outputs))
+    }
+}
+
+/// Outputs of a round at the receiver: tags, tree by tree.
+pub struct ReceiverRound(pub(crate) Outputs);
+
+impl std::fmt::Debug for ReceiverAwaitsDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReceiverAwaitsDigest(..)")
+    }
+}
+
+impl std::fmt::Debug for ReceiverRound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReceiverRound({} left)", self.0.left())
+    }
+}

@@ -1,0 +1,106 @@
+#![deny(clippy::indexing_slicing)]
+
+use super::tree::{self, Trees};
+use super::{CHECK_BYTES, LpnSet, Outputs, Round};
+use crate::kernel::{self, packed};
+use crate::{Label, MpcError};
+use oblivia_base::Secret;
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+
+/// The sender of a round, waiting for the receiver's part of the check.
+pub struct SenderAwaitsCheck {
+    round: Round,
+    trees: Trees,
+    delta: Secret<u128>,
+    table: Secret<Vec<u128>>,
+    /// Σ_j χ_τ^{j+1}·leaf_{τ,j} of every tree.
+    sums: Secret<Vec<u128>>,
+    /// Σ_i X^i·K_i.
+    masks: Secret<u128>,
+}
+
+impl SenderAwaitsCheck {
+    /// Round number `number` of this label: takes the keys of [`LpnSet::base_cots`] COTs and makes the first message,
+    /// [`LpnSet::message_bytes`] long. Numbers must not repeat.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if the number of COTs is another.
+    pub fn start(
+        label: &Label,
+        number: u32,
+        set: LpnSet,
+        delta: &Secret<u128>,
+        base: Secret<Vec<u128>>,
+        rng: &mut dyn EntropySource,
+    ) -> Result<(Self, Vec<u8>), MpcError> {
+        let mut round = Round::new(label, number, set);
+        round.check_base(&base)?;
+        let (trees, depth, delta) = (set.trees(), set.depth(), *delta.expose());
+        let (table, rest) = base.expose().split_at(1 << set.log_table());
+        let (levels, masks) = rest.split_at(trees * depth);
+        let mut message = Writer::with_capacity(set.message_bytes());
+        let mut block = || {
+            let mut bytes = [0; 16];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let nonce = block();
+        message.raw(&nonce);
+        round.absorb_nonce("sender", &nonce);
+        let cipher = round.tree_cipher();
+        let mut roots = Secret::new(Vec::with_capacity(trees));
+        let mut sums = Secret::new(Vec::with_capacity(trees));
+        let mut nodes = Secret::new(vec![0; 1 << depth]);
+        for keys in levels.chunks_exact(depth) {
+            let root = u128::from_le_bytes(block());
+            roots.expose_mut().push(root);
+            let mut of_tree = Writer::with_capacity(16 * depth);
+            let mut keys = keys.iter();
+            tree::grow(&cipher, root, delta, nodes.expose_mut(), |sum| {
+                of_tree.raw(&(sum ^ keys.next().copied().unwrap_or(0)).to_le_bytes());
+            });
+            let of_tree = of_tree.into_bytes();
+            message.raw(&of_tree);
+            sums.expose_mut().push(kernel::polynomial(round.of_tree(&of_tree), nodes.expose()));
+        }
+        let masks = Secret::new(packed(masks));
+        let table = Secret::new(table.to_vec());
+        let trees = Trees::Whole { cipher, roots, delta: Secret::new(delta) };
+        Ok((Self { round, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
+    }
+
+    /// Takes the receiver's message: the outputs of the round, and the last message.
+    ///
+    /// # Errors
+    /// [`MpcError::MessageBytes`].
+    pub fn finish(self, message: &[u8]) -> Result<(SenderRound, Vec<u8>), MpcError> {
+        let Self { mut round, trees, delta, table, sums, masks } = self;
+        MpcError::check_bytes("check of a silent round", message, CHECK_BYTES)?;
+        let mut r = Reader::new(message);
+        let nonce = r.array("nonce")?;
+        let x = u128::from_le_bytes(r.array("sum of the check")?);
+        r.finish()?;
+        let sum = kernel::polynomial(round.of_all(), sums.expose());
+        let v = Secret::new(sum ^ masks.expose() ^ kernel::times(x, *delta.expose()));
+        round.absorb_nonce("receiver", &nonce);
+        let digest = round.of_sum(*v.expose()).0.to_vec();
+        let outputs = Outputs { trees, matrix: round.matrix(), table, set: round.set, next: 0 };
+        Ok((SenderRound(outputs), digest))
+    }
+}
+
+/// Outputs of a round at the sender: keys, tree by tree.
+pub struct SenderRound(pub(crate) Outputs);
+
+impl std::fmt::Debug for SenderAwaitsCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SenderAwaitsCheck({:?})", self.round.set)
+    }
+}
+
+impl std::fmt::Debug for SenderRound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SenderRound({} left)", self.0.left())
+    }
+}

@@ -1,0 +1,195 @@
+use super::*;
+use crate::{CotReceiver, CotSender, Direction};
+use oblivia_base::Prg;
+use oblivia_base::seed::EntropySource;
+
+fn rng(seed: u8) -> Prg {
+    Prg::new(&[seed; 32], "silent tests", &[])
+}
+
+fn label() -> Label {
+    Label { session: Digest([5; 32]), epoch: 2, direction: Direction::ClientSends }
+}
+
+const DELTA: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+/// Keys and tags of `n` COTs.
+fn dealt(n: usize) -> (Secret<Vec<u128>>, Secret<Vec<u128>>) {
+    let mut bytes = vec![0; 16 * n];
+    let stream: &mut dyn EntropySource = &mut rng(7);
+    stream.fill_bytes(&mut bytes);
+    let tags: Vec<u128> = bytes.as_chunks::<16>().0.iter().map(|b| u128::from_le_bytes(*b)).collect();
+    let keys = tags.iter().map(|t| t ^ ((t & 1).wrapping_neg() & DELTA)).collect();
+    (Secret::new(keys), Secret::new(tags))
+}
+
+struct Ends {
+    sender: SenderAwaitsCheck,
+    receiver: ReceiverAwaitsDigest,
+    message: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+fn receive(set: LpnSet, message: &[u8]) -> Result<(ReceiverAwaitsDigest, Vec<u8>), MpcError> {
+    ReceiverAwaitsDigest::start(&label(), 0, set, dealt(set.base_cots()).1, message, &mut rng(2))
+}
+
+fn play(set: LpnSet) -> Ends {
+    let (keys, _) = dealt(set.base_cots());
+    let (sender, message) =
+        SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), keys, &mut rng(1)).unwrap();
+    assert_eq!(message.len(), set.message_bytes());
+    let (receiver, answer) = receive(set, &message).unwrap();
+    Ends { sender, receiver, message, answer }
+}
+
+fn all(outputs: &mut Outputs) -> Vec<u128> {
+    let mut out = vec![0; outputs.left() as usize];
+    let n = outputs.tree_len();
+    out.chunks_exact_mut(n).for_each(|tree| outputs.next_tree(tree));
+    out
+}
+
+#[test]
+fn every_output_is_a_cot_and_its_choices_are_even() {
+    for set in LpnSet::ALL {
+        let Ends { sender, receiver, answer, .. } = play(set);
+        let (mut keys, digest) = sender.finish(&answer).unwrap();
+        let mut tags = receiver.finish(&digest).unwrap();
+        let (keys, tags) = (all(&mut keys.0), all(&mut tags.0));
+        assert_eq!((keys.len(), tags.len()), (set.outputs(), set.outputs()));
+        for (k, t) in keys.iter().zip(&tags) {
+            assert_eq!((k & 1, *t), (0, if t & 1 == 1 { k ^ DELTA } else { *k }));
+        }
+        let ones = tags.iter().filter(|t| **t & 1 == 1).count();
+        assert!((2 * ones).abs_diff(tags.len()) < 6 * tags.len().isqrt(), "{ones} of {}", tags.len());
+    }
+}
+
+#[test]
+fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
+    let set = LpnSet::B10;
+    let (_, tags) = dealt(set.base_cots());
+    let Ends { receiver, .. } = play(set);
+    let levels = &tags.expose()[1 << set.log_table()..];
+    let mut nodes = vec![0; 1 << set.depth()];
+    for at in 0..set.trees() {
+        receiver.outputs.trees.grow(at, &mut nodes);
+        let point = (0..set.depth()).fold(0, |p, i| p | (!levels[at * set.depth() + i] as usize & 1) << i);
+        for (j, leaf) in nodes.iter().enumerate() {
+            assert_eq!(leaf & 1 == 1, j == point);
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_the_senders_messages_is_caught() {
+    let set = LpnSet::B10;
+    let Ends { message, answer, sender, .. } = play(set);
+    let (_, digest) = sender.finish(&answer).unwrap();
+    // The nonce; every level of some trees; the last byte. What the receiver answers does not matter here.
+    let of_trees = (0..set.trees())
+        .step_by(60)
+        .flat_map(|t| (0..10).map(move |level| 16 + 16 * (10 * t + level) + t % 16));
+    for at in [0, 15].into_iter().chain(of_trees).chain([message.len() - 1]) {
+        let mut damaged = message.clone();
+        damaged[at] ^= 0x20;
+        let (receiver, damaged_answer) = receive(set, &damaged).unwrap();
+        let (keys, _) = dealt(set.base_cots());
+        let (sender, _) =
+            SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), keys, &mut rng(1)).unwrap();
+        let (_, digest) = sender.finish(&damaged_answer).unwrap();
+        let refused = receiver.finish(&digest).unwrap_err();
+        assert_eq!(refused, MpcError::Check { what: "check of the silent round" }, "byte {at}");
+    }
+    for at in [0, 31] {
+        let mut damaged = digest.clone();
+        damaged[at] ^= 1;
+        assert!(receive(set, &message).unwrap().0.finish(&damaged).is_err());
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_the_receivers_message_fails_its_own_check() {
+    let set = LpnSet::B10;
+    for at in 0..CHECK_BYTES {
+        let Ends { sender, receiver, mut answer, .. } = play(set);
+        answer[at] ^= 8;
+        let (_, digest) = sender.finish(&answer).unwrap();
+        assert!(receiver.finish(&digest).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn wrong_lengths_counts_and_orders_are_refused() {
+    let set = LpnSet::B10;
+    let Ends { sender, receiver, message, answer } = play(set);
+    assert!(matches!(receive(set, &message[1..]), Err(MpcError::MessageBytes { .. })));
+    assert!(matches!(sender.finish(&answer[1..]), Err(MpcError::MessageBytes { .. })));
+    assert!(matches!(receiver.finish(&[0; 31]), Err(MpcError::MessageBytes { .. })));
+    let few = dealt(set.base_cots() - 1).0;
+    let refused =
+        SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), few, &mut rng(1)).unwrap_err();
+    assert!(matches!(refused, MpcError::Argument { .. }));
+    let (first, _) = dealt(set.base_cots());
+    let mut feed = SenderFeed::new(&label(), &[set], &Secret::new(DELTA), first).unwrap();
+    let mut stock = CotSender::new(&label(), Secret::new(DELTA));
+    assert!(matches!(feed.finish(&answer, &mut stock), Err(MpcError::Order { .. })));
+    feed.start(&mut rng(1)).unwrap();
+    assert!(matches!(feed.start(&mut rng(1)), Err(MpcError::Order { .. })));
+    assert!(feed.finish(&answer[1..], &mut stock).is_err());
+    assert!(matches!(feed.start(&mut rng(1)), Err(MpcError::Order { .. })), "a failed feed stays shut");
+    let leap = [LpnSet::B10, LpnSet::B13];
+    assert!(SenderFeed::new(&label(), &leap, &Secret::new(DELTA), dealt(leap[0].base_cots()).0).is_ok());
+    assert!(SenderFeed::new(&label(), &[], &Secret::new(DELTA), Secret::new(vec![])).is_err());
+}
+
+#[test]
+fn a_feed_goes_on_from_set_to_set_and_stocks_stay_in_step() {
+    let sets = [LpnSet::B10, LpnSet::B11];
+    let (keys, tags) = dealt(sets[0].base_cots());
+    let mut sender = SenderFeed::new(&label(), &sets, &Secret::new(DELTA), keys).unwrap();
+    let mut receiver = ReceiverFeed::new(&label(), &sets, tags).unwrap();
+    let mut s = CotSender::new(&label(), Secret::new(DELTA));
+    let mut r = CotReceiver::new(&label());
+    let mut expected = 0;
+    for (a, b) in [(LpnSet::B10, LpnSet::B11), (LpnSet::B11, LpnSet::B11), (LpnSet::B11, LpnSet::B11)] {
+        assert_eq!((sender.next_set(), receiver.next_set()), (a, a));
+        let message = sender.start(&mut rng(3)).unwrap();
+        let answer = receiver.answer(&message, &mut rng(4)).unwrap();
+        let digest = sender.finish(&answer, &mut s).unwrap();
+        receiver.finish(&digest, &mut r).unwrap();
+        expected += (a.outputs() - b.base_cots()) as u64;
+        assert_eq!((s.left(), r.left()), (expected, expected));
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut taken = 0;
+    while s.left() > 0 {
+        let n = (s.left() as usize).min(100_003);
+        let (mut keys, mut tags) = (vec![0; n], vec![0; n]);
+        assert_eq!((s.take(&mut keys).unwrap(), r.take(&mut tags).unwrap()), (taken, taken));
+        for (k, t) in keys.iter().zip(&tags) {
+            assert_eq!(*t, if t & 1 == 1 { k ^ DELTA } else { *k });
+        }
+        assert!(seen.insert(keys[0]));
+        taken += n as u64;
+    }
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn a_round_played_under_another_number_or_label_is_caught() {
+    let set = LpnSet::B10;
+    let other = Label { direction: Direction::ServerSends, ..label() };
+    for (number, label) in [(1, label()), (0, other)] {
+        let Ends { sender, message, .. } = play(set);
+        let (_, tags) = dealt(set.base_cots());
+        let (receiver, answer) =
+            ReceiverAwaitsDigest::start(&label, number, set, tags, &message, &mut rng(2)).unwrap();
+        let (_, digest) = sender.finish(&answer).unwrap();
+        assert_eq!(
+            receiver.finish(&digest).unwrap_err(),
+            MpcError::Check { what: "check of the silent round" }
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! OT extension from small fields: correlated OTs of either party out of 128 base OTs.
+//!
+//! L. Roy, *SoftSpokenOT* (2022). With m = 128/k trees of 2^k leaves (module `pprf`), r_x the pseudo-random row of leaf x
+//! of tree j, and α_j the k bits j·k … of Δ, which the COT sender does not know the leaf of:
+//!
+//! ```text
+//! receiver  u_j = ⊕_x r_x         v_j,b = ⊕_{x: x_b = 1} r_x        for b < k
+//!           sends d_j = u_j ⊕ u_0                                    for 0 < j < m
+//! sender    w_j,b = ⊕_{x ≠ α_j: (x ⊕ α_j)_b = 1} r_x ⊕ α_j,b·d_j  =  v_j,b ⊕ α_j,b·u_0
+//! ```
+//!
+//! The 128 rows v transposed are the tags T, the rows w the keys K, and T_i = K_i ⊕ u_i·Δ. Row 0 is then replaced, by u at
+//! the receiver and by 0 at the sender: bit 0 of Δ is 1, so the relation stays and the choice is the last bit of T_i.
+//!
+//! Check: a linear hash h into GF(2^128) of every row; the receiver sends h(u) and a digest of all h(v_j,b), the sender
+//! requires h(w_j,b) = h(v_j,b) ⊕ Δ_j,b·h(u). The last 128 columns enter h unmultiplied and are thrown away, so h(u) is
+//! uniform. Rows are hashed one by one as in figure 8 of the paper, not summed up into one field element as in KOS,
+//! whose proof has a gap (ibid., section 1). Coefficients are hashed from what was sent: inside a chunk powers of a
+//! challenge on the chunk's d_j, between chunks powers of one on all of them. Who passes with wrong d_j has guessed
+//! bits of Δ, and the guess may fail.
+//!
+//! Traffic: m − 1 bits per COT and 48 bytes per message; one message per batch.
+
+mod chunk;
+mod receiver;
+mod sender;
+
+pub use receiver::SoftSpokenReceiver;
+pub use sender::{SoftSpokenSender, fresh_delta};
+
+use crate::label::low_block;
+use crate::{Label, MpcError, pprf};
+use oblivia_base::{Digest, Transcript};
+
+/// Most COTs of one batch.
+pub const MAX_BATCH: usize = 1 << 26;
+/// COTs of every batch that the check costs.
+pub const SACRIFICED: usize = 128;
+
+/// log2 of the leaves of a tree: the trade between traffic and computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FieldBits {
+    /// 63 bits and 2 AES blocks per COT.
+    Two = 2,
+    /// 31 bits and 4 AES blocks per COT.
+    Four = 4,
+    /// 15 bits and 32 AES blocks per COT.
+    Eight = 8,
+}
+
+impl FieldBits {
+    fn bits(self) -> usize {
+        self as usize
+    }
+
+    fn trees(self) -> usize {
+        128 / self.bits()
+    }
+
+    /// Bytes of the receiver's first message, which makes the trees.
+    pub fn setup_bytes(self) -> usize {
+        pprf::message_bytes(self.trees(), self.bits())
+    }
+
+    /// Bytes of the receiver's message for a batch of `n` COTs.
+    pub fn batch_bytes(self, n: usize) -> usize {
+        16 * blocks_of(n) * (self.trees() - 1) + 48
+    }
+}
+
+/// Blocks of 128 columns of a batch of `n` COTs, those of the check included.
+fn blocks_of(n: usize) -> usize {
+    n.div_ceil(128) + SACRIFICED / 128
+}
+
+fn check_batch(n: usize) -> Result<(), MpcError> {
+    if (1..=MAX_BATCH).contains(&n) {
+        return Ok(());
+    }
+    Err(MpcError::Argument { what: "COTs of a batch", found: n as u64, expected: "1 to 2^26" })
+}
+
+/// What both parties hash the messages of a batch with.
+struct Challenges {
+    label: Label,
+    /// Digests of the chunks so far.
+    all: Transcript,
+}
+
+impl Challenges {
+    fn new(label: &Label, setup: &Digest, start: u64) -> Self {
+        let mut all = label.transcript("softspoken batch v1");
+        all.absorb("setup", &setup.0);
+        all.absorb("start", &start.to_le_bytes());
+        Self { label: *label, all }
+    }
+
+    /// Challenge of the next chunk, whose d_j are `message`.
+    fn of_chunk(&mut self, message: &[u8]) -> u128 {
+        let mut t = self.label.transcript("softspoken chunk v1");
+        t.absorb("before", &self.all.digest().0);
+        t.absorb("differences", message);
+        let digest = t.digest();
+        self.all.absorb("chunk", &digest.0);
+        low_block(&digest)
+    }
+
+    /// Challenge of the whole batch, once all chunks are in.
+    fn of_batch(&self) -> u128 {
+        low_block(&self.all.digest())
+    }
+
+    /// Digest of the hashes of u and of all rows v.
+    fn hashes(&self, u: u128, rows: &[u128; 128]) -> Digest {
+        let mut t = self.all.clone();
+        t.absorb("u", &u.to_le_bytes());
+        rows.iter().for_each(|v| t.absorb("v", &v.to_le_bytes()));
+        t.digest()
+    }
+}
+
+#[cfg(test)]
+mod tests;

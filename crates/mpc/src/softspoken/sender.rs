@@ -1,0 +1,144 @@
+#![deny(clippy::indexing_slicing)]
+
+use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
+use super::{Challenges, FieldBits, blocks_of, check_batch};
+use crate::base_ot::ChosenKeys;
+use crate::kernel::{self, COLUMNS};
+use crate::{Label, MpcError, pprf};
+use oblivia_base::codec::Reader;
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Secret};
+use subtle::ConstantTimeEq;
+
+/// A fresh Δ, bit 0 of which is 1.
+pub fn fresh_delta(rng: &mut dyn EntropySource) -> Secret<u128> {
+    let mut bytes = Secret::new([0; 16]);
+    rng.fill_bytes(bytes.expose_mut());
+    Secret::new(u128::from_le_bytes(*bytes.expose()) | 1)
+}
+
+/// The COT sender; Δ comes in through the choices of the base OTs.
+pub struct SoftSpokenSender {
+    label: Label,
+    /// Digest of the first message.
+    setup: Digest,
+    streams: Streams,
+    delta: Secret<u128>,
+}
+
+impl SoftSpokenSender {
+    /// The choices of the base OTs that make `delta`: its complement.
+    pub fn base_choices(delta: &Secret<u128>) -> Secret<u128> {
+        Secret::new(!delta.expose())
+    }
+
+    /// The sender, from base OTs of which it was the *receiver* with [`SoftSpokenSender::base_choices`], and the
+    /// receiver's first message.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if there are not 128 base OTs or bit 0 of `delta` is not 1, [`MpcError::MessageBytes`],
+    /// [`MpcError::Decode`], and [`MpcError::Check`] if the receiver made other trees than it says.
+    pub fn new(
+        label: &Label,
+        field: FieldBits,
+        delta: Secret<u128>,
+        base: &ChosenKeys,
+        message: &[u8],
+    ) -> Result<Self, MpcError> {
+        let (k, found) = (field.bits(), base.expose().len() as u64);
+        if found != ROWS as u64 {
+            return Err(MpcError::Argument { what: "number of base OTs", found, expected: "128" });
+        }
+        if delta.expose() & 1 == 0 {
+            return Err(MpcError::Argument { what: "bit 0 of Δ", found: 0, expected: "1" });
+        }
+        let leaves = pprf::puncture(label, k, !delta.expose(), base.expose(), message)?;
+        let known = (0..field.trees() << k).map(|leaf| {
+            let (tree, x) = (leaf >> k, leaf as u128 & ((1 << k) - 1));
+            let point = delta.expose() >> (tree * k) & ((1 << k) - 1);
+            u128::from(x.ct_eq(&point).unwrap_u8()).wrapping_sub(1)
+        });
+        let known = Some(Secret::new(known.collect()));
+        Ok(Self {
+            label: *label,
+            setup: Digest::of("softspoken setup v1", message),
+            streams: Streams::new(field, leaves.expose(), known),
+            delta,
+        })
+    }
+
+    /// Δ.
+    pub fn delta(&self) -> &Secret<u128> {
+        &self.delta
+    }
+
+    /// The next batch of `n` COTs from the receiver's message: the keys, and the sender for batches to come.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] if `n` is not 1 … [`super::MAX_BATCH`], [`MpcError::MessageBytes`], and
+    /// [`MpcError::Check`] if the message does not fit the trees; the sender is gone then, and bits of Δ may be known
+    /// to the receiver.
+    pub fn batch(mut self, n: usize, message: &[u8]) -> Result<(Secret<Vec<u128>>, Self), MpcError> {
+        check_batch(n)?;
+        let field = self.streams.field;
+        MpcError::check_bytes("extension batch", message, field.batch_bytes(n))?;
+        let mut r = Reader::new(message);
+        let total = blocks_of(n);
+        let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
+        let mut keys = Secret::new(vec![0; n]);
+        let mut chunks = keys.expose_mut().chunks_mut(COLUMNS);
+        let mut hashes = RowHashes(Vec::new());
+        let mut last = [0; ROWS];
+        for at in (0..total).step_by(BLOCKS) {
+            let blocks = BLOCKS.min(total - at);
+            let differences = r.raw(16 * blocks * (field.trees() - 1), "differences")?;
+            let mut of_tree = differences.chunks_exact(16 * blocks);
+            for tree in 0..field.trees() {
+                self.streams.sum_tree(tree, blocks);
+                let difference = if tree == 0 { &[][..] } else { of_tree.next().unwrap_or_default() };
+                self.correct(tree, blocks, difference);
+            }
+            self.streams.position += blocks as u64;
+            let is_last = at + blocks == total;
+            let powers = powers(challenges.of_chunk(differences), blocks - usize::from(is_last));
+            hashes.0.push(self.streams.hash_rows(&powers));
+            if is_last {
+                last = self.streams.column_block(blocks - 1);
+            }
+            self.streams.transpose_into(&[0; BLOCKS], chunks.next().unwrap_or_default());
+        }
+        let u = u128::from_le_bytes(r.array("hash of the choices")?);
+        let digest = Digest(r.array("digest of the hashes")?);
+        r.finish()?;
+        let mut expected = hashes.sum(challenges.of_batch(), &last);
+        for (bit, hash) in expected.iter_mut().enumerate() {
+            *hash ^= self.delta_mask(bit) & u;
+        }
+        if challenges.hashes(u, &expected) != digest {
+            return Err(MpcError::Check { what: "check of the extension" });
+        }
+        Ok((keys, self))
+    }
+
+    /// All ones if bit `bit` of Δ is 1, else 0.
+    fn delta_mask(&self, bit: usize) -> u128 {
+        (self.delta.expose() >> bit & 1).wrapping_neg()
+    }
+
+    /// Adds α_b·(⊕_x r_x ⊕ d) to row b of the tree: the change from sums over x_b to sums over (x ⊕ α)_b, and the
+    /// correction by d, which is 0 for the first tree.
+    fn correct(&mut self, tree: usize, blocks: usize, difference: &[u8]) {
+        let k = self.streams.field.bits();
+        for b in 0..k {
+            let mask = self.delta_mask(tree * k + b);
+            let (row, sum) = self.streams.row_and_sum(tree, b, blocks);
+            kernel::add_masked(mask, sum, difference, row);
+        }
+    }
+}
+
+impl std::fmt::Debug for SoftSpokenSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SoftSpokenSender({:?})", self.streams.field)
+    }
+}
