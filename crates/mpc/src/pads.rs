@@ -62,8 +62,13 @@ impl CotPads {
     }
 }
 
-/// Lanes hashed at a time.
-const BLOCK: usize = 64;
+/// Lanes hashed at a time: enough for what a call sets up and wipes not to count.
+const BLOCK: usize = 2048;
+
+/// Lanes of each block of `n`.
+fn blocks(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).step_by(BLOCK).map(move |at| BLOCK.min(n - at))
+}
 
 fn check(m: u32, w: u32) -> Result<(), MpcError> {
     require((1..=MAX_LOG_MESSAGES).contains(&m), "log2 of the messages of an OT", m.into(), "1 to 8")?;
@@ -84,15 +89,20 @@ impl Planes {
         Self((0..planes).map(|_| Vec::with_capacity(n.div_ceil(64))).collect())
     }
 
-    /// Appends one word to each plane from the values of at most 64 lanes, plane i from bit i.
-    fn push<'a>(planes: &mut [Vec<u64>], lanes: impl Iterator<Item = &'a u64> + Clone) {
-        for (i, plane) in planes.iter_mut().enumerate() {
-            plane.push(lanes.clone().enumerate().fold(0, |word, (lane, v)| word | (v >> i & 1) << lane));
-        }
-    }
-
     fn finish(self, n: usize) -> Vec<Bits> {
         self.0.into_iter().map(|words| Bits::from_words(n, words)).collect()
+    }
+}
+
+/// Bit `i` of every lane, lane k at bit k.
+fn column(lanes: &[u64; 64], i: usize) -> u64 {
+    lanes.iter().enumerate().fold(0, |word, (lane, v)| word | (v >> i & 1) << lane)
+}
+
+/// Appends one word to each plane, plane i from bit i of the lanes.
+fn push(planes: &mut [Vec<u64>], lanes: &[u64; 64]) {
+    for (i, plane) in planes.iter_mut().enumerate() {
+        plane.push(column(lanes, i));
     }
 }
 
@@ -102,19 +112,26 @@ impl PadSource for CotPads {
         in_stock(n.saturating_mul(m as usize), self.sender.left())?;
         let (pads, w) = (1usize << m, w as usize);
         let mut planes = Planes::new(pads * w, n);
-        let mut block = Zeroizing::new(vec![0u64; BLOCK * pads]);
-        let mut pairs = Zeroizing::new([[0u64; 2]; BLOCK]);
-        for lanes in (0..n).step_by(BLOCK).map(|at| BLOCK.min(n - at)) {
-            let block = &mut block[..lanes * pads];
-            if m == 1 {
+        let mut block = Zeroizing::new(vec![0u64; if m == 1 { 0 } else { BLOCK * pads }]);
+        let mut pairs = Zeroizing::new(vec![[0u64; 2]; if m == 1 { BLOCK } else { 0 }]);
+        let mut rows = Zeroizing::new([0u64; 64]);
+        for lanes in blocks(n) {
+            let block = if m == 1 {
                 let pairs = &mut pairs[..lanes];
                 self.sender.random(pairs)?;
-                block.copy_from_slice(pairs.as_flattened());
+                pairs.as_flattened()
             } else {
+                let block = &mut block[..lanes * pads];
                 self.sender.random_of(m, block)?;
-            }
-            for (j, planes) in planes.0.chunks_mut(w).enumerate() {
-                Planes::push(planes, block.iter().skip(j).step_by(pads));
+                &*block
+            };
+            for block in block.chunks(64 * pads) {
+                for (j, planes) in planes.0.chunks_mut(w).enumerate() {
+                    for (row, group) in rows.iter_mut().zip(block.chunks_exact(pads)) {
+                        *row = group[j];
+                    }
+                    push(planes, &rows);
+                }
             }
         }
         Ok(planes.finish(n))
@@ -125,30 +142,33 @@ impl PadSource for CotPads {
         in_stock(n.saturating_mul(m as usize), self.chooser.left())?;
         let mut choices = Planes::new(m as usize, n);
         let mut planes = Planes::new(w as usize, n);
-        let mut small = Zeroizing::new([0u8; BLOCK]);
-        let mut wide = Zeroizing::new([0u64; BLOCK]);
-        let mut block = Zeroizing::new([0u64; BLOCK]);
-        for lanes in (0..n).step_by(BLOCK).map(|at| BLOCK.min(n - at)) {
-            let (small, block) = (&mut small[..lanes], &mut block[..lanes]);
+        let mut small = Zeroizing::new(vec![0u8; BLOCK]);
+        let mut block = Zeroizing::new(vec![0u64; BLOCK]);
+        let mut rows = Zeroizing::new([0u64; 64]);
+        for lanes in blocks(n) {
+            let (small, pads) = (&mut small[..lanes], &mut block[..lanes]);
             if m == 1 {
-                self.chooser.random(small, block)?;
+                self.chooser.random(small, pads)?;
             } else {
-                self.chooser.random_of(m, small, block)?;
+                self.chooser.random_of(m, small, pads)?;
             }
-            for (w, s) in wide.iter_mut().zip(&*small) {
-                *w = u64::from(*s);
+            for (small, pads) in small.chunks(64).zip(pads.chunks(64)) {
+                for (row, s) in rows.iter_mut().zip(small) {
+                    *row = u64::from(*s);
+                }
+                push(&mut choices.0, &rows);
+                rows[..pads.len()].copy_from_slice(pads);
+                push(&mut planes.0, &rows);
             }
-            Planes::push(&mut choices.0, wide[..lanes].iter());
-            Planes::push(&mut planes.0, block.iter());
         }
         Ok([choices.finish(n), planes.finish(n)])
     }
 
     fn send_values(&mut self, n: usize) -> Result<[Values; 2], MpcError> {
         in_stock(n, self.sender.left())?;
-        let mut pairs = Zeroizing::new([[0u64; 2]; BLOCK]);
+        let mut pairs = Zeroizing::new(vec![[0u64; 2]; BLOCK]);
         let mut out = [(); 2].map(|()| Values::new(Vec::with_capacity(n)));
-        for lanes in (0..n).step_by(BLOCK).map(|at| BLOCK.min(n - at)) {
+        for lanes in blocks(n) {
             let pairs = &mut pairs[..lanes];
             self.sender.random(pairs)?;
             let [zero, one] = &mut out;
@@ -159,11 +179,15 @@ impl PadSource for CotPads {
     }
 
     fn choose_values(&mut self, n: usize) -> Result<(Bits, Values), MpcError> {
-        let mut choices = vec![0u8; n];
+        in_stock(n, self.chooser.left())?;
+        let mut words = Vec::with_capacity(n.div_ceil(64));
+        let mut small = Zeroizing::new(vec![0u8; BLOCK]);
         let mut pads = Values::new(vec![0u64; n]);
-        self.chooser.random(&mut choices, &mut pads)?;
-        let bits = Bits::from_fn(n, |i| choices[i] == 1);
-        choices.zeroize();
-        Ok((bits, pads))
+        for pads in pads.chunks_mut(BLOCK) {
+            let small = &mut small[..pads.len()];
+            self.chooser.random(small, pads)?;
+            words.extend(small.chunks(64).map(|c| c.iter().rev().fold(0, |w, b| w << 1 | u64::from(*b))));
+        }
+        Ok((Bits::from_words(n, words), pads))
     }
 }
