@@ -172,7 +172,7 @@ pub async fn msb<L: Link, P: PadSource>(
     radix: Radix,
 ) -> Result<Bits, MpcError> {
     require(x.width() >= 2, "width of a number with a sign", u64::from(x.width()), "at least 2 bits")?;
-    let mut msb = x.plane(x.width() - 1);
+    let mut msb = x.bit(x.width() - 1);
     for carry in carries(cx, x, &[x.width() - 1], radix).await? {
         msb.xor_assign(&carry);
     }

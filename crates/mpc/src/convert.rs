@@ -54,7 +54,7 @@ pub async fn widen<L: Link, P: PadSource>(
         }
         Range::NonNegative | Range::SpareBit => {
             // m_C ∨ m_S = 1 − (1 − m_C)(1 − m_S).
-            let below = private_product(cx, &biased.plane(l - 1).not(), width - l).await?;
+            let below = private_product(cx, &biased.bit(l - 1).not(), width - l).await?;
             let neither = Shares::new(width - l, below.to_vec())?;
             neither.scale(1u64.wrapping_neg()).add_public(party, 1)
         }

@@ -180,9 +180,10 @@ impl Shares {
         planes.into_iter().map(|words| Bits::from_words(n, words)).collect()
     }
 
-    /// Bit `at` of every share.
-    pub(crate) fn plane(&self, at: u32) -> Bits {
-        let word = |chunk: &[u64]| chunk.iter().rev().fold(0, |w, v| w << 1 | (v >> at & 1));
+    /// Bit `at` of every share; 0 from bit 64 up.
+    pub fn bit(&self, at: u32) -> Bits {
+        let word =
+            |chunk: &[u64]| chunk.iter().rev().fold(0, |w, v| w << 1 | (v.checked_shr(at).unwrap_or(0) & 1));
         Bits::from_words(self.len(), self.values.chunks(64).map(word).collect())
     }
 
@@ -243,7 +244,7 @@ mod tests {
             for (k, plane) in planes.iter().enumerate() {
                 prop_assert_eq!(plane.len(), x.len());
                 prop_assert!(x.values().iter().enumerate().all(|(i, v)| plane.get(i) == (v >> k & 1 == 1)));
-                prop_assert!(*plane == x.plane(k as u32));
+                prop_assert!(*plane == x.bit(k as u32));
             }
             prop_assert!(x.planes(width / 2, width)[..] == planes[width as usize / 2..]);
         }

@@ -4,3 +4,4 @@ mod common;
 mod comparison;
 mod conversion;
 mod cost;
+mod masks;
