@@ -29,10 +29,20 @@ pub fn queue() -> [QueueLink; 2] {
     [Party::Client, Party::Server].map(|party| QueueLink { party, room: room.clone() })
 }
 
-impl QueueLink {
+/// Reads what was said over a queue.
+pub struct Minutes(Arc<Mutex<Room>>);
+
+impl Minutes {
     /// What both parties said so far, in order.
     pub fn said(&self) -> Vec<Said> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+    }
+}
+
+impl QueueLink {
+    /// For reading what is said after the link was given away.
+    pub fn minutes(&self) -> Minutes {
+        Minutes(self.room.clone())
     }
 
     fn take(&self, max_bytes: usize) -> Option<Result<Vec<u8>, LinkFault>> {
@@ -116,5 +126,5 @@ where
         (out, cx.into_parts())
     };
     let ((a, (link, first)), (b, (_, second))) = join(play(client, x), play(server, y))?;
-    Some(([a, b], link.said(), [first, second]))
+    Some(([a, b], link.minutes().said(), [first, second]))
 }

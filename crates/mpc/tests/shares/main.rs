@@ -4,4 +4,5 @@ mod common;
 mod comparison;
 mod conversion;
 mod cost;
+mod faults;
 mod masks;

@@ -140,9 +140,7 @@ fn columns(message: &[u8], width: usize) -> Vec<Column> {
         Some(k) => planes * LANES + lane * width + k,
     };
     (0..all)
-        .map(|c| {
-            std::array::from_fn(|w| (0..64).rev().fold(0, |v, i| v << 1 | bit(at(c, 64 * w + i))))
-        })
+        .map(|c| std::array::from_fn(|w| (0..64).rev().fold(0, |v, i| v << 1 | bit(at(c, 64 * w + i)))))
         .collect()
 }
 
@@ -162,7 +160,11 @@ impl Basis {
                 }
             }
         }
-        let lead = column.iter().enumerate().find(|(_, w)| **w != 0).map(|(i, w)| 64 * i + w.trailing_zeros() as usize);
+        let lead = column
+            .iter()
+            .enumerate()
+            .find(|(_, w)| **w != 0)
+            .map(|(i, w)| 64 * i + w.trailing_zeros() as usize);
         lead.map(|lead| self.rows.push((lead, column))).is_some()
     }
 }
@@ -237,7 +239,9 @@ fn what_a_party_is_told_in_the_small_protocols_is_uniform_and_every_mask_is_need
     check("shared bits", 4, [0, 0], async |cx, x| and_bits(cx, &x.bit(3), &x.bit(1)).await);
     // The number at the end of the pen holder's message is one bit narrower than the ring.
     check("to ring", v + 1, [v as usize, 0], async |cx, x| to_ring(cx, &x.bit(3), v + 1).await);
-    check("widen", 6, [v as usize, 0], async |cx, x| widen(cx, &x, 6 + v, Range::NonNegative, Radix::Four).await);
+    check("widen", 6, [v as usize, 0], async |cx, x| {
+        widen(cx, &x, 6 + v, Range::NonNegative, Radix::Four).await
+    });
     check("select", v, [v as usize; 2], async |cx, x| select(cx, &x.bit(3), &x).await);
     check("truncate", v + 2, [v as usize; 2], async |cx, x| truncate_close(cx, &x, v).await);
 }
