@@ -69,11 +69,10 @@ pub(crate) async fn and<L: Link, P: PadSource>(
         let d = opened.next();
         let mut products = opened.zip(&o.big_b).zip(&o.big_c).map(|((e, big_b), big_c)| {
             let d = d.as_ref().map_or(&[][..], Bits::words);
-            let words = d.iter().zip(e.words()).zip(o.big_a.words()).zip(big_b.words()).zip(big_c.words());
-            let word = |((((d, e), a), b), c): ((((&u64, &u64), &u64), &u64), &u64)| {
-                c ^ (d & b) ^ (e & a) ^ (d & e & ones)
-            };
-            Bits::from_words(e.len(), words.map(word).collect())
+            let ab = o.big_a.words().iter().zip(big_b.words());
+            let words = d.iter().zip(e.words()).zip(ab).zip(big_c.words());
+            let word = words.map(|(((d, e), (a, b)), c)| c ^ (d & b) ^ (e & a) ^ (d & e & ones));
+            Bits::from_words(e.len(), word.collect())
         });
         [products.next(), products.next()]
     };

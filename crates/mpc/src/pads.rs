@@ -3,7 +3,7 @@
 use crate::bits::require;
 use crate::cot::MAX_LOG_MESSAGES;
 use crate::{Bits, CotReceiver, CotSender, MpcError};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Ring elements that are zeroised on drop.
 pub type Values = Zeroizing<Vec<u64>>;

@@ -196,7 +196,7 @@ mod tests {
             let mut bits = 0;
             for (width, values) in &fields {
                 match width {
-                    0 => w.bits(&Bits::from_fn(values.len(), |i| values[i] & 1 == 1)),
+                    0 => w.bits(&Bits::from_fn(values.len(), |i| values.get(i).is_some_and(|v| v & 1 == 1))),
                     _ => w.values(*width, values),
                 }
                 bits += values.len() * (*width).max(1) as usize;
