@@ -7,3 +7,4 @@ mod conversion;
 mod cost;
 mod faults;
 mod masks;
+mod stocks;
