@@ -1,7 +1,7 @@
 //! Comparison on shares, both parties in one thread: `cargo bench -p oblivia-mpc --bench relu [-- FILTER]`.
 //!
-//! `relu/…` replays random OTs that were drawn before: the protocol alone, messages through memory. `pads/…` is what
-//! hashing the random OTs of the same run from correlated ones takes, both ends; making the correlated ones is not in it.
+//! `relu/…` replays random OTs that were drawn before: the protocol alone, messages through memory. `pads/…` is
+//! hashing random OTs from correlated ones, both ends; making the correlated ones is in neither, see the benchmark `ot`.
 #![expect(clippy::unwrap_used, reason = "a benchmark of known parameters")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -114,26 +114,35 @@ fn protocol(c: &mut Criterion) {
     group.finish();
 }
 
-/// The random OTs that 32-bit ReLUs with digits of m bits take in one direction, from correlated ones.
+/// COTs of one direction, dealt.
+fn dealt(n: usize) -> [CotPads; 2] {
+    let mut rng = Prg::new(&[3; 32], "relu benchmark cots", &[]);
+    let mut stock =
+        |direction, n| ideal::cots(&Label { session: Digest([0; 32]), epoch: 0, direction }, n, &mut rng);
+    let (s, r) = stock(Direction::ClientSends, n);
+    let (t, u) = stock(Direction::ServerSends, 0);
+    [CotPads::new(s, u), CotPads::new(t, r)]
+}
+
+/// Both ends of random 1-of-2^m OTs of w-bit pads, hashed from COTs; elements are COTs.
 fn pads(c: &mut Criterion) {
     let mut group = c.benchmark_group("pads");
-    let n = 1usize << 14;
-    group.throughput(Throughput::Elements(n as u64)).sample_size(10);
-    for radix in Radix::ALL {
-        let cots = usize::try_from(oblivia_mpc::relu_cost(32, radix).cots()).unwrap() * n;
-        group.bench_function(BenchmarkId::new(format!("{radix:?}"), "2^14"), |b| {
-            b.iter_batched(
-                || {
-                    let mut rng = Prg::new(&[3; 32], "relu benchmark cots", &[]);
-                    let mut stock = |direction| {
-                        let label = Label { session: Digest([0; 32]), epoch: 0, direction };
-                        ideal::cots(&label, cots, &mut rng)
-                    };
-                    let (s, r) = stock(Direction::ClientSends);
-                    let (t, u) = stock(Direction::ServerSends);
-                    ([CotPads::new(s, u), CotPads::new(t, r)], operands(n))
+    for (m, w) in [(1u32, 1), (1, 2), (2, 2), (3, 2), (4, 2), (1, 64)] {
+        let n = (1usize << 18) / m as usize;
+        group.throughput(Throughput::Elements(u64::from(m) * n as u64)).sample_size(10);
+        group.bench_function(format!("m={m},w={w}"), |b| {
+            b.iter_batched_ref(
+                || dealt(n * m as usize),
+                |[sender, chooser]| match w {
+                    64 => {
+                        black_box(sender.send_values(n).unwrap());
+                        black_box(chooser.choose_values(n).unwrap());
+                    }
+                    _ => {
+                        black_box(sender.send_planes(m, w, n).unwrap());
+                        black_box(chooser.choose_planes(m, w, n).unwrap());
+                    }
                 },
-                |(pads, x)| run(pads, x, radix),
                 BatchSize::PerIteration,
             );
         });

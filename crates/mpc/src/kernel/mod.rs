@@ -5,11 +5,13 @@
 //! x^i. No function branches on a block or indexes by one, except [`lpn`], whose indices are public.
 
 mod path;
+mod planes;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 pub use path::Path;
+pub(crate) use planes::bit_planes;
 
 use aes::Aes128;
 use aes::cipher::KeyInit;
