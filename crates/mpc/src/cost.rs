@@ -29,6 +29,11 @@ impl Cost {
         Self { messages: vec![bits], cots: [0; 2] }
     }
 
+    /// The pen passes without a word.
+    pub(crate) fn passing() -> Self {
+        Self { messages: vec![0, 0], cots: [0; 2] }
+    }
+
     /// The pen's holder sends `bits` and passes the pen.
     pub(crate) fn tell(bits: u64) -> Self {
         Self::exchange(bits, 0)

@@ -61,6 +61,7 @@ mod gates;
 mod pads;
 mod pool;
 mod relu;
+mod reveal;
 mod session;
 mod share;
 pub mod wire;
@@ -82,5 +83,6 @@ pub use gates::{
 pub use pads::{CotPads, PadSource, Values};
 pub use pool::{Windows, max_pool, max_pool_cost};
 pub use relu::{arg_max, arg_max_cost, max, max_cost, max_of, max_of_cost, relu, relu_cost, sign, sign_cost};
+pub use reveal::{reveal, reveal_cost};
 pub use session::{Link, LinkFault, Party, Session};
 pub use share::{Shares, mask, open};

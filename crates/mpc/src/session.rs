@@ -140,6 +140,17 @@ impl<L: Link, P: PadSource> Session<L, P> {
         Ok(heard)
     }
 
+    /// From here on `to` writes.
+    pub(crate) fn give_pen(&mut self, to: Party) {
+        self.pen = to;
+    }
+
+    /// Refuses a caller that does not hold the pen, or one that does.
+    pub(crate) fn require_pen(&self, held: bool) -> Result<(), MpcError> {
+        let expected = if held { "held by the party that writes" } else { "held by the peer of the reader" };
+        crate::bits::require(self.holds_pen() == held, "pen of the session", self.pen as u64, expected)
+    }
+
     /// The pen passes if anything was said: what is about no element at all is no message.
     fn pass(&mut self, said: bool) {
         if said {

@@ -70,6 +70,18 @@ impl BitWriter {
         }
     }
 
+    /// Appends bytes, eight bits each.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        self.words.reserve(words.len() + 1);
+        for w in words {
+            self.push(u64::from_le_bytes(*w), 64);
+        }
+        for b in rest {
+            self.push(u64::from(*b), 8);
+        }
+    }
+
     /// The words, the last filled with zeros.
     pub(crate) fn into_words(mut self) -> Vec<u64> {
         if self.filled > 0 {
@@ -139,22 +151,41 @@ impl BitReader {
         Ok(self.words(width, n, bits))
     }
 
+    /// `n` bytes.
+    ///
+    /// # Errors
+    /// [`MpcError::MessageBytes`] if the message ends before.
+    pub fn bytes(&mut self, n: usize) -> Result<Vec<u8>, MpcError> {
+        let words = self.values(64, n / 8)?;
+        let rest = self.values(8, n % 8)?;
+        let mut out = Vec::with_capacity(n);
+        words.iter().for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+        out.extend(rest.iter().map(|b| *b as u8));
+        Ok(out)
+    }
+
     /// `n` fields of `width` bits; `bits` are read. Behind the message lie zeros.
     fn words(&mut self, width: u32, n: usize, bits: usize) -> Vec<u64> {
         let mask = crate::share::mask(width);
+        let mut out = Vec::with_capacity(n);
         let mut at = self.at;
         self.at += bits;
-        let mut out = Vec::with_capacity(n);
-        for _ in 0..n {
+        if width == 64 && at.is_multiple_of(8) {
+            // Whole bytes: what follows reads the last value, if it ends before its word does.
+            let rest = self.bytes.get(at / 8..).unwrap_or_default();
+            out.extend(rest.as_chunks::<8>().0.iter().take(n).map(|w| u64::from_le_bytes(*w)));
+            at += 64 * out.len();
+        }
+        for _ in out.len()..n {
             let shift = at % 8;
             let rest = self.bytes.get(at / 8..).unwrap_or_default();
-            let value = match rest.first_chunk::<9>() {
-                Some([low @ .., high]) => {
-                    let low = u64::from_le_bytes(*low) >> shift;
-                    // Two steps, for a shift by 64 is none.
-                    low | u64::from(*high) << (63 - shift) << 1
+            let value = match (rest.first_chunk::<8>(), rest.get(8)) {
+                (Some(low), _) if shift + width as usize <= 64 => u64::from_le_bytes(*low) >> shift,
+                // Two steps, for a shift by 64 is none.
+                (Some(low), Some(high)) => {
+                    u64::from_le_bytes(*low) >> shift | u64::from(*high) << (63 - shift) << 1
                 }
-                None => {
+                _ => {
                     let wide = rest.iter().rev().fold(0u128, |v, b| v << 8 | u128::from(*b));
                     (wide >> shift) as u64
                 }

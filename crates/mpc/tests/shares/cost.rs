@@ -105,3 +105,47 @@ fn protocols_in_a_row_share_messages_as_their_costs_do() {
     // H + 2 = 5 messages for the ReLU (3 levels), then each exchange adds one and each comparison H + 1.
     assert_eq!(cost.changes(), 5 + 1 + (1 + 1) + 1);
 }
+
+#[test]
+fn a_layer_takes_two_messages_more_than_its_relu_and_its_ciphertexts_ride() {
+    // Upload, masked result with the flips, comparison and selection, and the widening ahead of the next upload.
+    let (l, n, radix, up, down) = (20, 33, Radix::Eight, 1001, 77);
+    let pairs = some_pairs(l, n, 4).map(|v| v[v.len() - n..].to_vec());
+    let layer = Cost::of_bytes(up)
+        .then(&Cost::of_passing())
+        .then(&Cost::of_bytes(down))
+        .then(&relu_cost(l, radix).times(n))
+        .then(&widen_cost(l, l + 8, Range::NonNegative, radix).times(n));
+    let pen = layer.pen_after(Party::Client);
+    let cost = layer.clone().then(&reveal_cost(l + 8, Party::Client, pen).times(n));
+    let x = numbers(l, &pairs);
+    let bytes = |n: u64| (0..n).map(|i| (i * i) as u8).collect::<Vec<u8>>();
+    let got = play(&"layer", Party::Client, shares(l, &pairs), &cost, async |cx, x| {
+        if cx.party() == Party::Client {
+            cx.put_bytes(&bytes(up))?;
+            cx.pass_pen();
+            assert_eq!(cx.get_bytes(down as usize).await?, bytes(down));
+        } else {
+            assert_eq!(cx.get_bytes(up as usize).await?, bytes(up));
+            cx.pass_pen();
+            cx.put_bytes(&bytes(down))?;
+        }
+        let x = relu(cx, &x, radix).await?;
+        let x = widen(cx, &x, l + 8, Range::NonNegative, radix).await?;
+        assert_eq!(cx.pen(), pen);
+        reveal(cx, &x, Party::Client).await
+    });
+    let want = x.iter().map(|x| ideal::clear::widen(ideal::clear::relu(*x, l), l, l + 8)).collect();
+    assert_eq!(got, [Some(want), None]);
+    // H = 3: the upload, H + 3 messages, and the client's half of the widening in front of the next upload.
+    assert_eq!(layer.changes(), 1 + 3 + 2 + 1);
+}
+
+#[test]
+fn bytes_out_of_turn_are_refused() {
+    let none = || shares(16, &[vec![], vec![]]);
+    let got = play(&"out of turn", Party::Client, none(), &Cost::none(), async |cx, _| {
+        Ok(if cx.party() == Party::Client { cx.get_bytes(3).await.err() } else { cx.put_bytes(&[1]).err() })
+    });
+    assert!(got.iter().all(|e| matches!(e, Some(MpcError::Argument { .. }))));
+}
