@@ -53,10 +53,6 @@ mod bits;
 mod compare;
 mod convert;
 mod cost;
-pub mod fuzz {
-    //! Harnesses for fuzzers: plain functions of bytes that must not panic.
-    pub mod shares;
-}
 mod gates;
 mod pads;
 mod pool;
