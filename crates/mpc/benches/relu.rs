@@ -1,13 +1,25 @@
 //! Comparison on shares, both parties in one thread: `cargo bench -p oblivia-mpc --bench relu [-- FILTER]`.
 //!
 //! `relu/…` replays random OTs that were drawn before: the protocol alone, messages through memory. `pads/…` is
-//! hashing random OTs from correlated ones, both ends; making the correlated ones is in neither, see the benchmark `ot`.
+//! hashing random OTs from correlated ones, both ends; making the correlated ones is in neither. `whole/…` is everything from
+//! nothing, base OTs and silent OT included; its name says the bytes of both parties. Times are processor time of the one
+//! thread that plays both.
 #![expect(clippy::unwrap_used, reason = "a benchmark of known parameters")]
 
+mod common;
+
+use common::ThreadTime;
+use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oblivia_base::{Digest, Prg};
 use oblivia_mpc::ideal::{self, dealer, pair};
-use oblivia_mpc::{Bits, CotPads, Direction, Label, MpcError, PadSource, Party, Radix, Shares, Values, relu};
+use oblivia_mpc::setup::{
+    AnswererAwaitsBatch, Ends, OpenerAwaitsAnswer, ReceiverSource, SenderSource, Setup, Source,
+};
+use oblivia_mpc::silent::LpnSet;
+use oblivia_mpc::{
+    Bits, CotPads, Direction, Label, MpcError, PadSource, Party, Radix, Shares, Values, relu, relu_cost,
+};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Duration;
@@ -94,7 +106,7 @@ fn run<P: PadSource>(pads: [P; 2], x: [Shares; 2], radix: Radix) -> [P; 2] {
     pads
 }
 
-fn protocol(c: &mut Criterion) {
+fn protocol(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("relu");
     for log_n in [16u32, 21] {
         let n = 1usize << log_n;
@@ -125,7 +137,7 @@ fn dealt(n: usize) -> [CotPads; 2] {
 }
 
 /// Both ends of random 1-of-2^m OTs of w-bit pads, hashed from COTs; elements are COTs.
-fn pads(c: &mut Criterion) {
+fn pads(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("pads");
     for (m, w) in [(1u32, 1), (1, 2), (2, 2), (3, 2), (4, 2), (1, 64)] {
         let n = (1usize << 18) / m as usize;
@@ -150,9 +162,100 @@ fn pads(c: &mut Criterion) {
     group.finish();
 }
 
+/// Both parties' ends of an offline phase that goes on as long as the protocol needs it.
+struct Parties {
+    client: Ends,
+    server: Ends,
+    rng: Prg,
+    bytes: usize,
+}
+
+impl Parties {
+    /// Base OTs, both directions, silent OT over these sets.
+    fn new(sets: &[LpnSet]) -> Self {
+        let source = || Source::Silent { sets: sets.to_vec() };
+        let setup = Setup {
+            session: Digest([1; 32]),
+            epoch: 0,
+            opener_sends: Direction::ClientSends,
+            from_opener: source(),
+            from_answerer: source(),
+        };
+        let mut rng = Prg::new(&[5; 32], "relu benchmark parties", &[]);
+        let (opener, m) = OpenerAwaitsAnswer::start(&setup, &mut rng);
+        let (answerer, m) = AnswererAwaitsBatch::start(&setup, &m, &mut rng).unwrap();
+        let (opener, m) = opener.answer(&m, &mut rng).unwrap();
+        let (server, m) = answerer.finish(&m).unwrap();
+        let client = opener.finish(&m).unwrap();
+        Self { client, server, rng, bytes: setup.message_bytes().iter().sum() }
+    }
+
+    /// Silent rounds until both directions have `cots` in stock.
+    fn fill(&mut self, cots: u64) {
+        for swapped in [false, true] {
+            let Self { client, server, rng, bytes } = &mut *self;
+            let (from, to) = if swapped { (server, client) } else { (client, server) };
+            let (SenderSource::Silent(sender), ReceiverSource::Silent(receiver)) =
+                (&mut from.sender_source, &mut to.receiver_source)
+            else {
+                return;
+            };
+            while from.sender.left() < cots {
+                let message = sender.start(rng).unwrap();
+                let answer = receiver.answer(&message, rng).unwrap();
+                let digest = sender.finish(&answer, &mut from.sender).unwrap();
+                receiver.finish(&digest, &mut to.receiver).unwrap();
+                *bytes += message.len() + answer.len() + digest.len();
+            }
+        }
+    }
+
+    /// ReLUs, some thousand at a time; bytes of everything.
+    fn relus(mut self, n: usize, at_a_time: usize, radix: Radix) -> usize {
+        let cost = relu_cost(32, radix).times(at_a_time);
+        let needed = cost
+            .cots_sent_by(Party::Server, Party::Server)
+            .max(cost.cots_sent_by(Party::Client, Party::Server));
+        for _ in 0..n / at_a_time {
+            self.fill(needed);
+            let pads = [
+                CotPads::new(self.client.sender, self.client.receiver),
+                CotPads::new(self.server.sender, self.server.receiver),
+            ];
+            let [client, server] = run(pads, operands(at_a_time), radix).map(CotPads::into_parts);
+            (self.client.sender, self.client.receiver) = client;
+            (self.server.sender, self.server.receiver) = server;
+            self.bytes += usize::try_from(cost.bytes()).unwrap();
+        }
+        self.bytes
+    }
+}
+
+/// Everything from nothing: base OTs, silent OT, hashing, protocol.
+fn whole(c: &mut Criterion<ThreadTime>) {
+    let mut group = c.benchmark_group("whole");
+    for (log_n, sets) in
+        [(16, &[LpnSet::B10, LpnSet::B11][..]), (21, &[LpnSet::B10, LpnSet::B11, LpnSet::B13])]
+    {
+        let n = 1usize << log_n;
+        group.throughput(Throughput::Elements(n as u64)).sample_size(10);
+        for radix in [Radix::Four, Radix::Sixteen] {
+            let bytes = Parties::new(sets).relus(n, 1 << 16, radix);
+            let id = BenchmarkId::new(format!("{radix:?}"), format!("2^{log_n},{} kB", bytes / 1000));
+            group.bench_function(id, |b| {
+                b.iter(|| Parties::new(sets).relus(n, 1 << 16, radix));
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
-    targets = protocol, pads
+    config = Criterion::default()
+        .with_measurement(ThreadTime(WallTime))
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3));
+    targets = protocol, pads, whole
 }
 criterion_main!(benches);
