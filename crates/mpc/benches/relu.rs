@@ -112,9 +112,9 @@ fn protocol(c: &mut Criterion<ThreadTime>) {
         let n = 1usize << log_n;
         group.throughput(Throughput::Elements(n as u64)).sample_size(10);
         for radix in Radix::ALL {
-            let recorders = dealer::pads(&[2; 32]).map(|p| Recorder(p, VecDeque::new()));
-            let tapes = run(recorders, operands(n), radix).map(|r| Replay(r.1));
             group.bench_function(BenchmarkId::new(format!("{radix:?}"), format!("2^{log_n}")), |b| {
+                let recorders = dealer::pads(&[2; 32]).map(|p| Recorder(p, VecDeque::new()));
+                let tapes = run(recorders, operands(n), radix).map(|r| Replay(r.1));
                 b.iter_batched(
                     || (tapes.clone(), operands(n)),
                     |(tapes, x)| run(tapes, x, radix),
@@ -234,15 +234,14 @@ impl Parties {
 /// Everything from nothing: base OTs, silent OT, hashing, protocol.
 fn whole(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("whole");
-    for (log_n, sets) in
-        [(16, &[LpnSet::B10, LpnSet::B11][..]), (21, &[LpnSet::B10, LpnSet::B11, LpnSet::B13])]
-    {
+    let small = [LpnSet::B10, LpnSet::B11];
+    let large = [LpnSet::B10, LpnSet::B11, LpnSet::B12, LpnSet::B13];
+    for (log_n, sets) in [(16, &small[..]), (21, &large[..2]), (21, &large[..3]), (21, &large[..])] {
         let n = 1usize << log_n;
         group.throughput(Throughput::Elements(n as u64)).sample_size(10);
-        for radix in [Radix::Four, Radix::Sixteen] {
-            let bytes = Parties::new(sets).relus(n, 1 << 16, radix);
-            let id = BenchmarkId::new(format!("{radix:?}"), format!("2^{log_n},{} kB", bytes / 1000));
-            group.bench_function(id, |b| {
+        for radix in [Radix::Four, Radix::Eight, Radix::Sixteen] {
+            let set = sets.last().unwrap();
+            group.bench_function(BenchmarkId::new(format!("{radix:?}/{set:?}"), format!("2^{log_n}")), |b| {
                 b.iter(|| Parties::new(sets).relus(n, 1 << 16, radix));
             });
         }
