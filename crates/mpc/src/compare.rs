@@ -5,6 +5,9 @@
 //! low bits of the other. Both are cut into digits. Per digit a random 1-of-2^m OT, one message of which is free, gives
 //! XOR shares of [q_i > p_i] and [q_i = p_i]; a tree merges neighbours, g = g_h ⊕ e_h·g_l, e = e_h·e_l. The party with the
 //! pen is the one that chooses: its flips ride with what it sent before.
+//!
+//! Leaves by 1-of-2^m OT and the merging tree: D. Rathee et al., *CrypTFlow2: Practical 2-Party Secure Inference* (2020),
+//! section 3.
 
 use crate::bits::require;
 use crate::gates::{AndJob, and, and_cost};

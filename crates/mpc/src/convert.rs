@@ -2,6 +2,9 @@
 //!
 //! The integers behind the shares satisfy x_C + x_S = x + 2^l·wrap for x read as unsigned. Whatever leaves the ring needs
 //! that wrap; a bias of 2^(l−1) makes signed numbers unsigned. The server adds public numbers.
+//!
+//! Widening by the wrap and truncation to fewer bits as in D. Rathee et al., *SiRnn* (2021), faithful truncation in D.
+//! Rathee et al., *CrypTFlow2* (2020), local truncation in P. Mohassel, Y. Zhang, *SecureML* (2017).
 
 use crate::bits::require;
 use crate::compare::{Radix, carries, carries_cost, drelu, drelu_cost};
@@ -222,12 +225,12 @@ pub async fn divide<L: Link, P: PadSource>(
     let wrap = wrap.pop().unwrap_or_else(|| Bits::zeros(n));
     let wrap = to_ring(cx, &wrap, l).await?;
     let small = remainder_width(d);
-    let t = Shares::new(small, u.values().iter().map(|v| v % d).collect())?
+    let t = Shares::new(small, u.values().iter().map(|v| div_rem(*v, d).1).collect())?
         .sub(&Shares::new(small, wrap.scale(rest).values().to_vec())?)?;
     let both = Shares::concat(&[&t, &t.add_public(party, d.wrapping_neg())])?;
     let steps = drelu(cx, &both, radix).await?;
     let steps = to_ring(cx, &steps, l).await?;
-    let quotients = u.map(|v| v / d).sub(&wrap.scale(quotient))?;
+    let quotients = u.map(|v| div_rem(v, d).0).sub(&wrap.scale(quotient))?;
     let quotients = quotients.add(&steps.slice(0, n)?)?.add(&steps.slice(n, n)?)?;
     Ok(quotients.add_public(party, (1 + bias / d).wrapping_neg()))
 }
@@ -238,7 +241,43 @@ pub fn divide_cost(width: u32, d: u64, radix: Radix) -> Cost {
     carries_cost(&[width], radix).then(&to_ring_cost(width)).then(&steps)
 }
 
+/// v / d and v mod d without a division instruction, whose time depends on v; d ≥ 2 is public.
+fn div_rem(v: u64, d: u64) -> (u64, u64) {
+    // ⌊2^64/d⌋ is less than 1 below 2^64/d, so the quotient is right or one too small.
+    let reciprocal = ((1u128 << 64) / u128::from(d)) as u64;
+    let q = ((u128::from(v) * u128::from(reciprocal)) >> 64) as u64;
+    let r = v.wrapping_sub(q.wrapping_mul(d));
+    let (rest, below) = r.overflowing_sub(d);
+    let keep = u64::from(below).wrapping_neg();
+    (q.wrapping_add(u64::from(!below)), (r & keep) | (rest & !keep))
+}
+
 /// Least k with 2d ≤ 2^(k−1): −2d < t − d and t < 2d fit in k bits with sign.
 fn remainder_width(d: u64) -> u32 {
     d.next_power_of_two().trailing_zeros() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quotients_at_the_edges_are_those_of_division() {
+        let edges =
+            [0u64, 1, 2, 3, 5, 7, 10, 1 << 31, (1 << 32) - 1, 1 << 62, (1 << 62) - 1, 1 << 63, !0 - 1, !0];
+        for d in edges.into_iter().filter(|d| *d >= 2) {
+            for v in edges.into_iter().chain(edges.map(|v| v.wrapping_mul(d))) {
+                assert_eq!(div_rem(v, d), (v / d, v % d), "{v} by {d}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quotients_are_those_of_division(v: u64, d in 2u64.., shift in 0u32..62) {
+            let d = (d >> shift).max(2);
+            prop_assert_eq!(div_rem(v, d), (v / d, v % d));
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! Products: of shared bits, of bits each party holds one of, and of a shared bit with a shared number.
+//!
+//! Products of shared bits are those of Goldreich, Micali and Wigderson (1987) with triples from random OTs, G. Asharov
+//! et al. (2013); numbers times bits by correlated OT as in D. Demmler et al., *ABY* (2015), with the correction sent
+//! before the flip is known.
 
 use crate::bits::require;
 use crate::pads::Values;

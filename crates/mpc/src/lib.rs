@@ -22,6 +22,10 @@
 //! - [`Shares`] over Z_2^l and [`Bits`]; [`select`], [`drelu`], [`relu`], [`max_of`], [`max_pool`], [`arg_max`], [`sign`],
 //!   [`widen`], [`truncate`] and its kin, [`divide`].
 //!
+//! Set-up and extension check what the peer says. Protocols on shares are for parties that follow them: what a party is
+//! told is uniform given what it has, but a peer that deviates changes the result unnoticed, and what a result shows it
+//! may choose. Times depend on public shapes only.
+//!
 //! Sources are named where they are used.
 
 pub mod base_ot;
@@ -78,7 +82,10 @@ pub use gates::{
 };
 pub use pads::{CotPads, PadSource, Values};
 pub use pool::{Windows, max_pool, max_pool_cost};
-pub use relu::{arg_max, arg_max_cost, max, max_cost, max_of, max_of_cost, relu, relu_cost, sign, sign_cost};
+pub use relu::{
+    arg_max, arg_max_cost, clip, clip_cost, max, max_cost, max_of, max_of_cost, relu, relu_cost, sign,
+    sign_cost,
+};
 pub use reveal::{reveal, reveal_cost};
 pub use session::{Link, LinkFault, Party, Session};
 pub use share::{Shares, mask, open};

@@ -23,6 +23,27 @@ pub fn relu_cost(width: u32, radix: Radix) -> Cost {
     drelu_cost(width, radix).then(&select_cost(width))
 }
 
+/// min(max(x, 0), top) = ReLU(x) − ReLU(x − top) for 0 ≤ top < 2^(l−1) and x − top ≥ −2^(l−1); both ReLUs at once.
+///
+/// # Errors
+/// [`MpcError::Argument`] if x has one bit or `top` is out of range; what the peer or the stocks cause.
+pub async fn clip<L: Link, P: PadSource>(
+    cx: &mut Session<L, P>,
+    x: &Shares,
+    top: u64,
+    radix: Radix,
+) -> Result<Shares, MpcError> {
+    require(top <= crate::share::mask(x.width() - 1), "upper bound", top, "a number that is not negative")?;
+    let above = x.add_public(cx.party(), top.wrapping_neg());
+    let both = relu(cx, &Shares::concat(&[x, &above])?, radix).await?;
+    both.slice(0, x.len())?.sub(&both.slice(x.len(), x.len())?)
+}
+
+/// Of [`clip`], per element.
+pub fn clip_cost(width: u32, radix: Radix) -> Cost {
+    relu_cost(width, radix).times(2)
+}
+
 /// max(x, y) = y + ReLU(x − y), for −2^(l−1) ≤ x − y < 2^(l−1): |x|, |y| < 2^(l−2) are enough.
 ///
 /// # Errors

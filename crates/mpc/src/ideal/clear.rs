@@ -35,6 +35,11 @@ pub fn relu(x: u64, width: u32) -> u64 {
     cut(signed(x, width).max(0), width)
 }
 
+/// Twin of [`crate::clip`], inside its range.
+pub fn clip(x: u64, width: u32, top: u64) -> u64 {
+    cut(signed(x, width).clamp(0, signed(top, width).max(0)), width)
+}
+
 /// Twin of [`crate::max`].
 pub fn max(x: u64, y: u64, width: u32) -> u64 {
     cut(signed(x, width).max(signed(y, width)), width)

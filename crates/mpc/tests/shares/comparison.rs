@@ -74,6 +74,28 @@ fn relu_and_sign_agree_with_their_twins() {
 }
 
 #[test]
+fn clipping_keeps_a_number_between_zero_and_the_bound() {
+    for (l, pairs) in cases() {
+        let half = 1u64 << (l - 1);
+        for top in [0, 1, half / 3, half - 1] {
+            let inside = |x: u64| clear::signed(x, l) >= (top as i64).wrapping_sub(half as i64) || top == 0;
+            let all = numbers(l, &pairs);
+            let kept: Vec<usize> = (0..all.len()).filter(|i| inside(all[*i])).collect();
+            let pairs = [0, 1].map(|p| kept.iter().map(|i| pairs[p][*i]).collect::<Vec<_>>());
+            let x = numbers(l, &pairs);
+            let cost = clip_cost(l, Radix::Eight).times(x.len());
+            let got = play(&(l, top), Party::Server, shares(l, &pairs), &cost, async |cx, x| {
+                clip(cx, &x, top, Radix::Eight).await
+            });
+            assert!(
+                opened(&got).into_iter().eq(x.iter().map(|x| clear::clip(*x, l, top))),
+                "{l} bits to {top}"
+            );
+        }
+    }
+}
+
+#[test]
 fn maximum_and_arg_max_agree_with_their_twins_within_a_quarter_of_the_ring() {
     for l in [4u32, 5, 8, 16, 32, 64] {
         // Numbers with |x| < 2^(l−2), shared at random; few values, so that ties are frequent.
