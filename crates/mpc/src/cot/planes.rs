@@ -11,31 +11,48 @@ use oblivia_base::Secret;
 /// Lanes hashed at a time; a multiple of 64.
 const LANES: usize = 512;
 
-/// COTs of some lanes, summed up lane by lane, and what the sums are hashed in.
+/// COTs of some lanes, their sums lane by lane, and what the sums are hashed in.
 struct Work {
     cots: Secret<Vec<u128>>,
+    sums: Secret<Vec<u128>>,
     hashed: Secret<Vec<u128>>,
 }
 
 impl Work {
     fn new(m: u32, n: usize) -> Self {
-        let lanes = LANES.min(n);
-        Self { cots: Secret::new(vec![0; lanes * m as usize]), hashed: Secret::new(vec![0; lanes]) }
+        let blocks = |per_lane: usize| Secret::new(vec![0; LANES.min(n) * per_lane]);
+        Self { cots: blocks(m as usize), sums: blocks(1), hashed: blocks(1) }
+    }
+
+    /// ⊕_i x^i·K_i of the m COTs of each of some lanes, and room for their hashes.
+    fn sum_up(&mut self, m: u32, lanes: usize) -> (&[u128], &mut [u128]) {
+        let cots = &self.cots.expose()[..lanes * m as usize];
+        let sums = &mut self.sums.expose_mut()[..lanes];
+        match m {
+            1 => sums.copy_from_slice(cots),
+            2 => sum_groups::<2>(cots, sums),
+            3 => sum_groups::<3>(cots, sums),
+            4 => sum_groups::<4>(cots, sums),
+            m => {
+                for (sum, group) in sums.iter_mut().zip(cots.chunks_exact(m as usize)) {
+                    *sum = packed(group);
+                }
+            }
+        }
+        (sums, &mut self.hashed.expose_mut()[..lanes])
+    }
+}
+
+#[inline]
+fn sum_groups<const M: usize>(cots: &[u128], sums: &mut [u128]) {
+    for (sum, group) in sums.iter_mut().zip(cots.as_chunks::<M>().0) {
+        *sum = group.iter().rev().fold(0, |sum, b| times_x(sum) ^ b);
     }
 }
 
 /// Lanes of each piece of `n`.
 fn pieces(n: usize) -> impl Iterator<Item = usize> {
     (0..n).step_by(LANES).map(move |at| LANES.min(n - at))
-}
-
-/// ⊕_i x^i·K_i of each group of m blocks, in its first place of `blocks`.
-fn combine_groups(m: usize, blocks: &mut [u128]) {
-    if m > 1 {
-        for lane in 0..blocks.len() / m {
-            blocks[lane] = packed(&blocks[lane * m..][..m]);
-        }
-    }
 }
 
 impl CotSender {
@@ -72,14 +89,12 @@ impl CotSender {
         }
         let mut work = Work::new(m, n);
         for lanes in pieces(n) {
-            let cots = &mut work.cots.expose_mut()[..lanes * m as usize];
-            let hashed = &mut work.hashed.expose_mut()[..lanes];
-            let first = self.stock.take(cots);
-            combine_groups(m as usize, cots);
+            let first = self.stock.take(&mut work.cots.expose_mut()[..lanes * m as usize]);
+            let (sums, hashed) = work.sum_up(m, lanes);
             for j in 0..1usize << m {
                 let bits = multiples.expose().iter().enumerate().filter(|(i, _)| j >> i & 1 == 1);
                 let offset = bits.fold(0, |sum, (_, multiple)| sum ^ multiple);
-                for (h, k) in hashed.iter_mut().zip(&*cots) {
+                for (h, k) in hashed.iter_mut().zip(sums) {
                     *h = k ^ offset;
                 }
                 self.hash.hash_groups(m, 0, first, hashed);
@@ -125,16 +140,16 @@ impl CotReceiver {
         let mut work = Work::new(m, n);
         for lanes in pieces(n) {
             let cots = &mut work.cots.expose_mut()[..lanes * m as usize];
-            let hashed = &mut work.hashed.expose_mut()[..lanes];
             let first = self.stock.take(cots);
+            let hashed = &mut work.hashed.expose_mut()[..lanes];
             for (i, plane) in choices.iter_mut().enumerate() {
                 for (h, group) in hashed.iter_mut().zip(cots.chunks_exact(m as usize)) {
                     *h = group[i];
                 }
                 bit_planes(hashed, std::slice::from_mut(plane));
             }
-            combine_groups(m as usize, cots);
-            hashed.copy_from_slice(&cots[..lanes]);
+            let (sums, hashed) = work.sum_up(m, lanes);
+            hashed.copy_from_slice(sums);
             self.hash.hash_groups(m, 0, first, hashed);
             take(hashed);
         }
