@@ -96,7 +96,7 @@ struct Node {
     equal: Option<Bits>,
 }
 
-/// Shares of the carries out of the low cuts[0], cuts[1], … bits of x_C + x_S, as integers. The cuts ascend.
+/// Shares of the carries out of the low bits of x_C + x_S, as integers, at each of the `cuts`, which ascend.
 ///
 /// The pen's holder chooses. One message of flips, then as many exchanges as the highest tree has levels, then one more
 /// for each cut after the first.

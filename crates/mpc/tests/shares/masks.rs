@@ -250,6 +250,7 @@ fn what_a_party_is_told_in_the_small_protocols_is_uniform_and_every_mask_is_need
 fn what_a_party_is_told_in_a_comparison_is_uniform_and_every_mask_is_needed() {
     for radix in [Radix::Two, Radix::Four] {
         check("sign", 7, [0, 0], async |cx, x| drelu(cx, &x, radix).await);
+        check("two cuts", 6, [0, 0], async |cx, x| carries(cx, &x, &[3, 6], radix).await);
     }
     let v = VALUE_BITS;
     check("relu", v, [v as usize; 2], async |cx, x| relu(cx, &x, Radix::Four).await);
