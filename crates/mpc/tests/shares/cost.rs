@@ -133,7 +133,9 @@ fn a_layer_takes_two_messages_more_than_its_relu_and_its_ciphertexts_ride() {
         let x = relu(cx, &x, radix).await?;
         let x = widen(cx, &x, l + 8, Range::NonNegative, radix).await?;
         assert_eq!(cx.pen(), pen);
-        reveal(cx, &x, Party::Client).await
+        let opened = reveal(cx, &x, Party::Client).await;
+        assert_eq!(cx.pen(), Party::Server, "the party that spoke writes on");
+        opened
     });
     let want = x.iter().map(|x| ideal::clear::widen(ideal::clear::relu(*x, l), l, l + 8)).collect();
     assert_eq!(got, [Some(want), None]);
