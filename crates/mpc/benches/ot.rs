@@ -4,7 +4,10 @@
 //! random OTs with pads of 64 bits, messages, checks and hashes included. Base OTs are a benchmark of their own.
 #![expect(clippy::unwrap_used, reason = "a benchmark of known parameters")]
 
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+mod common;
+
+use common::ThreadTime;
+use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::base_ot::{self, BaseOtSender};
@@ -13,47 +16,7 @@ use oblivia_mpc::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer, Setup, Source}
 use oblivia_mpc::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use oblivia_mpc::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
 use oblivia_mpc::{CotReceiver, CotSender, Direction, Label};
-use std::time::{Duration, Instant};
-
-/// Processor time of this thread, from the scheduler's statistics of Linux; elsewhere the time on the wall.
-struct ThreadTime(WallTime);
-
-fn thread_time() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
-}
-
-impl Measurement for ThreadTime {
-    type Intermediate = (Option<Duration>, Instant);
-    type Value = Duration;
-
-    fn start(&self) -> Self::Intermediate {
-        (thread_time(), self.0.start())
-    }
-
-    fn end(&self, (thread, wall): Self::Intermediate) -> Duration {
-        match (thread, thread_time()) {
-            (Some(start), Some(end)) => end.saturating_sub(start),
-            _ => self.0.end(wall),
-        }
-    }
-
-    fn add(&self, a: &Duration, b: &Duration) -> Duration {
-        *a + *b
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        self.0.to_f64(value)
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        self.0.formatter()
-    }
-}
+use std::time::Duration;
 
 fn label() -> Label {
     Label { session: Digest([1; 32]), epoch: 0, direction: Direction::ServerSends }

@@ -19,6 +19,8 @@ use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use std::collections::VecDeque;
 
+mod planes;
+
 /// COTs hashed at a time, so that they stay in the first-level cache.
 const CHUNK: usize = 512;
 /// Most bits of a 1-of-2^m OT.
@@ -56,6 +58,14 @@ impl Stock {
         }
         first
     }
+}
+
+/// Refuses an m that the hash has no purpose for.
+fn check_planes(m: u32) -> Result<(), MpcError> {
+    if (1..=MAX_LOG_MESSAGES).contains(&m) {
+        return Ok(());
+    }
+    Err(MpcError::Argument { what: "log2 of the messages of an OT", found: u64::from(m), expected: "1 to 8" })
 }
 
 fn check_log_messages(m: u32, pads: usize, per_group: usize) -> Result<usize, MpcError> {

@@ -1,3 +1,4 @@
+use crate::LinkFault;
 use oblivia_base::Blame;
 use oblivia_base::codec::DecodeError;
 use thiserror::Error;
@@ -21,6 +22,12 @@ pub enum MpcError {
         /// Bytes of the step.
         expected: usize,
     },
+    /// The bits that fill the last byte of a message are not all zero.
+    #[error("message on shares: bits behind its end are not zero; end the session")]
+    Padding,
+    /// The link to the peer failed.
+    #[error(transparent)]
+    Link(#[from] LinkFault),
     /// A check on what the peer sent failed; nothing made in this session may be used.
     #[error(
         "{what}: the peer's messages do not fit together; end the session and drop everything made in it"
@@ -84,7 +91,8 @@ impl MpcError {
     /// Who is at fault.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Decode(_) | Self::MessageBytes { .. } => Blame::InvalidMessage,
+            Self::Decode(_) | Self::MessageBytes { .. } | Self::Padding => Blame::InvalidMessage,
+            Self::Link(fault) => fault.blame,
             Self::Check { .. } => Blame::PeerMisbehaved,
             Self::LpnSet { .. } => Blame::Refused,
             Self::Exhausted { .. } | Self::Order { .. } | Self::Argument { .. } => Blame::Misuse,

@@ -4,6 +4,8 @@
 //! it says whether the bytes were accepted. Where a step checks its message, only one message passes, which is in
 //! [`valid`]; the others (points, the receiver's part of a check) accept every message of the right form.
 
+pub mod shares;
+
 use crate::base_ot::{self, BaseOtSender};
 use crate::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer, OpenerAwaitsBatch, Setup, Source};
 use crate::silent::{LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};

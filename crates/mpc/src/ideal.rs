@@ -1,4 +1,11 @@
 //! Correlated OTs dealt by one trusted hand: no security, for tests and as the reference the protocols are held to.
+//!
+//! [`clear`] has the twins of the protocols on shares, [`dealer`] random OTs without correlated ones, [`pair`] both parties
+//! in one thread.
+
+pub mod clear;
+pub mod dealer;
+pub mod pair;
 
 use crate::{CotReceiver, CotSender, Label};
 use oblivia_base::Secret;

@@ -12,7 +12,19 @@
 //! - [`silent`]: very many OTs from some, at almost no traffic.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
 //! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
-//! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them.
+//! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them, and the twins of what follows.
+//!
+//! On top of it computation on shares:
+//!
+//! - [`Session`]: a party with its link, its random OTs ([`PadSource`]) and the message it is writing. Protocols on shares
+//!   are async functions of it; each has a function `…_cost` that says, without running, what it sends and takes
+//!   ([`Cost`]).
+//! - [`Shares`] over Z_2^l and [`Bits`]; [`select`], [`drelu`], [`relu`], [`max_of`], [`max_pool`], [`arg_max`], [`sign`],
+//!   [`widen`], [`truncate`] and its kin, [`divide`].
+//!
+//! Set-up and extension check what the peer says. Protocols on shares are for parties that follow them: what a party is
+//! told is uniform given what it has, but a peer that deviates changes the result unnoticed, and what a result shows it
+//! may choose. Times depend on public shapes only.
 //!
 //! Sources are named where they are used.
 
@@ -40,6 +52,40 @@ pub mod softspoken;
 mod statistics;
 mod supply;
 
+// On shares.
+mod bits;
+mod compare;
+mod convert;
+mod cost;
+mod gates;
+mod pads;
+mod pool;
+mod relu;
+mod reveal;
+mod session;
+mod share;
+pub mod wire;
+
 pub use cot::{CotReceiver, CotSender};
 pub use error::MpcError;
 pub use label::{Direction, Label};
+
+pub use bits::Bits;
+pub use compare::{Radix, carries, carries_cost, drelu, drelu_cost, msb};
+pub use convert::{
+    Range, divide, divide_cost, truncate, truncate_close, truncate_close_cost, truncate_cost, truncate_local,
+    truncate_reduce, truncate_reduce_cost, widen, widen_cost,
+};
+pub use cost::Cost;
+pub use gates::{
+    and_bits, and_bits_cost, and_private, and_private_cost, select, select_cost, to_ring, to_ring_cost,
+};
+pub use pads::{CotPads, PadSource, Values};
+pub use pool::{Windows, max_pool, max_pool_cost};
+pub use relu::{
+    arg_max, arg_max_cost, clip, clip_cost, max, max_cost, max_of, max_of_cost, relu, relu_cost, sign,
+    sign_cost,
+};
+pub use reveal::{reveal, reveal_cost};
+pub use session::{Link, LinkFault, Party, Session};
+pub use share::{Shares, mask, open};

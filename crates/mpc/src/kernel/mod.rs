@@ -2,14 +2,16 @@
 //!
 //! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
 //! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
-//! x^i. No function branches on a block or indexes by one, except [`lpn`], whose indices are public.
+//! x^i. No function branches on a block or indexes by one, except [`Cipher::lpn`], whose indices are public.
 
 mod path;
+mod planes;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 pub use path::Path;
+pub(crate) use planes::bit_planes;
 
 use aes::Aes128;
 use aes::cipher::KeyInit;
