@@ -74,6 +74,15 @@ impl System for Leveled {
         plan::check(model, choices)
     }
 
+    fn prepared_bytes(&self, plan: &Plan, model: &PublicModel) -> Result<Option<u64>, Error> {
+        let bytes = match plan.choices.mode.as_str() {
+            mode if exact::is_mode(mode) => exact::prepared_bytes(model, &plan.choices)?,
+            batch::BATCH => batch::prepared_bytes(model, &plan.choices)?,
+            _ => search::prepared_bytes(model, &plan.choices)?,
+        };
+        Ok(Some(bytes))
+    }
+
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
         Ok(match plan.choices.mode.as_str() {
             batch::BATCH => Arc::new(batch::server::Prepared::new(plan, model, pool)?),

@@ -7,14 +7,14 @@ use super::lola::{self, LolaProgram};
 use super::mlp::{self, fewest};
 use super::network::{Kind, LinearLayer, Network};
 use super::parameters::{ChainBits, Precision, Style, Work, chain_bits, chain_of, styled_bits};
-use super::plan::{Derived, derive_from};
+use super::plan::{Derived, derive, derive_from};
 use super::program::{Program, depths};
 use super::units::{self, UnitCosts, Units};
 use oblivia_he::{ExtendedPlaintext, Params};
 use oblivia_nn::PublicModel;
 use oblivia_pack::circuit::Options;
 use oblivia_pack::{Axis, CircuitError, Layout, PlainUse};
-use oblivia_protocol::{Error, Wish};
+use oblivia_protocol::{Choices, Error, Wish};
 use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
@@ -340,18 +340,21 @@ fn at_dimension(
 /// Memory for encoded plaintexts where the user names no limit.
 pub(super) const MAX_PLAINTEXT_BYTES: u64 = 2 << 30;
 
-/// Memory that one encoded plaintext takes: packed, if it is one of a matrix product.
-pub(super) fn plain_bytes(params: &Params, p: &PlainUse) -> u64 {
-    let plain = p.level * params.n() * 8;
-    match ExtendedPlaintext::memory_bytes(params, p.level) {
-        Ok(packed) if p.extended => packed as u64,
-        _ => plain as u64,
-    }
+/// Memory that encoded plaintexts take: packed, if one is of a matrix product, and then at most 8 bytes a coefficient if
+/// deferred.
+pub(super) fn kept_bytes(params: &Params, plains: &[PlainUse], deferred: bool) -> u64 {
+    let one = |p: &PlainUse| match ExtendedPlaintext::memory_bytes(params, p.level) {
+        _ if p.extended && deferred => params.n() * 8,
+        Ok(packed) if p.extended => packed,
+        _ => p.level * params.n() * 8,
+    };
+    plains.iter().map(|p| one(p) as u64).sum()
 }
 
-/// Memory that the encoded plaintexts of a plan take.
-fn plaintext_bytes(d: &Derived) -> u64 {
-    d.plains.iter().map(|p| plain_bytes(&d.params, p)).sum()
+/// Memory that a server keeps for a plan.
+pub(super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
+    let d = derive(model, choices)?;
+    Ok(kept_bytes(&d.params, &d.plains, d.deferred))
 }
 
 /// What the search minimises, of a plan that is there: microseconds of computing on one thread, of sending the inputs,
@@ -401,7 +404,8 @@ fn settle(
     let first = with(Precision::default(), &|_, units| units.usual()).ok_or_else(unfit)?;
     let program = Program::new(network.clone(), &first)?;
     let memory = wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
-    let deferred = derive_from(network.clone(), &first).is_ok_and(|d| plaintext_bytes(&d) > memory);
+    let deferred =
+        derive_from(network.clone(), &first).is_ok_and(|d| kept_bytes(&d.params, &d.plains, false) > memory);
     let work = units::work_at(&program, program.levels(), deferred);
     precise(network, wish, |precision| with(precision, &work))
 }
@@ -425,7 +429,9 @@ fn precise(
             }
         };
         let may = !matches!(choices.input, InputForm::Lola(_));
-        choices.deferred = may && plaintext_bytes(&derived) > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+        choices.deferred = may
+            && kept_bytes(&derived.params, &derived.plains, false)
+                > wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
         derived.predicted_us =
             units::predicted_us(derived.units, &derived.params, &derived.circuit, choices.deferred);
         let price = price(&derived);

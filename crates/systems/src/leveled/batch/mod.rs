@@ -16,7 +16,7 @@ pub(super) mod server;
 mod tests;
 mod wire;
 
-pub(super) use plan::{check, search};
+pub(super) use plan::{check, prepared_bytes, search};
 
 /// The mode.
 pub(super) const BATCH: &str = "batch";

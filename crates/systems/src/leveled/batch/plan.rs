@@ -283,6 +283,11 @@ fn server_bytes(d: &Derived) -> u64 {
         + (d.outputs.total_bytes() + d.inputs.longest_bytes()) as u64
 }
 
+/// What a server keeps of a model: its weights and biases as integers, each with its scale.
+pub(in super::super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
+    Ok((derive(model, choices)?.plains.len() * size_of::<oblivia_pack::CkksPlain>()) as u64)
+}
+
 /// What a client needs at most at a time: a whole group's upload may wait for the link while the last part of it is
 /// encrypted, and the reply is opened at once.
 fn client_bytes(d: &Derived) -> u64 {

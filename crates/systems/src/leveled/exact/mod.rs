@@ -16,7 +16,7 @@ mod tests;
 mod wire;
 
 pub(super) use plan::check;
-pub(super) use search::search;
+pub(super) use search::{prepared_bytes, search};
 
 /// Integers, no flooding.
 pub(super) const EXACT: &str = "exact";

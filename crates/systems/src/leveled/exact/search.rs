@@ -5,10 +5,10 @@ use super::super::network::{Kind, Network};
 use super::super::parameters::ChainBits;
 use super::super::plan::SYSTEM;
 use super::super::program::depths;
-use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, plain_bytes, ways};
+use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, kept_bytes, ways};
 use super::super::units::UnitCosts;
 use super::choices::{ExactChoices, MAX_LOG_SCALE, MAX_T};
-use super::plan::{Derived, derive_from};
+use super::plan::{Derived, derive, derive_from};
 use super::{PRIVATE, noise};
 use oblivia_base::codec::Encode;
 use oblivia_he::bfv::{Context, Flood};
@@ -213,16 +213,20 @@ impl Start<'_> {
                 break;
             }
         }
-        c.inner.deferred = plaintext_bytes(&d)? > self.wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
+        c.inner.deferred = plaintext_bytes(&d, false)? > self.wish.max_memory.unwrap_or(MAX_PLAINTEXT_BYTES);
         Ok(c)
     }
 }
 
 /// Memory that the encoded plaintexts of a plan take.
-fn plaintext_bytes(d: &Derived) -> Result<u64, Error> {
-    let params = d.params()?;
-    let one: u64 = d.plains.iter().map(|p| plain_bytes(params, p)).sum();
-    Ok(one * d.contexts.len() as u64)
+fn plaintext_bytes(d: &Derived, deferred: bool) -> Result<u64, Error> {
+    Ok(kept_bytes(d.params()?, &d.plains, deferred) * d.contexts.len() as u64)
+}
+
+/// Memory that a server keeps for a plan.
+pub(in super::super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
+    let d = derive(model, choices)?;
+    plaintext_bytes(&d, d.deferred)
 }
 
 /// A chain of `levels` primes of `bits` bits: with digits of as many primes as make switching cheapest, among those the
