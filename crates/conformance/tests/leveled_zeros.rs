@@ -33,8 +33,9 @@ fn a_client_of_a_model_with_published_zeros_is_told_so_and_answers_are_as_good_a
         assert_eq!(told.count(), 1);
         let closed = over_memory(&self::case(mode), 1).expect("the session succeeds");
         assert!(closed.client.receipt.plan.leaks.iter().all(|l| l.leak != Leak::Sparsity));
-        let [few, all] = [&pair, &closed].map(|p| p.server.ops.pt_mul);
-        assert!(few <= all, "{mode}: {few} {all}");
+        // The planner weighs keys too: a little more time may be worth fewer of them.
+        let [few, all] = [&pair, &closed].map(|p| p.client.receipt.plan.predicted_us);
+        assert!(few <= all + all / 20, "{mode}: {few} {all}");
         for (a, b) in pair.client.outputs.iter().zip(&closed.client.outputs) {
             let (a, b) = (a.as_ref().unwrap(), b.as_ref().unwrap());
             let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * b.abs().max(1.0);

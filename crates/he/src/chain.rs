@@ -73,7 +73,7 @@ impl Level {
 
     /// Whether the primes of Q of `low` are the first ones of this level.
     pub(crate) fn starts_with(&self, low: &Self) -> bool {
-        low.limbs() <= self.limbs() && self.q.prefix(low.limbs()) == low.q
+        low.limbs() <= self.limbs() && self.q.moduli().zip(low.q.moduli()).all(|(a, b)| a == b)
     }
 
     /// Whether the digits of `low` are those of this level, limbs left away.

@@ -70,8 +70,7 @@ pub struct ParamsLiteral {
     pub alpha: usize,
     /// What each level computes with, from level 1 on, where that is not the plain chain: level ℓ has q_0 … q_{ℓ−1}, all
     /// special primes, and digits of α limbs. A modulus of fewer, larger primes takes fewer transforms, and the smaller it
-    /// is, the larger P may be and the fewer the digits (the idea of Cheon, Choe, Kim, *Grafting*, 2024, and of
-    /// level-dependent P).
+    /// is, the larger P may be and the fewer the digits (compare Cheon et al., *Grafting*, IACR ePrint 2024/1014).
     pub levels: Vec<LevelLiteral>,
 }
 
@@ -176,8 +175,34 @@ struct Inner {
     all: Basis,
     literal: ParamsLiteral,
     levels: Vec<Level>,
+    /// By level.
+    serving: Vec<Serving>,
     id: Digest,
     pool: Arc<Pool>,
+}
+
+/// Which levels ℓ another one serves: bit ℓ − 1.
+#[derive(Clone, Copy, Default)]
+struct Serving {
+    /// Modulo Q.
+    plain: u64,
+    /// Modulo P too.
+    extended: u64,
+    /// With its keys.
+    keys: u64,
+}
+
+impl Serving {
+    fn of(high: &Level, levels: &[Level]) -> Self {
+        let mut found = Self::default();
+        for (bit, low) in levels.iter().enumerate().filter(|(_, low)| high.starts_with(low)) {
+            let extended = high.p == low.p;
+            found.plain |= 1 << bit;
+            found.extended |= u64::from(extended) << bit;
+            found.keys |= u64::from(extended && high.splits_like(low)) << bit;
+        }
+        found
+    }
 }
 
 impl Params {
@@ -236,6 +261,9 @@ impl Params {
             alpha: alpha.min(l),
         });
         let wanted = if literal.levels.is_empty() { plain.collect() } else { literal.levels.clone() };
+        if wanted.len() > MAX_PRIMES {
+            return Err(HeError::Shape { what: "1 to 64 levels are needed" });
+        }
         for level in &wanted {
             level.check(primes.len())?;
             if secure {
@@ -249,11 +277,16 @@ impl Params {
             let level = Level::new(&all, level, levels.last())?;
             levels.push(level);
         }
+        if (0..primes.len()).any(|i| wanted.iter().all(|l| !l.q.contains(&i) && !l.p.contains(&i))) {
+            return Err(HeError::Shape { what: "every prime must serve some level" });
+        }
+        let serving = (1..=levels.len()).map(|l| Serving::of(&levels[l - 1], &levels[..l])).collect();
+        let widest = levels.iter().map(|l| l.qp.limbs()).max().unwrap_or(0);
         let literal = ParamsLiteral { q: Moduli::Primes(q), p: Moduli::Primes(p), ..literal.clone() };
         let mut id = Transcript::new("he params v2");
         id.absorb("literal", &literal.to_bytes());
-        let (id, pool) = (id.digest(), Pool::new(&all));
-        Ok(Self(Arc::new(Inner { shape, all, literal, levels, id, pool })))
+        let (id, pool) = (id.digest(), Pool::new(&all, widest));
+        Ok(Self(Arc::new(Inner { shape, all, literal, levels, serving, id, pool })))
     }
 
     /// The parameters with their primes written out.
@@ -340,15 +373,17 @@ impl Params {
     /// Whether what is known modulo Q of level `high`, and if `extended` modulo P, is known modulo that of `low` after
     /// leaving limbs away: always in a plain chain.
     pub fn serves(&self, high: usize, low: usize, extended: bool) -> bool {
-        match (self.level("level", high), self.level("level", low)) {
-            (Ok(a), Ok(b)) => low <= high && a.starts_with(b) && (!extended || a.p == b.p),
-            _ => false,
-        }
+        self.served(high, low, |s| if extended { s.extended } else { s.plain })
     }
 
     /// As [`Params::serves`], of a switching key: digits begin at the same limbs too.
     pub fn key_serves(&self, high: usize, low: usize) -> bool {
-        self.serves(high, low, true) && self.level_data(high).splits_like(self.level_data(low))
+        self.served(high, low, |s| s.keys)
+    }
+
+    fn served(&self, high: usize, low: usize, of: impl Fn(&Serving) -> u64) -> bool {
+        let serving = high.checked_sub(1).and_then(|h| self.0.serving.get(h));
+        serving.is_some_and(|s| (1..=high).contains(&low) && of(s) >> (low - 1) & 1 == 1)
     }
 
     /// Whether every level has the first primes of the highest, all the same special ones, and digits of as many limbs.

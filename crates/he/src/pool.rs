@@ -24,12 +24,12 @@ struct Shelves {
 }
 
 impl Pool {
-    /// A pool for polynomials over sub-bases of `all`.
-    pub(crate) fn new(all: &Basis) -> Arc<Self> {
+    /// A pool for polynomials over sub-bases of `all`, of at most `widest` primes usually.
+    pub(crate) fn new(all: &Basis, widest: usize) -> Arc<Self> {
         let by_rows = (0..=all.limbs()).map(|_| Vec::new()).collect();
         Arc::new(Self {
             empty: all.prefix(0),
-            limit: CAPACITY * all.limbs(),
+            limit: CAPACITY * widest,
             shelves: Mutex::new(Shelves { by_rows, rows: 0 }),
         })
     }
@@ -113,7 +113,7 @@ mod tests {
     fn memory_comes_back_up_to_the_limit_and_fits_the_basis_asked_for() {
         let shape = RingShape::new(RingKind::Standard, 4).unwrap();
         let all = Basis::new(shape, &[97, 193, 257]).unwrap();
-        let pool = Pool::new(&all);
+        let pool = Pool::new(&all, 3);
         let held: Vec<Pooled> = (0..100).map(|_| pool.take(&all)).collect();
         drop(held);
         assert_eq!(pool.shelves.lock().unwrap().rows, 3 * CAPACITY);

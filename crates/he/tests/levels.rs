@@ -23,8 +23,8 @@ fn literal(kind: RingKind, log_n: u32) -> ParamsLiteral {
         log_n,
         //                     0   1   2   3   4   5   6   7   8   9
         q: Moduli::Bits(vec![36, 36, 36, 35, 35, 40, 40, 30, 30, 46]),
-        //                    10  11  12  13
-        p: Moduli::Bits(vec![44, 45, 40, 42]),
+        //                    10  11  12
+        p: Moduli::Bits(vec![44, 45, 40]),
         alpha: 1,
         levels: vec![
             level(&[7, 8], &[10, 11], 2),
@@ -226,7 +226,7 @@ fn literals_of_levels_round_trip_and_bad_ones_are_refused() {
         f(&mut bad.levels);
         Params::insecure_unchecked(&bad)
     };
-    assert!(matches!(with(&|l| l[2].q[0] = 14), Err(HeError::Shape { .. })));
+    assert!(matches!(with(&|l| l[2].q[0] = 13), Err(HeError::Shape { .. })));
     assert!(matches!(with(&|l| l[2].p.clear()), Err(HeError::Shape { .. })));
     assert!(matches!(with(&|l| l[2].q.clear()), Err(HeError::Shape { .. })));
     assert!(matches!(with(&|l| l[2].alpha = 0), Err(HeError::Shape { .. })));
@@ -234,6 +234,10 @@ fn literals_of_levels_round_trip_and_bad_ones_are_refused() {
     assert!(matches!(with(&|l| l[2].q[1] = 5), Err(HeError::Ring(_))));
     assert!(matches!(with(&|l| l[2].p[0] = 5), Err(HeError::Ring(_))));
     assert!(matches!(with(&|l| l.swap(2, 3)), Err(HeError::Shape { .. })));
+    assert!(matches!(
+        with(&|l| l[4].p = vec![9]),
+        Err(HeError::Shape { what: "every prime must serve some level" })
+    ));
     // Every level is held against the security table and the least P.
     let mut secure = ParamsLiteral { log_n: 13, ..good.clone() };
     secure.levels[2].p = vec![9, 10];

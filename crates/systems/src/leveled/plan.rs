@@ -152,7 +152,7 @@ pub(super) fn parameters(params: &Params) -> String {
     )
 }
 
-/// The most primes of a plan, of either kind.
+/// The most primes of a plan.
 const MAX_PRIMES: usize = 48;
 
 /// The most plaintexts of a plan: what a client walks through to check an offer, 16 bytes each.
@@ -161,7 +161,7 @@ const MAX_PLAINTEXTS: usize = 1 << 20;
 /// Decodes choices and derives everything; refuses what is insecure, too deep or does not fit.
 ///
 /// A client does this for whatever a server sends, so nothing is built before its size is known to be small:
-/// [`MAX_PRIMES`] of each kind in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
+/// [`MAX_PRIMES`] in a ring of dimension 2^15, [`MAX_PLAINTEXTS`] plaintexts, 2^16 rotations (by the slots), messages
 /// a link can carry. Time and memory are then bounded by the transform tables of those primes and by one step per
 /// plaintext, tens of megabytes; the keys themselves are made only after [`Wish::admit`] has agreed to their bytes.
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
@@ -189,8 +189,8 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         return Err(Error::Refused { why });
     }
     let (q, p) = (primes(&c.params.q), primes(&c.params.p));
-    if q > MAX_PRIMES || p > MAX_PRIMES {
-        let why = format!("plans take at most {MAX_PRIMES} primes and as many special ones, not {q} and {p}");
+    if q + p > MAX_PRIMES {
+        let why = format!("plans take at most {MAX_PRIMES} primes, special ones included, not {q} and {p}");
         return Err(Error::Refused { why });
     }
     let circuit = Circuit::new(network, c)?;

@@ -346,7 +346,7 @@ pub(super) fn kept_bytes(params: &Params, plains: &[PlainUse], deferred: bool) -
     let one = |p: &PlainUse| match ExtendedPlaintext::memory_bytes(params, p.level) {
         _ if p.extended && deferred => params.n() * 8,
         Ok(packed) if p.extended => packed,
-        _ => p.level * params.n() * 8,
+        _ => params.basis(p.level).map_or(0, |q| q.limbs()) * params.n() * 8,
     };
     plains.iter().map(|p| one(p) as u64).sum()
 }
