@@ -14,7 +14,7 @@ pub(crate) const HEAD: usize = 41;
 
 /// The parameters of the plan of `case`, which choices begin with.
 pub(crate) fn params(case: &Case) -> Params {
-    let choices = over_memory(case, 11).expect("the session succeeds").client.receipt.plan.choices;
+    let choices = over_memory(case, 11).unwrap().client.receipt.plan.choices;
     Params::new(&ParamsLiteral::decode(&mut Reader::new(&choices.bytes)).unwrap()).unwrap()
 }
 
