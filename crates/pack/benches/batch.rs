@@ -101,7 +101,7 @@ fn setup() -> Setup {
         network.dense[1].plains(Affine { weight: &w2, bias: &bias }),
     ]
     .concat();
-    let mut counter = Counter::new(Chain::of(params).unwrap());
+    let mut counter = Counter::new(Chain::of(&params).unwrap());
     let inputs = vec![counter.input(params.max_level(), INPUT); PIXELS];
     network.run(&mut counter, inputs, &vec![(); plains.len()]).unwrap();
     let encoder = Encoder::new(&params);
