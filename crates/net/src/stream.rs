@@ -92,9 +92,14 @@ impl AbortSwitch {
         Self(watch::channel(None).1)
     }
 
+    /// Why the session was ended, if it was.
+    pub(crate) fn now(&mut self) -> Option<Notice> {
+        *self.0.borrow_and_update()
+    }
+
     pub(crate) async fn thrown(&mut self) -> Notice {
         loop {
-            if let Some(notice) = *self.0.borrow_and_update() {
+            if let Some(notice) = self.now() {
                 return notice;
             }
             if self.0.changed().await.is_err() {

@@ -185,6 +185,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                     return;
                 }
                 None => {
+                    // Whoever dropped the link may have seen the switch before this task was woken by it.
+                    if let Some(notice) = switch.now() {
+                        return self.abort(notice).await;
+                    }
                     // The link was dropped: what it queued still leaves. Nobody is told of a failure.
                     let _ = self.close().await;
                     return;
@@ -259,5 +263,35 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         // A peer that does not read within the grace is not told.
         let _ = timeout(ABORT_GRACE, last).await;
         self.fail(LinkError::Io("the session was ended from this side".into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Pace;
+    use tokio::io::{AsyncReadExt, duplex};
+    use tokio::sync::watch;
+    use tokio::task::yield_now;
+
+    #[tokio::test]
+    async fn whoever_drops_the_link_because_it_was_ended_does_not_keep_the_reason_from_the_peer() {
+        let pace =
+            Pace { idle: Duration::from_secs(5), max_wait: Duration::from_secs(5), min_bytes_per_second: 0 };
+        let (throw, switch) = watch::channel(None);
+        let (sink, mut peer) = duplex(1 << 10);
+        let (queue, writer) = queue(sink, 1 << 10, pace, None, None, AbortSwitch::new(switch));
+        let writer = tokio::spawn(writer.run());
+        yield_now().await;
+        // Those who wait for the switch are woken one after another; the writer's turn has not come yet.
+        throw.send_if_modified(|notice| {
+            *notice = Some(Notice::ShuttingDown);
+            false
+        });
+        drop(queue);
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard.get(HEADER_BYTES..), Some(&Notice::ShuttingDown.to_bytes()[..]));
+        writer.await.unwrap();
     }
 }
