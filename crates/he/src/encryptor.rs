@@ -6,7 +6,7 @@ use crate::pool::Pooled;
 use crate::public_key::PublicKey;
 use crate::scheme::Scheme;
 use crate::secret_key::{SecretKey, error_ntt, fresh_seed, small_ntt, wipe};
-use crate::switch::Scratch;
+use crate::switch::{By, Scratch};
 use oblivia_base::Secret;
 use oblivia_base::seed::EntropySource;
 use oblivia_ring::{Ntt, Poly, kernel, sample};
@@ -125,17 +125,17 @@ pub(crate) fn zero<S: Scheme>(
     let v = small_ntt(&level.qp, v.expose());
     let mut scratch = Scratch::new(params);
     let mut halves = [params.pool().take(&level.q), params.pool().take(&level.q)];
-    for (half, (key, out)) in [&pk.b, &pk.a].into_iter().zip(&mut halves).enumerate() {
+    for (key, acc) in [&pk.b, &pk.a].into_iter().zip(&mut scratch.acc) {
         let error = error_ntt(scheme, &level.qp, rng);
-        let acc = &mut scratch.acc[half];
         acc.reset(&level.qp);
         for (i, (m, row)) in level.qp.moduli().zip(acc.rows_mut()).enumerate() {
             kernel::mul_into(m, v.expose().row(i), key.row(rows[i]), row);
             kernel::add_assign(m, row, error.expose().row(i));
         }
-        let none = AtomicU64::new(0);
-        scratch.mod_down(scheme, l, half, &none, |i, quotient| quotient.write(None, out.row_mut(i)));
     }
+    scratch.divide(scheme, By::P(l), &AtomicU64::new(0), |half, i, quotient| {
+        quotient.write(None, halves[half].row_mut(i));
+    });
     scratch.acc.iter_mut().for_each(wipe);
     Ok(halves)
 }

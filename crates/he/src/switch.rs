@@ -20,10 +20,10 @@ pub(crate) struct Scratch {
     row: Poly<Ntt>,
     /// One row of zeros.
     zeros: Poly<Ntt>,
-    /// One row modulo t, of a [`Correction`].
-    remainder: Poly<Ntt>,
-    /// One row of each half, of a result that is used limb by limb.
-    sums: [Poly<Ntt>; 2],
+    /// One row modulo t of each half, of a [`Correction`].
+    remainders: [Poly<Ntt>; 2],
+    /// One row of each half, for a result that is used limb by limb.
+    rows: [Poly<Ntt>; 2],
     /// The result modulo QP: rows of Q_ℓ, then of P.
     pub(crate) acc: [Poly<Ntt>; 2],
 }
@@ -37,8 +37,8 @@ impl Scratch {
             digits: Poly::zero(&top.q),
             row: row(),
             zeros: row(),
-            remainder: row(),
-            sums: [row(), row()],
+            remainders: [row(), row()],
+            rows: [row(), row()],
             acc: [Poly::zero(&top.qp), Poly::zero(&top.qp)],
         }
     }
@@ -73,22 +73,19 @@ impl Scratch {
         });
     }
 
-    /// As [`Scratch::inner_product`], each limb of the result left to `finish`, which may write to it, while it is in
-    /// cache.
+    /// As [`Scratch::inner_product`], the products of each limb left to `finish`, which is lent a row for each half.
     pub(crate) fn inner_product_each(
         &mut self,
         level: &Level,
         c: &Poly<Ntt>,
         key: &SwitchingKey,
         ntt: &AtomicU64,
-        mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
+        mut finish: impl FnMut(usize, &Modulus, &KeyProducts<'_>, [&mut [u64]; 2]),
     ) {
         self.prepare_digits(level, c, ntt);
-        let Self { coeff, digits, sums, .. } = self;
+        let Self { coeff, digits, rows, .. } = self;
         decomposed(level, c, key, coeff, digits, ntt, |t, m, triples| {
-            let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
-            kernel::dot2_packed_into(m, triples, sum0, sum1);
-            finish(t, m, [sum0, sum1]);
+            finish(t, m, triples, rows.each_mut().map(|row| row.row_mut(0)));
         });
     }
 
@@ -102,144 +99,131 @@ impl Scratch {
     ) {
         self.acc.iter_mut().for_each(|a| a.reset(&level.qp));
         let [acc0, acc1] = &mut self.acc;
-        digits.each(level, c, key, |t, m, triples| {
+        digits.each(level, c, &[key], |t, m, _, triples| {
             kernel::dot2_packed_into(m, triples, acc0.row_mut(t), acc1.row_mut(t));
         });
     }
 
-    /// As [`Scratch::inner_product_hoisted`], each limb of the result left to `finish` as in
-    /// [`Scratch::inner_product_each`].
-    pub(crate) fn inner_product_hoisted_each(
+    /// As [`Scratch::inner_product_hoisted`] for each of `keys`, limb by limb, so that those of the digits are read once;
+    /// the products are left to `finish`, which is told the limb and the key and is lent a row for each half.
+    pub(crate) fn inner_products_each(
         &mut self,
         level: &Level,
         digits: &Digits,
         c: &Poly<Ntt>,
-        key: &SwitchingKey,
-        mut finish: impl FnMut(usize, &Modulus, [&mut [u64]; 2]),
+        keys: &[&SwitchingKey],
+        mut finish: impl FnMut(usize, &Modulus, usize, &KeyProducts<'_>, [&mut [u64]; 2]),
     ) {
-        let sums = &mut self.sums;
-        digits.each(level, c, key, |t, m, triples| {
-            let [sum0, sum1] = sums.each_mut().map(|s| s.row_mut(0));
-            kernel::dot2_packed_into(m, triples, sum0, sum1);
-            finish(t, m, [sum0, sum1]);
+        let rows = &mut self.rows;
+        digits.each(level, c, keys, |t, m, key, triples| {
+            finish(t, m, key, triples, rows.each_mut().map(|row| row.row_mut(0)));
         });
     }
 
-    /// Divides half `half` of acc, over Q_ℓ·P, by P and rounds; leaves each row of Q_ℓ to `finish`. ℓ + k transforms.
-    pub(crate) fn mod_down<S: Scheme>(
+    /// Divides both halves of acc, whose dropped rows are then lost, and rounds; leaves each row of the quotients to
+    /// `finish`, which is told the half and the limb. A transform per half, and per prime that goes or stays: ℓ + k for
+    /// [`By::P`]; in a plain chain the rescale of [`By::PAndLast`] costs none of its own.
+    pub(crate) fn divide<S: Scheme>(
         &mut self,
         scheme: &S,
-        level: usize,
-        half: usize,
+        by: By<'_>,
         ntt: &AtomicU64,
-        finish: impl FnMut(usize, Quotient<'_>),
+        finish: impl FnMut(usize, usize, Quotient<'_>),
     ) {
-        let correction = scheme.exact(level).map(|e| &e.special);
-        self.divide(half, None, &scheme.params().level_data(level).by_p, correction, ntt, finish);
+        self.divide_by::<S, 2>(scheme, by, None, ntt, finish);
     }
 
-    /// As [`Scratch::mod_down`], of `c`.
-    pub(crate) fn mod_down_of<S: Scheme>(
+    /// As [`Scratch::divide`], of one or two others.
+    pub(crate) fn divide_of<S: Scheme, const N: usize>(
         &mut self,
         scheme: &S,
-        level: usize,
-        c: &Poly<Ntt>,
+        by: By<'_>,
+        c: [&Poly<Ntt>; N],
         ntt: &AtomicU64,
-        finish: impl FnMut(usize, Quotient<'_>),
+        finish: impl FnMut(usize, usize, Quotient<'_>),
     ) {
-        let correction = scheme.exact(level).map(|e| &e.special);
-        self.divide(0, Some(c), &scheme.params().level_data(level).by_p, correction, ntt, finish);
+        self.divide_by(scheme, by, Some(c), ntt, finish);
     }
 
-    /// Divides half `half` of acc, over Q_ℓ·P, to Q_{ℓ−1} and rounds; leaves each row to `finish`. A transform per prime
-    /// that goes and per prime of Q_{ℓ−1}: in a plain chain ℓ + k, the rescale costs none of its own. `division` is that of
-    /// `level`.
-    pub(crate) fn mod_down_rescale<S: Scheme>(
+    /// Prime by prime, both halves one after the other, so that the constants of a transform are read once.
+    fn divide_by<S: Scheme, const N: usize>(
         &mut self,
         scheme: &S,
-        (level, division): (usize, &Division),
-        half: usize,
+        by: By<'_>,
+        c: Option<[&Poly<Ntt>; N]>,
         ntt: &AtomicU64,
-        finish: impl FnMut(usize, Quotient<'_>),
+        mut finish: impl FnMut(usize, usize, Quotient<'_>),
     ) {
-        let correction = scheme.exact(level).and_then(|e| e.last_and_special.as_ref());
-        self.divide(half, None, division, correction, ntt, finish);
-    }
-
-    /// As [`Scratch::mod_down_rescale`], of `c`.
-    pub(crate) fn mod_down_rescale_of<S: Scheme>(
-        &mut self,
-        scheme: &S,
-        (level, division): (usize, &Division),
-        c: &Poly<Ntt>,
-        ntt: &AtomicU64,
-        finish: impl FnMut(usize, Quotient<'_>),
-    ) {
-        let correction = scheme.exact(level).and_then(|e| e.last_and_special.as_ref());
-        self.divide(0, Some(c), division, correction, ntt, finish);
-    }
-
-    /// Divides `c`, over Q_ℓ, to Q_{ℓ−1} and rounds; leaves each row to `finish`. ℓ transforms in a plain chain.
-    pub(crate) fn rescale<S: Scheme>(
-        &mut self,
-        scheme: &S,
-        (level, division): (usize, &Division),
-        c: &Poly<Ntt>,
-        ntt: &AtomicU64,
-        finish: impl FnMut(usize, Quotient<'_>),
-    ) {
-        let correction = scheme.exact(level).and_then(|e| e.last.as_ref());
-        self.divide(0, Some(c), division, correction, ntt, finish);
-    }
-
-    /// Divides `c`, or half `half` of acc, whose dropped rows are then lost. One transform per prime that goes and one per
-    /// prime of the quotient.
-    fn divide(
-        &mut self,
-        half: usize,
-        c: Option<&Poly<Ntt>>,
-        division: &Division,
-        correction: Option<&Correction>,
-        ntt: &AtomicU64,
-        mut finish: impl FnMut(usize, Quotient<'_>),
-    ) {
+        const { assert!(N <= 2) };
+        let (division, correction) = by.parts(scheme);
         let Division { from, to, conversion, sources, factors, .. } = division;
-        let acc = &mut self.acc[half];
+        let Self { acc, row, zeros, remainders, .. } = self;
         if c.is_some() {
-            acc.reset(from);
+            acc[..N].iter_mut().for_each(|acc| acc.reset(from));
         }
         for (k, &j) in division.dropped().iter().enumerate() {
-            let row = acc.row_mut(j);
-            match c {
-                Some(c) => kernel::inverse_into(from.table(j), c.row(j), row),
-                None => kernel::inverse(from.table(j), row),
+            for (half, acc) in acc[..N].iter_mut().enumerate() {
+                let row = acc.row_mut(j);
+                match c {
+                    Some(c) => kernel::inverse_into(from.table(j), c[half].row(j), row),
+                    None => kernel::inverse(from.table(j), row),
+                }
+                conversion.prepare(k, row);
             }
-            conversion.prepare(k, row);
         }
-        let dropped = || division.dropped().iter().map(|&j| acc.row(j));
-        let u = self.remainder.row_mut(0);
+        let dropped = |half: usize| division.dropped().iter().map(move |&j| (half, j));
         if let Some(correction) = correction {
-            correction.remainder(dropped(), u);
+            for (half, u) in remainders[..N].iter_mut().enumerate() {
+                correction.remainder(dropped(half).map(|(half, j)| acc[half].row(j)), u.row_mut(0));
+            }
         }
         for (i, (table, source)) in to.tables().zip(sources).enumerate() {
-            let t = self.row.row_mut(0);
-            let row = source.map_or(self.zeros.row(0), |source| c.unwrap_or(acc).row(source));
             let (modulus, factor) = (table.modulus(), factors[i]);
-            match correction {
-                None => conversion.apply_forward(i, table, dropped(), t, &[row.into()]),
-                Some(c) => {
-                    conversion.apply_with(i, modulus, dropped(), c.term(i, u), t);
-                    kernel::forward_fetching(table, t, &[row.into()]);
+            for half in 0..N {
+                let t = row.row_mut(0);
+                let whole = c.map_or(&acc[half], |c| c[half]);
+                let row = source.map_or(zeros.row(0), |source| whole.row(source));
+                let dropped = dropped(half).map(|(half, j)| acc[half].row(j));
+                match correction {
+                    None => conversion.apply_forward(i, table, dropped, t, &[row.into()]),
+                    Some(c) => {
+                        conversion.apply_with(i, modulus, dropped, c.term(i, remainders[half].row(0)), t);
+                        kernel::forward_fetching(table, t, &[row.into()]);
+                    }
                 }
+                finish(half, i, Quotient { modulus, row, rest: t, factor });
             }
-            finish(i, Quotient { modulus, row, rest: t, factor });
         }
-        count(ntt, division.transforms() as u64);
+        count(ntt, (N * division.transforms()) as u64);
+    }
+}
+
+/// What to divide by.
+#[derive(Clone, Copy)]
+pub(crate) enum By<'a> {
+    /// P of a level: from Q_ℓ·P to Q_ℓ.
+    P(usize),
+    /// P and what the next level lacks, with the division: from Q_ℓ·P to Q_{ℓ−1}.
+    PAndLast(usize, &'a Division),
+    /// What the next level lacks: from Q_ℓ to Q_{ℓ−1}.
+    Last(usize, &'a Division),
+}
+
+impl<'a> By<'a> {
+    /// The division and what an exact scheme corrects it by.
+    fn parts<S: Scheme>(self, scheme: &'a S) -> (&'a Division, Option<&'a Correction>) {
+        match self {
+            Self::P(l) => (&scheme.params().level_data(l).by_p, scheme.exact(l).map(|e| &e.special)),
+            Self::PAndLast(l, division) => {
+                (division, scheme.exact(l).and_then(|e| e.last_and_special.as_ref()))
+            }
+            Self::Last(l, division) => (division, scheme.exact(l).and_then(|e| e.last.as_ref())),
+        }
     }
 }
 
 /// Products with rows of a key (b, a).
-type Products<'a> = [(PackedRow<'a>, PackedRow<'a>, &'a [u64])];
+pub(crate) type KeyProducts<'a> = [(PackedRow<'a>, PackedRow<'a>, &'a [u64])];
 
 /// Hands `sum` the products of every limb of Q_ℓ·P that key switching adds up. Limb by limb, so that the digits of one
 /// limb stay in cache; `coeff` holds the prepared coefficients of `c`, `digits` is overwritten. d(ℓ+k) − ℓ transforms.
@@ -250,7 +234,7 @@ fn decomposed(
     coeff: &Poly<Coeff>,
     digits: &mut Poly<Ntt>,
     ntt: &AtomicU64,
-    mut sum: impl FnMut(usize, &Modulus, &Products<'_>),
+    mut sum: impl FnMut(usize, &Modulus, &KeyProducts<'_>),
 ) {
     let l = level.limbs();
     digits.reset(&level.q);
@@ -314,37 +298,38 @@ impl Digits {
         ntt: &AtomicU64,
     ) -> Self {
         scratch.prepare_digits(level, c, ntt);
-        let decompose = |digit: &crate::chain::Digit| {
-            let mut out = params.pool().take(&level.qp);
-            for (t, table) in level.qp.tables().enumerate() {
-                let row = out.row_mut(t);
+        let mut polys: Vec<_> = level.digits.iter().map(|_| params.pool().take(&level.qp)).collect();
+        // Prime by prime, so that the constants of its transforms are read once.
+        for (t, table) in level.qp.tables().enumerate() {
+            for (digit, out) in level.digits.iter().zip(&mut polys) {
                 if !digit.limbs.contains(&t) {
                     let rows = digit.limbs.clone().map(|i| scratch.coeff.row(i));
-                    digit.lift.apply_forward(t, table, rows, row, &[]);
+                    digit.lift.apply_forward(t, table, rows, out.row_mut(t), &[]);
                     count(ntt, 1);
                 }
             }
-            out
-        };
-        Self { polys: level.digits.iter().map(decompose).collect() }
+        }
+        Self { polys }
     }
 
-    /// As [`decomposed`], of the same `c`.
+    /// As [`decomposed`], of the same `c`, for each of `keys`, which `sum` is told the number of.
     fn each(
         &self,
         level: &Level,
         c: &Poly<Ntt>,
-        key: &SwitchingKey,
-        mut sum: impl FnMut(usize, &Modulus, &Products<'_>),
+        keys: &[&SwitchingKey],
+        mut sum: impl FnMut(usize, &Modulus, usize, &KeyProducts<'_>),
     ) {
         let mut triples = Vec::with_capacity(self.polys.len());
         for (t, m) in level.qp.moduli().enumerate() {
-            triples.clear();
-            triples.extend(self.polys.iter().zip(&level.digits).enumerate().map(|(j, (x, digit))| {
-                let (b, a) = key.rows(j, level.limbs(), t);
-                (b, a, if digit.limbs.contains(&t) { c.row(t) } else { x.row(t) })
-            }));
-            sum(t, m, &triples);
+            for (k, key) in keys.iter().enumerate() {
+                triples.clear();
+                triples.extend(self.polys.iter().zip(&level.digits).enumerate().map(|(j, (x, digit))| {
+                    let (b, a) = key.rows(j, level.limbs(), t);
+                    (b, a, if digit.limbs.contains(&t) { c.row(t) } else { x.row(t) })
+                }));
+                sum(t, m, k, &triples);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use oblivia_base::codec::Writer;
 use oblivia_he::ckks::{Place, ScalarMatrix};
-use oblivia_he::generic::Factor;
+use oblivia_he::generic::{ExtendedCiphertext, Factor};
 use oblivia_he::{Ciphertext, HeError, KeyRequest, Params, ScalarPlaintext};
 use oblivia_ring::RingKind;
 
@@ -288,6 +288,52 @@ fn double_hoisting_multiplies_by_a_matrix_and_costs_what_the_formula_says() {
                 ev.dot_plain_extended(&babies[..1], &[&short]),
                 Err(HeError::LevelMismatch { .. })
             ));
+        }
+    }
+}
+
+#[test]
+fn steps_taken_together_are_bit_for_bit_those_taken_one_by_one() {
+    for params in KINDS.iter().flat_map(|k| shapes(*k)) {
+        let top = params.max_level();
+        let mut b = Bench::new(&params, &request(top), 8);
+        let (x, y) = (reals(41, params.slots()), reals(42, params.slots()));
+        let (x, y) = (b.encrypt(&x, top, SCALE), b.encrypt(&y, top, SCALE));
+        let ev = &b.evaluator;
+        let bytes = |x: &ExtendedCiphertext<_>| {
+            let x = ev.reduce(x).unwrap();
+            let mut out = Writer::new();
+            x.encode(&mut out);
+            out.into_bytes()
+        };
+        let hoisted = ev.hoist(&x).unwrap();
+        let steps = [5, 0, 1, 100, 1];
+        let together = ev.rotations_extended(&hoisted, &steps).unwrap();
+        assert_eq!(together.len(), steps.len());
+        for (&step, turned) in steps.iter().zip(&together) {
+            assert_eq!(bytes(turned), bytes(&ev.rotate_extended(&hoisted, step).unwrap()), "step {step}");
+        }
+        assert!(matches!(ev.rotations_extended(&hoisted, &[1, 3]), Err(HeError::MissingRotationKey { .. })));
+
+        let (x, y) = (ev.extend(&x).unwrap(), ev.extend(&y).unwrap());
+        let plus = |sum: &mut ExtendedCiphertext<_>, step: usize, x: &ExtendedCiphertext<_>| {
+            ev.add_extended_assign(sum, &ev.rotate_giant(x, step).unwrap()).unwrap();
+        };
+        for step in [0, 2] {
+            let (mut onto, mut sum) = (y.clone(), y.clone());
+            ev.take_counts();
+            ev.rotate_giant_onto(&mut onto, &x, step).unwrap();
+            let counts = ev.take_counts();
+            plus(&mut sum, step, &x);
+            assert_eq!(counts, ev.take_counts(), "step {step}");
+            assert_eq!(bytes(&onto), bytes(&sum), "step {step}");
+        }
+        let folds: [&[usize]; 6] = [&[], &[0], &[2], &[0, 2], &[1, 2, 5], &[0, 1, 0, 100]];
+        for steps in folds {
+            let (mut folded, mut sum) = (x.clone(), x.clone());
+            ev.fold_extended(&mut folded, steps).unwrap();
+            steps.iter().for_each(|&step| plus(&mut sum, step, &x));
+            assert_eq!(bytes(&folded), bytes(&sum), "steps {steps:?}");
         }
     }
 }

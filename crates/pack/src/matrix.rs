@@ -29,8 +29,9 @@ pub(crate) fn product<S: Scheme, D: Diagonal<S>>(
             return own.collect::<Result<Vec<_>, HeError>>();
         }
         let hoisted = evaluator.hoist(x)?;
-        let turned = steps.par_iter().map(|&b| evaluator.rotate_extended(&hoisted, b));
-        turned.collect::<Result<Vec<_>, HeError>>()
+        let share = steps.len().div_ceil(rayon::current_num_threads());
+        let turned = steps.par_chunks(share).map(|steps| evaluator.rotations_extended(&hoisted, steps));
+        Ok(turned.collect::<Result<Vec<_>, HeError>>()?.into_iter().flatten().collect())
     };
     let babies = xs.iter().zip(&schedule.babies).map(of_one).collect::<Result<Vec<_>, HeError>>()?;
     let mut plains = plains;
@@ -89,14 +90,19 @@ fn sum_of_groups<S: Scheme, D: Diagonal<S>>(
         (x, y) => Ok::<_, D::Error>(x.or(y)),
     };
     let mut sum = None;
+    // A chain: its sum so far, and the turns that it takes on its way to the next.
+    let mut link: Option<(ExtendedCiphertext<S>, &[usize])> = None;
     // Rounds of as many jobs as there are threads, so that what is between two turns stays small.
     for round in jobs.chunks(at_once * rayon::current_num_threads()) {
         let inner: Vec<_> = round.par_chunks(at_once).map(several).collect::<Result<_, _>>()?;
         let inner: Vec<_> = round.iter().map(|(g, _)| *g).zip(inner.into_iter().flatten()).collect();
         if chained {
-            for (g, y) in inner {
-                let so_far = add(sum.take(), Some(y))?;
-                sum = so_far.map(|y| turned(y, &g.turns)).transpose()?;
+            for (g, mut y) in inner {
+                if let Some((x, turns)) = link.take() {
+                    let (last, first) = turns.split_last().unwrap_or((&0, &[]));
+                    evaluator.rotate_giant_onto(&mut y, &turned(x, first)?, *last)?;
+                }
+                link = Some((y, &g.turns));
             }
         } else {
             let turn =
@@ -104,6 +110,9 @@ fn sum_of_groups<S: Scheme, D: Diagonal<S>>(
             let own = inner.into_par_iter().map(turn).try_reduce(|| None, add)?;
             sum = add(sum.take(), own)?;
         }
+    }
+    if let Some((x, turns)) = link {
+        sum = Some(turned(x, turns)?);
     }
     Ok(sum.ok_or(CircuitError::Count { what: "diagonals", expected: 1, found: 0 })?)
 }

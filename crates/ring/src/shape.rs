@@ -160,10 +160,10 @@ impl RingShape {
         self.check_galois(g)?;
         let mask = self.order() - 1;
         let step = self.order() / self.n() as u64;
-        let source = (0..self.n())
+        let source: Box<[u32]> = (0..self.n())
             .map(|i| self.brv((((g * self.exponent(i)) & mask) / step) as usize) as u32)
             .collect();
-        Ok(Permutation { g, shape: self, source })
+        Ok(Permutation { g, shape: self, eights: Eights::of(&source), source })
     }
 }
 
@@ -175,6 +175,36 @@ pub struct Permutation {
     g: u64,
     shape: RingShape,
     source: Box<[u32]>,
+    eights: Eights,
+}
+
+/// The same permutation by aligned eights, from the operand's side: an automorphism takes aligned eights to aligned
+/// eights, see the vector kernels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Eights {
+    /// For each eight of the operand, which eight of the result it becomes, and its entry in `orders`.
+    pub(crate) to: Box<[(u16, u16)]>,
+    /// Position j of an eight of the result comes from position `orders[..][j]` of the operand's.
+    pub(crate) orders: Vec<[u64; 8]>,
+}
+
+impl Eights {
+    fn of(source: &[u32]) -> Self {
+        let eights = source.as_chunks::<8>().0;
+        let mut to = vec![(0, 0); eights.len()].into_boxed_slice();
+        let mut orders: Vec<[u64; 8]> = Vec::new();
+        for (result, positions) in eights.iter().enumerate() {
+            let order = positions.map(|p| u64::from(p % 8));
+            let at = orders.iter().position(|o| *o == order).unwrap_or_else(|| {
+                orders.push(order);
+                orders.len() - 1
+            });
+            // At most 2^17 coefficients are 2^14 eights, and a permutation of eight positions that is linear in them is one
+            // of 32.
+            to[positions[0] as usize / 8] = (result as u16, at as u16);
+        }
+        Self { to, orders }
+    }
 }
 
 impl Permutation {
@@ -186,6 +216,10 @@ impl Permutation {
     /// The ring it belongs to.
     pub fn shape(&self) -> RingShape {
         self.shape
+    }
+
+    pub(crate) fn eights(&self) -> &Eights {
+        &self.eights
     }
 
     /// π: position i of the result comes from position `source()[i]` of the operand.

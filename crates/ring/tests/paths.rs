@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as such")]
 
 use oblivia_base::Prg;
-use oblivia_ring::kernel::{self, CentredTerm, ConstantMatrix, Path};
+use oblivia_ring::kernel::{self, CentredTerm, ConstantMatrix, Onto, Path};
 use oblivia_ring::{Basis, Modulus, Ntt, NttTable, PackedPolys, RingKind, RingShape, prime_below, sample};
 use rand_core::Rng;
 use std::sync::Mutex;
@@ -268,6 +268,51 @@ fn packed_sums_of_the_terms_that_fill_them_fastest_are_right_below_at_and_beyond
                     assert_eq!(outs[2..], expected, "{count} terms by packed rows, {bits} bits");
                     outs
                 });
+            }
+        }
+    }
+}
+
+#[test]
+fn turned_sums_are_sums_that_are_turned() {
+    for (kind, bits) in [(RingKind::Standard, 49), (RingKind::ConjugateInvariant, 34)] {
+        for log_n in [3, 4, 8, 11] {
+            let shape = RingShape::new(kind, log_n).unwrap();
+            let basis = Basis::new(shape, &[prime_below(bits, shape.order(), &[]).unwrap()]).unwrap();
+            let m = *basis.modulus(0);
+            let rows = rows(&m, shape.n());
+            let mut packed = PackedPolys::<Ntt>::zero(&basis, rows.len());
+            rows.iter().enumerate().for_each(|(k, row)| packed.set_row(k, 0, row));
+            let triples: Vec<_> =
+                (0..3).map(|k| (packed.row(k, 0), packed.row(k + 1, 0), &rows[k + 2][..])).collect();
+            let (mut sum, mut other) = (rows[0].clone(), rows[0].clone());
+            kernel::dot2_packed_into(&m, &triples, &mut sum, &mut other);
+            for g in (0..12).map(|r| shape.rotation(r * r)).chain(shape.conjugation()) {
+                let perm = shape.automorphism(g).unwrap();
+                for addend in [None, Some(&rows[1][..])] {
+                    let plus = |x: u64, i: usize| addend.map_or(x, |a| m.add(x, a[i]));
+                    let turned = |k: usize| {
+                        let at = perm.source()[k] as usize;
+                        [plus(sum[at], at), other[at]]
+                    };
+                    let text = format!("{kind:?} log n {log_n} g {g}");
+                    same_on_all_paths(&text, || {
+                        let run = |onto| {
+                            let mut outs = [rows[0].clone(), rows[2].clone()];
+                            let (mut row0, mut row1) = (rows[0].clone(), rows[0].clone());
+                            let ([a, b], scratch) = (outs.each_mut(), [&mut row0[..], &mut row1[..]]);
+                            kernel::dot2_packed_turned(&m, &triples, addend, &perm, onto, scratch, [a, b]);
+                            outs
+                        };
+                        let (set, added) = (run(Onto::Nothing), run(Onto::There));
+                        for k in 0..shape.n() {
+                            let [x, y] = turned(k);
+                            assert_eq!([set[0][k], set[1][k]], [x, y], "{text}");
+                            let there = [m.add(rows[0][k], x), m.add(rows[2][k], y)];
+                            assert_eq!([added[0][k], added[1][k]], there, "{text}");
+                        }
+                    });
+                }
             }
         }
     }

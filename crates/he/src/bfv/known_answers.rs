@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::secret_key::SecretKey;
-use crate::switch::{Quotient, Scratch};
+use crate::switch::{By, Scratch};
 use crate::{Moduli, Params, ParamsLiteral};
 use oblivia_base::Secret;
 use oblivia_ring::{Basis, Coeff, Ntt, Poly, RingKind};
@@ -112,20 +112,15 @@ fn divisions_equal_big_integers_bit_for_bit() {
         let mut out = Poly::<Ntt>::zero(&kept);
         let (mut scratch, count) = (Scratch::new(context.params()), AtomicU64::new(0));
         let top = context.params().max_level();
-        let finish = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
-        if case.what == "switch" {
-            let by = (top, level.rescale.as_ref().unwrap());
-            scratch.rescale(&context, by, &ntt(&level.q, &case.input), &count, finish);
-        } else {
-            scratch.acc[0].reset(&level.qp);
-            scratch.acc[0].copy_from(&ntt(&level.qp, &case.input));
-            if case.what == "special" {
-                scratch.mod_down(&context, top, 0, &count, finish);
-            } else {
-                let by = (top, level.by_p_and_last.as_ref().unwrap());
-                scratch.mod_down_rescale(&context, by, 0, &count, finish);
-            }
-        }
+        let from = if case.what == "switch" { &level.q } else { &level.qp };
+        let by = match case.what.as_str() {
+            "switch" => By::Last(top, level.rescale.as_ref().unwrap()),
+            "special" => By::P(top),
+            _ => By::PAndLast(top, level.by_p_and_last.as_ref().unwrap()),
+        };
+        scratch.divide_of(&context, by, [&ntt(from, &case.input)], &count, |_, i, quotient| {
+            quotient.write(None, out.row_mut(i));
+        });
         assert_eq!(coefficients(out), case.output, "{} by {:?}", case.what, case.drop);
         assert_eq!(count.into_inner(), (case.keep.len() + case.drop.len()) as u64);
     }

@@ -14,9 +14,10 @@ use crate::counts::count;
 use crate::plaintext::{CompactPlaintext, ExtendedPlaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
-use crate::switch::Digits;
+use crate::switch::{By, Digits, KeyProducts};
 use oblivia_base::Digest;
-use oblivia_ring::{Modulus, Ntt, Poly, kernel};
+use oblivia_ring::kernel::{self, Onto};
+use oblivia_ring::{Modulus, Ntt, Poly};
 use std::fmt;
 
 /// P times a ciphertext, modulo QP: (a0, a1) with a0 + a1·s = P·(Δ·m + e); exact: P·(m + t·e).
@@ -138,30 +139,55 @@ impl<S: Scheme> Evaluator<S> {
     /// # Errors
     /// [`HeError::MissingRotationKey`], [`HeError::ParamsMismatch`].
     pub fn rotate_extended(&self, x: &Hoisted<S>, left: usize) -> Result<ExtendedCiphertext<S>, HeError> {
+        let only = self.rotations_extended(x, &[left])?.pop();
+        only.ok_or(HeError::OperandCount { op: "rotate", left: 1, right: 0 })
+    }
+
+    /// The rotations of a hoisted ciphertext by all `lefts`, in order, as [`Evaluator::rotate_extended`], limb by limb, so
+    /// that the decomposition is read from memory once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rotations_extended(
+        &self,
+        x: &Hoisted<S>,
+        lefts: &[usize],
+    ) -> Result<Vec<ExtendedCiphertext<S>>, HeError> {
         let l = x.level();
         check_id(&self.id, &x.id, "hoisted ciphertext")?;
         let level = self.params().level("rotate", l)?;
-        let step = left % self.params().slots();
-        let mut out = self.extended_pair(l);
-        if step == 0 {
-            for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
-                times_p(level, out, c);
+        let mut outs: Vec<_> = lefts.iter().map(|_| self.extended_pair(l)).collect();
+        let (mut keys, mut permutations, mut turned) = (Vec::new(), Vec::new(), Vec::new());
+        for (left, out) in lefts.iter().zip(&mut outs) {
+            match left % self.params().slots() {
+                0 => {
+                    for (out, c) in out.iter_mut().zip([&x.c0, &x.c1]) {
+                        times_p(level, out, c);
+                    }
+                }
+                step => {
+                    let key = self.keys.rotation(step, l)?;
+                    keys.push(key.key);
+                    permutations.push(key.permutation);
+                    turned.push(out);
+                }
             }
-            return Ok(self.extended(out, l, x.scale));
         }
-        let key = self.keys.rotation(step, l)?;
         self.with_scratch(|s| {
-            s.inner_product_hoisted_each(level, &x.digits, &x.c1, key.key, |i, m, sums| {
-                if i < level.limbs() {
-                    kernel::scale_add_assign(m, sums[0], x.c0.row(i), level.p_mod[i]);
+            let mut own = self.params().pool().take(&level.q.prefix(1));
+            s.inner_products_each(level, &x.digits, &x.c1, &keys, |i, m, k, products, rows| {
+                let of_q = i < level.limbs();
+                if of_q && k == 0 {
+                    kernel::scale_into(m, x.c0.row(i), level.p_mod[i], own.row_mut(0));
                 }
-                for (sum, out) in sums.iter().zip(&mut out) {
-                    kernel::gather_into(key.permutation, sum, out.row_mut(i));
-                }
+                let addend = of_q.then(|| own.row(0));
+                let [out0, out1] = &mut *turned[k];
+                let outs = [out0.row_mut(i), out1.row_mut(i)];
+                kernel::dot2_packed_turned(m, products, addend, permutations[k], Onto::Nothing, rows, outs);
             });
         });
-        count(&self.counters.hoisted, 1);
-        Ok(self.extended(out, l, x.scale))
+        count(&self.counters.hoisted, keys.len() as u64);
+        Ok(outs.into_iter().map(|out| self.extended(out, l, x.scale)).collect())
     }
 
     /// Σ x_i ⊙ p_i modulo QP; the scale is the product of both. All x_i of one level and scale, all p_i of one scale
@@ -301,23 +327,57 @@ impl<S: Scheme> Evaluator<S> {
         if step == 0 {
             return Ok(x.clone());
         }
+        let mut out = self.extended_pair(x.level);
+        self.turn(x, step, Onto::Nothing, &mut out)?;
+        Ok(self.extended(out, x.level, x.scale))
+    }
+
+    /// y ← y + x rotated, modulo QP, as [`Evaluator::rotate_giant`]. Equal levels and scales. Counts a rotation and an
+    /// addition.
+    ///
+    /// # Errors
+    /// As [`Evaluator::rotate_giant`] and [`Evaluator::add_extended_assign`].
+    pub fn rotate_giant_onto(
+        &self,
+        y: &mut ExtendedCiphertext<S>,
+        x: &ExtendedCiphertext<S>,
+        left: usize,
+    ) -> Result<(), HeError> {
+        let step = left % self.params().slots();
+        if step == 0 {
+            return self.add_extended_assign(y, x);
+        }
+        check_id(&self.id, &x.id, "ciphertext")?;
+        check_id(&self.id, &y.id, "ciphertext")?;
+        same_level("add", y.level, x.level)?;
+        S::same_scale("add", y.scale, x.scale)?;
+        self.turn(x, step, Onto::There, &mut y.a)?;
+        count(&self.counters.add, 1);
+        Ok(())
+    }
+
+    fn turn(
+        &self,
+        x: &ExtendedCiphertext<S>,
+        step: usize,
+        onto: Onto,
+        [out0, out1]: &mut [Pooled; 2],
+    ) -> Result<(), HeError> {
         let level = self.params().level("rotate", x.level)?;
         let key = self.keys.rotation(step, x.level)?;
-        let mut out = self.extended_pair(x.level);
+        let [a0, a1] = &x.a;
         let mut c1 = self.params().pool().take(&level.q);
         self.with_scratch(|s| {
-            s.mod_down_of(&self.scheme, x.level, &x.a[1], &self.counters.ntt, |i, quotient| {
-                quotient.write(None, c1.row_mut(i))
+            s.divide_of(&self.scheme, By::P(x.level), [a1], &self.counters.ntt, |_, i, quotient| {
+                quotient.write(None, c1.row_mut(i));
             });
-            s.inner_product_each(level, &c1, key.key, &self.counters.ntt, |i, m, sums| {
-                kernel::add_assign(m, sums[0], x.a[0].row(i));
-                for (sum, out) in sums.iter().zip(&mut out) {
-                    kernel::gather_into(key.permutation, sum, out.row_mut(i));
-                }
+            s.inner_product_each(level, &c1, key.key, &self.counters.ntt, |i, m, products, rows| {
+                let outs = [out0.row_mut(i), out1.row_mut(i)];
+                kernel::dot2_packed_turned(m, products, Some(a0.row(i)), key.permutation, onto, rows, outs);
             });
         });
         count(&self.counters.rotations, 1);
-        Ok(self.extended(out, x.level, x.scale))
+        Ok(())
     }
 
     /// x ← x + Σ rot(x, step), modulo QP: divides a1 alone and decomposes it once for all steps. (d+1)(ℓ+k) transforms.
@@ -328,39 +388,52 @@ impl<S: Scheme> Evaluator<S> {
     pub fn fold_extended(&self, x: &mut ExtendedCiphertext<S>, steps: &[usize]) -> Result<(), HeError> {
         check_id(&self.id, &x.id, "ciphertext")?;
         let level = self.params().level("rotate", x.level)?;
-        let key = |&step: &usize| match step % self.params().slots() {
-            0 => Ok(None),
-            step => self.keys.rotation(step, x.level).map(Some),
-        };
-        let keys = steps.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let mut c1 = self.params().pool().take(&level.q);
-        // Every key meets a0 as it was; only a step of 0 meets a1.
-        let before0 = (keys.len() > 1).then(|| x.a[0].clone());
-        let before1 = keys.iter().any(Option::is_none).then(|| x.a[1].clone());
+        let slots = self.params().slots();
+        let turns = steps.iter().map(|step| step % slots).filter(|&step| step != 0);
+        let keys = turns.map(|step| self.keys.rotation(step, x.level)).collect::<Result<Vec<_>, _>>()?;
+        let copies = 1 + (steps.len() - keys.len()) as u64;
+        let pool = self.params().pool();
+        let (mut c1, mut before) = (pool.take(&level.q), pool.take(&level.q.prefix(1)));
         let [a0, a1] = &mut x.a;
         self.with_scratch(|s| {
-            s.mod_down_of(&self.scheme, x.level, a1, &self.counters.ntt, |i, quotient| {
+            s.divide_of(&self.scheme, By::P(x.level), [&**a1], &self.counters.ntt, |_, i, quotient| {
                 quotient.write(None, c1.row_mut(i));
             });
-            let digits = match keys.len() {
-                1 => None,
-                _ => Some(Digits::new(self.params(), level, &c1, s, &self.counters.ntt)),
+            let mut add = |i: usize,
+                           m: &Modulus,
+                           k: usize,
+                           products: &KeyProducts<'_>,
+                           rows: [&mut [u64]; 2]| {
+                // Every key meets a0 as it was.
+                if k == 0 {
+                    before.row_mut(0).copy_from_slice(a0.row(i));
+                    if copies > 1 {
+                        let factor = m.shoup(copies);
+                        kernel::scale_assign(m, a0.row_mut(i), factor);
+                        kernel::scale_assign(m, a1.row_mut(i), factor);
+                    }
+                }
+                let (addend, outs) = (Some(before.row(0)), [a0.row_mut(i), a1.row_mut(i)]);
+                kernel::dot2_packed_turned(m, products, addend, keys[k].permutation, Onto::There, rows, outs);
             };
-            for key in &keys {
-                let Some(key) = key else {
-                    let b0 = before0.clone().unwrap_or_else(|| a0.clone());
-                    a0.add_assign(&b0);
-                    before1.iter().for_each(|b1| a1.add_assign(b1));
-                    continue;
-                };
-                let add = |i: usize, m: &Modulus, [sum0, sum1]: [&mut [u64]; 2]| {
-                    kernel::add_assign(m, sum0, before0.as_ref().map_or(a0.row(i), |b0| b0.row(i)));
-                    kernel::gather_add_assign(m, key.permutation, a0.row_mut(i), sum0);
-                    kernel::gather_add_assign(m, key.permutation, a1.row_mut(i), sum1);
-                };
-                match &digits {
-                    None => s.inner_product_each(level, &c1, key.key, &self.counters.ntt, add),
-                    Some(digits) => s.inner_product_hoisted_each(level, digits, &c1, key.key, add),
+            match keys.as_slice() {
+                [] => {
+                    for a in [a0, a1] {
+                        let double = |(m, row): (&Modulus, &mut [u64])| {
+                            kernel::scale_assign(m, row, m.shoup(copies));
+                        };
+                        level.qp.moduli().zip(a.rows_mut()).for_each(double);
+                    }
+                }
+                [key] => {
+                    s.inner_product_each(level, &c1, key.key, &self.counters.ntt, |i, m, products, rows| {
+                        add(i, m, 0, products, rows);
+                    });
+                }
+                _ => {
+                    let digits = Digits::new(self.params(), level, &c1, s, &self.counters.ntt);
+                    let keys: Vec<_> = keys.iter().map(|key| key.key).collect();
+                    s.inner_products_each(level, &digits, &c1, &keys, add);
                 }
             }
         });
@@ -378,11 +451,10 @@ impl<S: Scheme> Evaluator<S> {
         let q = &self.params().level("reduce", x.level)?.q;
         let mut out = [self.params().pool().take(q), self.params().pool().take(q)];
         self.with_scratch(|s| {
-            for (a, out) in x.a.iter().zip(&mut out) {
-                s.mod_down_of(&self.scheme, x.level, a, &self.counters.ntt, |i, quotient| {
-                    quotient.write(None, out.row_mut(i));
-                });
-            }
+            let (by, a) = (By::P(x.level), x.a.each_ref().map(|a| &**a));
+            s.divide_of(&self.scheme, by, a, &self.counters.ntt, |half, i, quotient| {
+                quotient.write(None, out[half].row_mut(i));
+            });
         });
         Ok(self.ciphertext(out, x.level, x.scale))
     }
@@ -398,17 +470,10 @@ impl<S: Scheme> Evaluator<S> {
         let below = x.level - 1;
         let mut out = [self.blank(below), self.blank(below)];
         self.with_scratch(|s| {
-            for (a, out) in x.a.iter().zip(&mut out) {
-                s.mod_down_rescale_of(
-                    &self.scheme,
-                    (x.level, division),
-                    a,
-                    &self.counters.ntt,
-                    |i, quotient| {
-                        quotient.write(None, out.row_mut(i));
-                    },
-                );
-            }
+            let (by, a) = (By::PAndLast(x.level, division), x.a.each_ref().map(|a| &**a));
+            s.divide_of(&self.scheme, by, a, &self.counters.ntt, |half, i, quotient| {
+                quotient.write(None, out[half].row_mut(i));
+            });
         });
         count(&self.counters.rescale, 1);
         Ok(self.ciphertext(out, below, self.scheme.dropped(x.scale, x.level)?))

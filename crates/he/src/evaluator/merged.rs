@@ -6,6 +6,7 @@ use crate::ciphertext::Ciphertext;
 use crate::counts::count;
 use crate::plaintext::check_id;
 use crate::scheme::Scheme;
+use crate::switch::By;
 use oblivia_ring::kernel;
 
 impl<S: Scheme> Evaluator<S> {
@@ -23,14 +24,15 @@ impl<S: Scheme> Evaluator<S> {
         let mut out = [self.blank(l - 1), self.blank(l - 1)];
         self.with_scratch(|s| {
             s.inner_product(level, &x.d[2], key, &self.counters.ntt);
-            for (half, out) in out.iter_mut().enumerate() {
+            for (acc, d) in s.acc.iter_mut().zip(&x.d) {
                 for (i, m) in level.q.moduli().enumerate() {
-                    kernel::scale_add_assign(m, s.acc[half].row_mut(i), x.d[half].row(i), level.p_mod[i]);
+                    kernel::scale_add_assign(m, acc.row_mut(i), d.row(i), level.p_mod[i]);
                 }
-                s.mod_down_rescale(&self.scheme, (l, division), half, &self.counters.ntt, |i, quotient| {
-                    quotient.write(None, out.row_mut(i));
-                });
             }
+            let by = By::PAndLast(l, division);
+            s.divide(&self.scheme, by, &self.counters.ntt, |half, i, quotient| {
+                quotient.write(None, out[half].row_mut(i));
+            });
         });
         count(&self.counters.relin, 1);
         count(&self.counters.rescale, 1);

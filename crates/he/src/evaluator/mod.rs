@@ -18,7 +18,7 @@ use crate::params::Params;
 use crate::plaintext::{Plaintext, ScalarPlaintext, check_id};
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
-use crate::switch::Scratch;
+use crate::switch::{By, Scratch};
 use oblivia_base::Digest;
 use oblivia_ring::kernel;
 use std::fmt;
@@ -335,11 +335,9 @@ impl<S: Scheme> Evaluator<S> {
         let data = self.params().level_data(level);
         self.with_scratch(|s| {
             s.inner_product(data, &x.d[2], key, &self.counters.ntt);
-            for (half, out) in out.iter_mut().enumerate() {
-                s.mod_down(&self.scheme, level, half, &self.counters.ntt, |i, quotient| {
-                    quotient.write(Some(x.d[half].row(i)), out.row_mut(i));
-                });
-            }
+            s.divide(&self.scheme, By::P(level), &self.counters.ntt, |half, i, quotient| {
+                quotient.write(Some(x.d[half].row(i)), out[half].row_mut(i));
+            });
         });
         count(&self.counters.relin, 1);
         Ok(self.ciphertext(out, level, x.scale))
@@ -386,11 +384,10 @@ impl<S: Scheme> Evaluator<S> {
         let scale = self.scheme.dropped(x.scale, x.level)?;
         let mut out = [self.blank(below), self.blank(below)];
         self.with_scratch(|s| {
-            for (c, out) in [&x.c0, &x.c1].into_iter().zip(&mut out) {
-                s.rescale(&self.scheme, (x.level, division), c, &self.counters.ntt, |i, quotient| {
-                    quotient.write(None, out.row_mut(i));
-                });
-            }
+            let (by, c) = (By::Last(x.level, division), [&*x.c0, &*x.c1]);
+            s.divide_of(&self.scheme, by, c, &self.counters.ntt, |half, i, quotient| {
+                quotient.write(None, out[half].row_mut(i));
+            });
         });
         count(&self.counters.rescale, 1);
         Ok(self.ciphertext(out, below, scale))

@@ -7,7 +7,7 @@ use crate::counts::count;
 use crate::plaintext::check_id;
 use crate::pool::Pooled;
 use crate::scheme::Scheme;
-use crate::switch::{Digits, Scratch};
+use crate::switch::{By, Digits, Scratch};
 use oblivia_base::Digest;
 use oblivia_ring::{Ntt, Poly};
 use std::fmt;
@@ -78,11 +78,9 @@ impl<S: Scheme> Evaluator<S> {
         permutation: &oblivia_ring::Permutation,
     ) -> [Pooled; 2] {
         let (mut out0, mut out1) = (self.blank(level), self.blank(level));
-        s.mod_down(&self.scheme, level, 0, &self.counters.ntt, |i, quotient| {
-            quotient.write_permuted(permutation, Some(c0.row(i)), out0.row_mut(i));
-        });
-        s.mod_down(&self.scheme, level, 1, &self.counters.ntt, |i, quotient| {
-            quotient.write_permuted(permutation, None, out1.row_mut(i));
+        s.divide(&self.scheme, By::P(level), &self.counters.ntt, |half, i, quotient| match half {
+            0 => quotient.write_permuted(permutation, Some(c0.row(i)), out0.row_mut(i)),
+            _ => quotient.write_permuted(permutation, None, out1.row_mut(i)),
         });
         [out0, out1]
     }

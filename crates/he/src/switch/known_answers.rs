@@ -77,13 +77,11 @@ fn key_switching_equals_big_integers_bit_for_bit() {
         let (mut scratch, count) = (Scratch::new(&params), AtomicU64::new(0));
 
         let down = |scratch: &mut Scratch| {
-            [0, 1].map(|half| {
-                let mut out = Poly::<Ntt>::zero(q);
-                scratch.mod_down(&params, case.level, half, &count, |i, quotient| {
-                    quotient.write(None, out.row_mut(i))
-                });
-                out
-            })
+            let mut outs = [Poly::<Ntt>::zero(q), Poly::<Ntt>::zero(q)];
+            scratch.divide(&params, By::P(case.level), &count, |half, i, quotient| {
+                quotient.write(None, outs[half].row_mut(i))
+            });
+            outs
         };
         scratch.inner_product(level, &c, &key, &count);
         let [o0, o1] = down(&mut scratch);
@@ -142,9 +140,9 @@ fn rescale_and_division_by_p_equal_big_integers_bit_for_bit() {
                 let params = params(kind, rns.n, &all, &rns.p[..1], 1);
                 let c = ntt(&params.level_data(all.len()).q, &case.input);
                 let mut out = Poly::<Ntt>::zero(&params.level_data(case.keep.len()).q);
-                let by = (all.len(), params.top().rescale.as_ref().unwrap());
-                let copy = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
-                Scratch::new(&params).rescale(&params, by, &c, &count, copy);
+                let by = By::Last(all.len(), params.top().rescale.as_ref().unwrap());
+                let copy = |_, i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
+                Scratch::new(&params).divide_of(&params, by, [&c], &count, copy);
                 paths[0] += 1;
                 out
             } else {
@@ -153,16 +151,25 @@ fn rescale_and_division_by_p_equal_big_integers_bit_for_bit() {
                 assert!(case.drop.len() - of_p <= 1 && of_p > 0, "{}", case.what);
                 let (q, p) = all.split_at(all.len() - of_p);
                 let params = params(kind, rns.n, q, p, 1);
+                let c = ntt(&params.level_data(q.len()).qp, &case.input);
                 let mut scratch = Scratch::new(&params);
-                scratch.acc[0] = ntt(&params.level_data(q.len()).qp, &case.input);
                 let mut out = Poly::<Ntt>::zero(&params.level_data(case.keep.len()).q);
-                let copy = |i: usize, quotient: Quotient<'_>| quotient.write(None, out.row_mut(i));
-                if merged {
-                    let by = (q.len(), params.top().by_p_and_last.as_ref().unwrap());
-                    scratch.mod_down_rescale(&params, by, 0, &count, copy);
-                } else {
-                    scratch.mod_down(&params, q.len(), 0, &count, copy);
-                }
+                let by = match merged {
+                    true => By::PAndLast(q.len(), params.top().by_p_and_last.as_ref().unwrap()),
+                    false => By::P(q.len()),
+                };
+                scratch.divide_of(&params, by, [&c], &count, |_, i, quotient| {
+                    quotient.write(None, out.row_mut(i));
+                });
+                // The accumulator, beside another half, gives the same bits.
+                let mut halves = [out.clone(), Poly::<Ntt>::zero(out.basis())];
+                scratch.acc.iter_mut().for_each(|acc| acc.reset(c.basis()));
+                scratch.acc[0].copy_from(&Poly::zero(c.basis()));
+                scratch.acc[1].copy_from(&c);
+                scratch.divide(&params, by, &AtomicU64::new(0), |half, i, quotient| {
+                    quotient.write(None, halves[half].row_mut(i));
+                });
+                assert_eq!(halves, [Poly::zero(out.basis()), out.clone()]);
                 paths[1 + usize::from(merged)] += 1;
                 out
             };

@@ -427,10 +427,7 @@ pub fn dot2_packed_into(
     other: &mut [u64],
 ) {
     same_length!(out, other);
-    for (a, b, c) in triples {
-        same_length!(out, a, b, c);
-        assert!([a.bits, b.bits] == [m.bits() as usize; 2], "a packed row of another modulus");
-    }
+    check_packed(m, triples, out.len());
     #[cfg(target_arch = "x86_64")]
     if Path::active() == Path::Avx512Ifma {
         // SAFETY: this path is active only on processors with the features that the kernels ask for.
@@ -438,6 +435,56 @@ pub fn dot2_packed_into(
     }
     avx2!(dot2_packed(m, triples, out, other));
     portable::dot2_packed(m, triples, out, other);
+}
+
+/// What [`dot2_packed_turned`] does with a result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Onto {
+    /// Writes it.
+    Nothing,
+    /// Adds it to what is there.
+    There,
+}
+
+/// [`dot2_packed_into`], `addend` added to the first sum, then both turned by the automorphism: outs\[h\]\[i\] ← entry π(i)
+/// of sum h. Overwrites `rows`. Panics if the permutation is of another degree.
+pub fn dot2_packed_turned(
+    m: &Modulus,
+    triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])],
+    addend: Option<&[u64]>,
+    perm: &Permutation,
+    onto: Onto,
+    rows: [&mut [u64]; 2],
+    outs: [&mut [u64]; 2],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx512Ifma {
+        same_length!(perm.source(), addend.unwrap_or(outs[0]), outs[0], outs[1]);
+        check_packed(m, triples, outs[0].len());
+        // SAFETY: this path is active only on processors with the features that the kernels ask for.
+        return unsafe {
+            ifma::packed::dot2_packed_turned(m, triples, addend, perm.eights(), onto == Onto::There, outs)
+        };
+    }
+    let [row0, row1] = rows;
+    dot2_packed_into(m, triples, row0, row1);
+    if let Some(addend) = addend {
+        add_assign(m, row0, addend);
+    }
+    for (row, out) in [row0, row1].into_iter().zip(outs) {
+        match onto {
+            Onto::Nothing => gather_into(perm, row, out),
+            Onto::There => gather_add_assign(m, perm, out, row),
+        }
+    }
+}
+
+/// Panics unless rows have `n` entries, packed ones of the width of `m`.
+fn check_packed(m: &Modulus, triples: &[(PackedRow<'_>, PackedRow<'_>, &[u64])], n: usize) {
+    for (a, b, c) in triples {
+        assert!([a.len(), b.len(), c.len()] == [n; 3], "rows of different length");
+        assert!([a.bits, b.bits] == [m.bits() as usize; 2], "a packed row of another modulus");
+    }
 }
 
 /// [`dot2_into`] where c is packed.

@@ -9,8 +9,9 @@
 //! 2^52/q > 128 where the parent module allows for 4.
 
 use super::rows::{Wide, folded};
-use super::{V, load, mhi, mlo, splat, store};
+use super::{V, add, load, mhi, mlo, splat, store, sub_once};
 use crate::modulus::hi52;
+use crate::shape::Eights;
 use crate::{Modulus, PackedRow};
 use std::arch::x86_64::*;
 
@@ -174,16 +175,10 @@ impl Sums {
         }
     }
 
-    /// Vectors `at` to `at` + N − 1 of both sums. `vectors` gives those of a triple.
+    /// N vectors of both sums. `vectors` gives those of a triple.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn at<const N: usize, T>(
-        &self,
-        triples: &[T],
-        at: usize,
-        outs: [&mut [u64]; 2],
-        vectors: impl Fn(&T) -> [[V; N]; 3],
-    ) {
+    fn at<const N: usize, T>(&self, triples: &[T], vectors: impl Fn(&T) -> [[V; N]; 3]) -> [[V; N]; 2] {
         let zero = [self.part.q.zero; N];
         let [mut lo, mut hi, mut lo2, mut hi2] = [zero; 4];
         let mut used = 0;
@@ -199,10 +194,17 @@ impl Sums {
                 (lo2[j], hi2[j]) = (mlo(lo2[j], b[j], c[j]), mhi(hi2[j], b[j], c[j]));
             }
         }
-        for (out, sums) in outs.into_iter().zip([(lo, hi), (lo2, hi2)]) {
-            for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(folded(&self.whole, sums).0) {
-                store(o, sum);
-            }
+        [folded(&self.whole, (lo, hi)).0, folded(&self.whole, (lo2, hi2)).0]
+    }
+}
+
+/// Writes vectors `at` to `at` + N − 1 of two rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn put<const N: usize>(outs: [&mut [u64]; 2], at: usize, sums: [[V; N]; 2]) {
+    for (out, sums) in outs.into_iter().zip(sums) {
+        for (o, sum) in out.as_chunks_mut().0[at..at + N].iter_mut().zip(sums) {
+            store(o, sum);
         }
     }
 }
@@ -269,13 +271,72 @@ fn dot2_packed_as<const IN_PLACE: bool>(
         assert!(fields.holds(*a, all) && fields.holds(*b, all) && c.len() >= 8 * all, "a row too short");
     }
     blocks!(all, |at, N| {
-        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+        let both = sums.at::<N, _>(triples, |(a, b, c)| {
             // SAFETY: all rows have `all` vectors, by the assertion, and at + N is not more.
             unsafe {
                 let (a, b) = (fields.factors::<IN_PLACE, N>(*a, at), fields.factors::<IN_PLACE, N>(*b, at));
                 [a, b, vectors(c, at)]
             }
         });
+        put([&mut *out, &mut *other], at, both);
+    });
+}
+
+/// As [`dot2_packed`]; `addend` is added to the first sum, eights go where the automorphism takes them, and are added
+/// there if `add`.
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+pub(crate) fn dot2_packed_turned(
+    m: &Modulus,
+    triples: &[OfPacked<'_>],
+    addend: Option<&[u64]>,
+    eights: &Eights,
+    add: bool,
+    outs: [&mut [u64]; 2],
+) {
+    match (fits_in_place(m), add) {
+        (true, true) => dot2_packed_turned_as::<true, true>(m, triples, addend, eights, outs),
+        (true, false) => dot2_packed_turned_as::<true, false>(m, triples, addend, eights, outs),
+        (false, true) => dot2_packed_turned_as::<false, true>(m, triples, addend, eights, outs),
+        (false, false) => dot2_packed_turned_as::<false, false>(m, triples, addend, eights, outs),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vbmi")]
+fn dot2_packed_turned_as<const IN_PLACE: bool, const ADD: bool>(
+    m: &Modulus,
+    triples: &[OfPacked<'_>],
+    addend: Option<&[u64]>,
+    eights: &Eights,
+    outs: [&mut [u64]; 2],
+) {
+    let (sums, q, all) = (Sums::new(m, IN_PLACE), super::Q::new(m), outs[0].len() / 8);
+    let fields = &sums.fields;
+    for (a, b, c) in triples {
+        assert!(fields.holds(*a, all) && fields.holds(*b, all) && c.len() >= 8 * all, "a row too short");
+    }
+    let addend = addend.map(|a| a.as_chunks::<8>().0);
+    let mut outs = outs.map(|o| o.as_chunks_mut::<8>().0);
+    blocks!(all, |at, N| {
+        let mut both = sums.at::<N, _>(triples, |(a, b, c)| {
+            // SAFETY: all rows have `all` vectors, by the assertion, and at + N is not more.
+            unsafe {
+                let (a, b) = (fields.factors::<IN_PLACE, N>(*a, at), fields.factors::<IN_PLACE, N>(*b, at));
+                [a, b, vectors(c, at)]
+            }
+        });
+        if let Some(addend) = addend {
+            for (v, a) in both[0].iter_mut().zip(&addend[at..at + N]) {
+                *v = sub_once(add(*v, load(a)), q.q);
+            }
+        }
+        for (j, &(to, order)) in eights.to[at..at + N].iter().enumerate() {
+            let order = load(&eights.orders[usize::from(order)]);
+            for (out, sums) in outs.iter_mut().zip(&both) {
+                let (o, v) = (&mut out[usize::from(to)], _mm512_permutexvar_epi64(order, sums[j]));
+                store(o, if ADD { sub_once(add(load(o), v), q.q) } else { v });
+            }
+        }
     });
 }
 
@@ -304,9 +365,10 @@ fn dot2_by_packed_as<const IN_PLACE: bool>(
         assert!(a.len().min(b.len()) >= 8 * all && fields.holds(*c, all), "a row too short");
     }
     blocks!(all, |at, N| {
-        sums.at::<N, _>(triples, at, [out, other], |(a, b, c)| {
+        let both = sums.at::<N, _>(triples, |(a, b, c)| {
             // SAFETY: all rows have `all` vectors, by the assertion, and at + N is not more.
             unsafe { [vectors(a, at), vectors(b, at), fields.factors::<IN_PLACE, N>(*c, at)] }
         });
+        put([&mut *out, &mut *other], at, both);
     });
 }
