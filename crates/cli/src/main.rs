@@ -22,12 +22,6 @@ use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Asks for huge pages (`.cargo/config.toml`): keys, diagonals and transform tables are read from end to end for every
-/// prediction, and with pages of 4 KiB an eighth of its time goes into finding them.
-#[cfg(target_os = "linux")]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
