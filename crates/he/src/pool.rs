@@ -3,8 +3,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Polynomials at the highest level that a pool may hold.
+/// Polynomials at the highest level that a pool may hold, if they take more than [`BYTES`].
 const CAPACITY: usize = 64;
+
+/// Memory that a pool may hold: the steps of a wide matrix product.
+const BYTES: usize = 256 << 20;
 
 /// Memory of *public* polynomials of one set of parameters, and of an evaluating side's own weights, kept for reuse: fresh
 /// pages from the system cost more than the arithmetic on them. Secrets of a key or a client never come here.
@@ -29,7 +32,7 @@ impl Pool {
         let by_rows = (0..=all.limbs()).map(|_| Vec::new()).collect();
         Arc::new(Self {
             empty: all.prefix(0),
-            limit: CAPACITY * widest,
+            limit: (CAPACITY * widest).max(BYTES / (8 * all.shape().n())),
             shelves: Mutex::new(Shelves { by_rows, rows: 0 }),
         })
     }
@@ -113,7 +116,10 @@ mod tests {
     fn memory_comes_back_up_to_the_limit_and_fits_the_basis_asked_for() {
         let shape = RingShape::new(RingKind::Standard, 4).unwrap();
         let all = Basis::new(shape, &[97, 193, 257]).unwrap();
-        let pool = Pool::new(&all, 3);
+        assert_eq!(Pool::new(&all, 3).limit, BYTES / (16 * 8));
+        let empty = all.prefix(0);
+        let shelves = Mutex::new(Shelves { by_rows: (0..4).map(|_| Vec::new()).collect(), rows: 0 });
+        let pool = Arc::new(Pool { empty, limit: 3 * CAPACITY, shelves });
         let held: Vec<Pooled> = (0..100).map(|_| pool.take(&all)).collect();
         drop(held);
         assert_eq!(pool.shelves.lock().unwrap().rows, 3 * CAPACITY);

@@ -107,6 +107,9 @@ pub type Products<'a, S> = (&'a [&'a ExtendedCiphertext<S>], &'a [Factor<'a, S>]
 /// Plaintexts transformed at a time: their rows stay in the second-level cache.
 const AT_ONCE: usize = 8;
 
+/// Products summed at a time: rows that are read side by side, three for each, get in each other's way in the caches.
+const STREAMS: usize = 32;
+
 const SUM: &str = "sum of extended plaintext products";
 
 impl<S: Scheme> Evaluator<S> {
@@ -235,6 +238,8 @@ impl<S: Scheme> Evaluator<S> {
         }
         let mut outs: Vec<[Pooled; 2]> = sums.iter().map(|_| self.extended_pair(l)).collect();
         let mut triples = Vec::new();
+        let mut part_sums =
+            [(); 2].map(|()| self.params().pool().take(&self.params().level_data(l).q.prefix(1)));
         let limbs = self.params().level_data(l).limbs();
         for i in 0..self.params().level_data(l).qp.limbs() {
             for ((xs, ps), out) in sums.iter().zip(&mut outs) {
@@ -248,8 +253,15 @@ impl<S: Scheme> Evaluator<S> {
                     Factor::Compact(_) => None,
                 }));
                 let m = self.params().level_data(l).qp.modulus(i);
-                let [out0, out1] = out;
-                kernel::dot2_by_packed_into(m, &triples, out0.row_mut(i), out1.row_mut(i));
+                let [out0, out1] = out.each_mut().map(|out| out.row_mut(i));
+                let (first, more) = triples.split_at(triples.len().min(STREAMS));
+                kernel::dot2_by_packed_into(m, first, out0, out1);
+                for part in more.chunks(STREAMS) {
+                    let [sum0, sum1] = part_sums.each_mut().map(|sum| sum.row_mut(0));
+                    kernel::dot2_by_packed_into(m, part, sum0, sum1);
+                    kernel::add_assign(m, out0, sum0);
+                    kernel::add_assign(m, out1, sum1);
+                }
             }
         }
         let scale = self.scheme.product(x0.scale, scale);
