@@ -1,7 +1,5 @@
 //! Chains whose levels have bases of their own.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
 mod common;
 
 use common::{Bench, max_error};
@@ -36,6 +34,7 @@ fn literal(kind: RingKind, log_n: u32) -> ParamsLiteral {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a helper of the tests, which unwrap too")]
 fn params(kind: RingKind, log_n: u32) -> Params {
     Params::insecure_unchecked(&literal(kind, log_n)).unwrap()
 }
