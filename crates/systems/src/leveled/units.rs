@@ -26,8 +26,9 @@ pub(super) struct UnitCosts {
 }
 
 impl UnitCosts {
-    /// From measurements called `name/log n`, and where there are none as measured on one core of a Xeon with AVX-512
-    /// IFMA.
+    /// From measurements called `name/log n` (`oblivia calibrate` makes them), and where there are none figures of the order
+    /// of what was measured on one core of a Xeon with AVX-512 IFMA: round ones, and those of `turn-row` were set, not
+    /// measured.
     ///
     /// Rotations are measured with four digits (`key-row`, per row of a key) and with one (`turn-row`, per row of both
     /// halves): what a row of a key takes, and what is left, follows.
