@@ -197,17 +197,32 @@ struct Split {
     alpha: usize,
 }
 
-/// The ways to give a modulus of these primes special ones, within `limit` bits.
-fn splits(q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
+/// The fewest bits of primes. They are 1 modulo 2^(`log_n` + 2), so of b bits there are 2^(b − `log_n` − 3) candidates, about
+/// 2 in b of them primes: some twenty of the fewest bits at any dimension.
+fn least_bits(log_n: u32) -> u32 {
+    log_n + 11
+}
+
+/// What `count` primes of `bits` bits are below 2^(`count`·`bits`), in bits, twice what is to be expected: the k-th one is
+/// about k·`bits`/2 candidates below the power of two.
+fn shortfall(log_n: u32, bits: f64, count: usize) -> f64 {
+    let order = (count * (count + 1)) as f64 / 2.0;
+    order * bits * 2f64.powi(log_n as i32 + 2 - bits as i32)
+}
+
+/// The ways to give a modulus of these primes special ones at dimension 2^`log_n`, within `limit` bits.
+fn splits(log_n: u32, q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
     (1..=q.len()).flat_map(move |alpha| {
         let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max().unwrap_or(0);
         let digits = q.len().div_ceil(alpha);
         let split = move |special: usize| {
             // As `Params::new` wants it, the primes of P being a little below powers of two.
             let drowned = ERROR_STD * (1.5 * (digits * alpha) as f64 / special as f64).sqrt();
-            let p = parts(largest + (drowned.log2() + 0.01).ceil() as u32, special);
-            let fits =
-                q.iter().chain(&p).sum::<u32>() <= limit && p.iter().all(|p| (20..=FAST_BITS).contains(p));
+            let bits = f64::from(largest) + drowned.log2();
+            let below = shortfall(log_n, bits / special as f64, special).max(0.01);
+            let p = parts((bits + below).ceil() as u32, special);
+            let sizes = least_bits(log_n)..=FAST_BITS;
+            let fits = q.iter().chain(&p).sum::<u32>() <= limit && p.iter().all(|p| sizes.contains(p));
             fits.then(|| Split { q: q.to_vec(), p, alpha })
         };
         (1..=alpha + 1).filter_map(split)
@@ -241,7 +256,7 @@ fn by_level(
             let literal = one.literal(log_n, levels);
             shapes(&literal).first().map_or(f64::INFINITY, |&s| work(level, &Units::at(costs, log_n, s)))
         };
-        let splits = bases.iter().flat_map(|q| splits(q, limit));
+        let splits = bases.iter().flat_map(|q| splits(log_n, q, limit));
         let best = splits.map(|s| (cost(&s), s)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         levels.push(pool.level(&best.1));
     }
@@ -282,6 +297,31 @@ impl Pool {
             p: Moduli::Bits(vec![last]),
             alpha: 1,
             levels,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oblivia_he::Params;
+
+    #[test]
+    fn every_way_to_split_a_level_has_the_primes_it_asks_for_and_special_ones_that_drown_the_noise() {
+        for log_n in [13, 15] {
+            let limit = security::max_log_qp(1 << log_n).unwrap();
+            let bases = [24, 26, 27, 30, 33, 38, 46].map(|bits| (1..=5).map(move |count| vec![bits; count]));
+            let mut tried = 0;
+            for q in bases.into_iter().flatten() {
+                for split in splits(log_n, &q, limit) {
+                    let mut pool = Pool::default();
+                    let levels = vec![pool.level(&split)];
+                    let made = Params::new(&pool.literal(log_n, levels));
+                    assert!(made.is_ok(), "{log_n}: {q:?}, special {:?}: {}", split.p, made.unwrap_err());
+                    tried += 1;
+                }
+            }
+            assert!(tried > 50, "{tried} ways");
         }
     }
 }
