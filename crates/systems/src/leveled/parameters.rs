@@ -2,6 +2,7 @@
 
 use super::levels::shapes;
 use super::network::{Kind, Network};
+use super::plan::{MAX_PRIMES, primes};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
 use oblivia_he::{ERROR_STD, LevelLiteral, Moduli, ParamsLiteral, RingKind, security};
@@ -97,6 +98,26 @@ pub(super) fn styled_bits(
         Style::Special | Style::Own => by_level(log_n, &sizes, style, (costs, work))?,
     };
     Some(ChainBits::new(literal, log_n, precision))
+}
+
+/// What a plan for `network` with the chain of `literal` says where the search had to do without primes by level: split
+/// as usual, at the least precision, they would be more than a plan may have. Nothing where they are there, would fit, or
+/// do not suit the network.
+pub(super) fn without_own_primes(
+    network: &Network,
+    literal: &ParamsLiteral,
+    costs: UnitCosts,
+) -> Option<String> {
+    if !literal.levels.iter().zip(1..).all(|(level, l)| level.q.len() == l) {
+        return None;
+    }
+    let usual = |_: usize, units: &Units| units.usual();
+    let own = styled_bits(network, literal.log_n, Precision::default(), Style::Own, (costs, &usual))?.literal;
+    let count = primes(&own.q) + primes(&own.p);
+    let what = if literal.levels.is_empty() { "one chain for all levels" } else { "one more per level" };
+    (count > MAX_PRIMES).then(|| {
+        format!("primes: {what}; a plan has {MAX_PRIMES} at most, by level there would be {count} or so")
+    })
 }
 
 /// What happens at each depth: whether a square or something linear.
@@ -303,8 +324,12 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::search;
+    use super::super::random_tests::Build;
     use super::*;
     use oblivia_he::Params;
+    use oblivia_nn::Op;
+    use oblivia_protocol::Wish;
 
     #[test]
     fn every_way_to_split_a_level_has_the_primes_it_asks_for_and_special_ones_that_drown_the_noise() {
@@ -323,5 +348,25 @@ mod tests {
             }
             assert!(tried > 50, "{tried} ways");
         }
+    }
+
+    #[test]
+    fn a_plan_too_deep_for_primes_by_level_says_so_and_no_other_does() {
+        let plan = |pairs: usize, name: &str| {
+            let mut b = Build::new(1, [8, 0, 0]);
+            for _ in 0..pairs {
+                b.dense(8);
+                b.push(Op::Square);
+            }
+            b.dense(2);
+            let wish = Wish { plan: Some(name.into()), ..Wish::default() };
+            let plan = search(&b.finish().0.public, &wish).unwrap();
+            plan.steps.into_iter().filter(|s| s.starts_with("primes: ")).collect::<Vec<_>>()
+        };
+        let said = plan(6, "planned");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("one chain for all levels; a plan has 48 at most"), "{said:?}");
+        // Primes by level are there, or not wished for.
+        assert_eq!((plan(2, "planned").len(), plan(2, "diagonal").len()), (0, 0));
     }
 }

@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 /// Names of plans; the first is the default.
 pub(super) const PLANS: [&str; 5] = ["planned", "fewest-rotations", "packed", "diagonal", "lola"];
 
+/// Those of them that take whatever parameters are best.
+pub(super) const SEARCHED: [&str; 2] = ["planned", "fewest-rotations"];
+
 /// What a search minimises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Goal {
