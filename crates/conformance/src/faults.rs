@@ -45,9 +45,15 @@ pub fn actions() -> [FaultAction; 6] {
 pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
     let faults = FaultInjector::unarmed(plan);
     let direction = plan.direction;
+    // Faults may leave one side waiting for what never comes, which has to end soon. A message that is late ends nothing: there
+    // only a machine that leaves a side without a turn for long could, so that is waited for.
+    let (idle, greeting) = match plan.action {
+        FaultAction::Delay(_) => (Duration::from_secs(60), Duration::from_secs(60)),
+        _ => (Duration::from_secs(5), Duration::from_secs(2)),
+    };
     let limits = Limits {
-        idle_timeout: Duration::from_secs(5),
-        handshake_timeout: Duration::from_secs(2),
+        idle_timeout: idle,
+        handshake_timeout: greeting,
         shutdown_grace: Duration::from_millis(100),
         // Many of them whenever the server computes.
         heartbeat: Some(Duration::from_millis(1)),
@@ -63,8 +69,8 @@ pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
     };
     let server = Server::start(std::slice::from_ref(&case.model), options).expect("a server");
     server.models().prepare(&case.model.public.name, case.system).expect("a plan");
-    let mut connect = ConnectOptions { timeout: Duration::from_secs(2), ..ConnectOptions::default() };
-    connect.link.idle_timeout = Duration::from_secs(5);
+    let mut connect = ConnectOptions { timeout: greeting, ..ConnectOptions::default() };
+    connect.link.idle_timeout = idle;
     connect.faults = (direction == Direction::ClientToServer).then(|| faults.clone());
     let machine = Machine::new(1).expect("threads");
     let (address, pin) = (server.address().to_string(), Trust::Pin(server.fingerprint()));

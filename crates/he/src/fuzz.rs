@@ -5,6 +5,7 @@
 use crate::bfv::{self, Context, ContextLiteral, Factor};
 use crate::{
     Ciphertext, EvaluationKeys, KeyRequest, Moduli, Params, ParamsLiteral, PublicKey, SeededCiphertext,
+    security,
 };
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_ring::RingKind;
@@ -57,14 +58,21 @@ fn round_trip<T, E>(
     true
 }
 
-/// A parameter literal; what is accepted goes through the checking constructor too if it is cheap to.
+/// A parameter literal; what is accepted goes through the checking constructor too, whatever its dimension: no
+/// parameters come out of it that are above the security table.
 pub fn params_literal(bytes: &[u8]) -> bool {
     if let Ok(literal) = ParamsLiteral::from_bytes(bytes)
-        && literal.log_n <= 12
+        && let Ok(params) = Params::new(&literal)
     {
-        let _ = Params::new(&literal);
+        within_table(&params);
     }
     round_trip(bytes, ParamsLiteral::decode, Encode::encode)
+}
+
+/// The check of the constructor once more, by a sum of logarithms.
+fn within_table(params: &Params) {
+    let most = security::max_log_qp(params.n()).unwrap_or(0);
+    assert!(params.log_qp() < f64::from(most) + 1e-6, "parameters above the security table");
 }
 
 /// A key request, with the size and the checks a peer's request goes through.
@@ -140,12 +148,12 @@ pub fn exact_request() -> KeyRequest {
 /// Bits cut from either half of a reply.
 pub const CUT: [u32; 2] = [5, 1];
 
-/// A literal of exact parameters; what is accepted goes through the checking constructor too if it is cheap to.
+/// As [`params_literal`], of exact parameters.
 pub fn exact_literal(bytes: &[u8]) -> bool {
     if let Ok(literal) = ContextLiteral::from_bytes(bytes)
-        && literal.params.log_n <= 12
+        && let Ok(contexts) = Context::all(&literal)
     {
-        let _ = Context::all(&literal);
+        contexts.iter().for_each(|c| within_table(c.params()));
     }
     round_trip(bytes, ContextLiteral::decode, Encode::encode)
 }

@@ -6,7 +6,8 @@
 //! - [`Plaintext`], [`ScalarPlaintext`], [`Ciphertext`], [`SeededCiphertext`].
 //! - [`ckks`], [`bfv`]: encoder, encryptor, decryptor, evaluator. The names above are those of CKKS; [`bfv`] has its own.
 //!
-//! A *level* is the number ℓ of live primes q_0 … q_{ℓ−1}, from 1 to [`Params::max_level`]. Everything read from
+//! A *level* ℓ, from 1 to [`Params::max_level`], has a modulus Q_ℓ: in a plain chain that of the ℓ live primes q_0 … q_{ℓ−1},
+//! otherwise what [`ParamsLiteral::levels`] says. Everything read from
 //! bytes is validated: residues are canonical, parameters, level and scale are the expected ones.
 #![forbid(unsafe_code)]
 

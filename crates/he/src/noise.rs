@@ -165,16 +165,19 @@ impl NoiseModel {
         Estimate::exact(value).plus(SlotError::even(std)).plus(self.plaintext_rounding(scale))
     }
 
-    /// Encrypted with the public key modulo QP and divided by P: σ√(κ(1+4κ/3))/(PΔ), the rounding of the division
-    /// and that of the plaintext; on the highest level.
-    pub fn fresh_public(&self, value: f64, scale: f64) -> Estimate {
-        let (kappa, top) = (self.kappa, self.params.top());
-        let std = ERROR_STD * (kappa * (1.0 + 4.0 * kappa / 3.0)).sqrt() / top.p_product() / scale;
+    /// Encrypted with the public key at `level`, modulo QP there and divided by P: σ√(κ(1+4κ/3))/(PΔ), the rounding of the
+    /// division and that of the plaintext. What P is, and how many primes it has, depends on the level.
+    ///
+    /// # Errors
+    /// [`HeError::Level`].
+    pub fn fresh_public(&self, value: f64, level: usize, scale: f64) -> Result<Estimate, HeError> {
+        let (kappa, data) = (self.kappa, self.params.level("encrypt", level)?);
+        let std = ERROR_STD * (kappa * (1.0 + 4.0 * kappa / 3.0)).sqrt() / data.p_product() / scale;
         let encryption = SlotError { std, worst: KEY_ERROR_PEAK * std };
-        Estimate::exact(value)
+        Ok(Estimate::exact(value)
             .plus(encryption)
-            .plus(self.division(top.p.limbs(), scale))
-            .plus(self.plaintext_rounding(scale))
+            .plus(self.division(data.p.limbs(), scale))
+            .plus(self.plaintext_rounding(scale)))
     }
 
     /// Rotated or relinearised at `level` and scale Δ.

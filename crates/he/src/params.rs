@@ -166,6 +166,14 @@ impl Decode for ParamsLiteral {
 }
 
 /// Checked parameters, with the bases and constants of every level. Cheap to clone.
+///
+/// # Security
+/// One ternary secret serves all levels: keys and ciphertexts of level ℓ are RLWE samples modulo Q_ℓ·P_ℓ or Q_ℓ, each with
+/// a uniform half and an error of its own, and each level's Q_ℓ·P_ℓ is within the [`security`] table for the dimension. The
+/// primes of all levels together may be above it: nothing is ever encrypted modulo their product. The table is about one
+/// modulus and any number of samples. That samples of one secret modulo several moduli are no easier together than as many
+/// modulo the largest one is taken for granted, as wherever keys are made for several levels: no attack known to us gains from
+/// a sample with a smaller modulus and the same error, but nothing is proved here.
 #[derive(Clone)]
 pub struct Params(Arc<Inner>);
 

@@ -138,6 +138,77 @@ proptest! {
     }
 }
 
+/// Literals that nearly fill every row of the security table that holds any; with levels of their own in the
+/// conjugate-invariant ring, and exact ones in the standard ring.
+fn literals() -> Vec<(Harness, Vec<u8>)> {
+    let rows: [(u32, Vec<u32>, Vec<u32>); 5] = [
+        (11, vec![26], vec![28]),
+        (12, vec![34; 2], vec![40]),
+        (13, vec![42; 4], vec![49]),
+        (14, vec![43; 9], vec![50]),
+        (15, vec![46; 17], vec![49; 2]),
+    ];
+    let mut all: Vec<(Harness, Vec<u8>)> = Vec::new();
+    for (log_n, q, p) in rows {
+        let (limbs, special) = (q.len(), p.len());
+        let standard = ParamsLiteral {
+            kind: RingKind::Standard,
+            log_n,
+            q: Moduli::Bits(q),
+            p: Moduli::Bits(p),
+            alpha: special.min(limbs),
+            levels: Vec::new(),
+        };
+        let level = |l: usize| LevelLiteral {
+            q: (0..l).collect(),
+            p: (limbs..limbs + special).collect(),
+            alpha: special.min(l),
+        };
+        let own = ParamsLiteral {
+            kind: RingKind::ConjugateInvariant,
+            levels: (1..=limbs).map(level).collect(),
+            ..standard.clone()
+        };
+        let exact = bfv::ContextLiteral { params: standard.clone(), t: Moduli::Bits(vec![log_n + 8]) };
+        all.push((fuzz::params_literal, standard.to_bytes()));
+        all.push((fuzz::params_literal, own.to_bytes()));
+        all.push((fuzz::exact_literal, exact.to_bytes()));
+    }
+    all
+}
+
+#[test]
+fn the_checks_accept_the_literals_of_every_dimension_that_are_damaged_below() {
+    for (harness, bytes) in literals() {
+        assert!(harness(&bytes));
+        let literal = ParamsLiteral::decode(&mut Reader::new(&bytes)).unwrap();
+        let params = Params::new(&literal).unwrap();
+        let most = security::max_log_qp(params.n()).unwrap();
+        assert!(params.log_qp() > f64::from(most) - 2.0, "{}", params.log_qp());
+        if let Ok(exact) = bfv::ContextLiteral::from_bytes(&bytes) {
+            bfv::Context::all(&exact).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn damaged_literals_of_any_dimension_never_panic_nor_pass_the_security_table(
+        which in any::<prop::sample::Index>(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 250u8..=255, 0u8..6]), 1..4),
+    ) {
+        let literals = literals();
+        let (harness, mut bytes) = literals[which.index(literals.len())].clone();
+        for (at, by) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = bytes[at].wrapping_add(by);
+        }
+        harness(&bytes);
+    }
+}
+
 #[test]
 fn sizes_are_known_before_anything_exists() {
     let params = fuzz::params().unwrap();

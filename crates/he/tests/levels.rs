@@ -1,7 +1,5 @@
 //! Chains whose levels have bases of their own.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
 mod common;
 
 use common::{Bench, max_error};
@@ -36,8 +34,27 @@ fn literal(kind: RingKind, log_n: u32) -> ParamsLiteral {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a helper of the tests, which unwrap too")]
 fn params(kind: RingKind, log_n: u32) -> Params {
     Params::insecure_unchecked(&literal(kind, log_n)).unwrap()
+}
+
+/// Three levels: 103, 72 and 40 bits. The one prime of level 1 is a special one of level 2: the division of a switch there
+/// and that of the rescale behind it, made one, leave it where it is. Level 3 has one prime of level 2 in either place.
+#[expect(clippy::unwrap_used, reason = "a helper of the tests, which unwrap too")]
+fn overlapping(kind: RingKind) -> Params {
+    let level = |q: &[usize], p: &[usize]| LevelLiteral { q: q.to_vec(), p: p.to_vec(), alpha: 1 };
+    let literal = ParamsLiteral {
+        kind,
+        log_n: 10,
+        //                     0   1   2   3   4
+        q: Moduli::Bits(vec![40, 36, 36, 33, 34]),
+        //                     5
+        p: Moduli::Bits(vec![45]),
+        alpha: 1,
+        levels: vec![level(&[0], &[5]), level(&[1, 2], &[0, 5]), level(&[3, 1, 4], &[2, 5])],
+    };
+    Params::insecure_unchecked(&literal).unwrap()
 }
 
 fn request(levels: std::ops::RangeInclusive<usize>) -> KeyRequest {
@@ -59,11 +76,11 @@ fn turned(x: &[f64], left: usize) -> Vec<f64> {
 
 #[test]
 fn every_operation_is_right_on_every_level() {
-    for kind in KINDS {
-        let params = params(kind, 10);
-        let mut b = Bench::new(&params, &request(1..=5), 1);
+    for params in KINDS.into_iter().flat_map(|kind| [params(kind, 10), overlapping(kind)]) {
+        let top = params.max_level();
+        let mut b = Bench::new(&params, &request(1..=top), 1);
         let x = values(&params);
-        for level in 1..=5 {
+        for level in 1..=top {
             let ct = b.encrypt(&x, level, SCALE);
             assert!(max_error(&b.decrypt(&ct), &x) < 1e-6);
             for step in [1, 3] {
@@ -136,6 +153,37 @@ fn divisions_between_bases_leave_no_error_beyond_the_models() {
             assert!((0.4..1.3).contains(&ratio), "level {level}: {ratio}");
             let worst = error.iter().fold(0.0, |m: f64, e| m.max(e.abs()));
             assert!(worst < expected.error_bound(BOUND_FACTOR_2_40));
+        }
+    }
+}
+
+#[test]
+fn a_special_prime_that_is_in_the_modulus_below_stays_when_switch_and_rescale_divide_at_once() {
+    for kind in KINDS {
+        let params = overlapping(kind);
+        let model = NoiseModel::new(&params);
+        assert_eq!([2, 3].map(|level| params.dropped_primes(level).unwrap()), [[2, 3], [2, 3]]);
+        // Nothing of one level is known at the next.
+        for (high, low) in [(3, 2), (2, 1), (3, 1)] {
+            assert!(!params.serves(high, low, false) && !params.key_serves(high, low));
+        }
+        let mut b = Bench::new(&params, &request(2..=3), 6);
+        let x = values(&params);
+        for level in [2, 3] {
+            let [_, merged] = params.dropped_primes(level).unwrap();
+            let (digits, below) = (params.digits(level).unwrap(), params.basis(level - 1).unwrap().limbs());
+            let all = params.extended_basis(level).unwrap().limbs();
+            let ct = b.encrypt(&x, level, SCALE);
+            let product = b.evaluator.tensor_square(&ct).unwrap();
+            b.evaluator.take_counts();
+            let y = b.evaluator.relinearise_rescale(&product).unwrap();
+            assert_eq!(b.evaluator.take_counts().ntt, (digits * all + 2 * (merged + below)) as u64);
+            // Against the square of what was decrypted: errors of the input left out.
+            let error: Vec<f64> = b.decrypt(&y).iter().zip(b.decrypt(&ct)).map(|(y, x)| y - x * x).collect();
+            let std = (error.iter().map(|e| e * e).sum::<f64>() / error.len() as f64).sqrt();
+            let expected = model.key_switch_rescale(Estimate::exact(0.25), level, SCALE * SCALE).unwrap();
+            let ratio = std / expected.error.std;
+            assert!((0.4..1.3).contains(&ratio), "level {level}: {ratio}");
         }
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use oblivia_he::noise::{BOUND_FACTOR_2_40, BOUND_FACTOR_2_64, Estimate, NoiseModel};
-use oblivia_he::{KeyRequest, Params, PublicKey};
+use oblivia_he::{KeyRequest, LevelLiteral, Moduli, Params, ParamsLiteral, PublicKey};
 use std::sync::LazyLock;
 
 /// Keys every figure is taken over.
@@ -56,7 +56,31 @@ fn fresh_noise_is_what_the_model_says() {
         let ct = b.encryptor.encrypt(&pk, &pt, &mut b.rng).unwrap();
         (b.decrypt(&ct), z)
     });
-    within_five_percent("public key", measured, model.fresh_public(1.0, SCALE));
+    within_five_percent("public key", measured, model.fresh_public(1.0, 6, SCALE).unwrap());
+}
+
+#[test]
+fn fresh_noise_of_a_public_key_depends_on_the_special_primes_of_the_level() {
+    let level = |q: &[usize], p: &[usize]| LevelLiteral { q: q.to_vec(), p: p.to_vec(), alpha: q.len() };
+    let params = Params::new(&ParamsLiteral {
+        q: Moduli::Bits(vec![34, 26]),
+        p: Moduli::Bits(vec![44, 45, 46]),
+        levels: vec![level(&[0], &[3]), level(&[0, 1], &[2, 3, 4])],
+        ..mnist(39)
+    });
+    let params = params.unwrap();
+    let model = NoiseModel::new(&params);
+    for level in [1, 2] {
+        let measured = measure(&params, |b| {
+            let z = signs(b.params.slots());
+            let pk = PublicKey::generate(&b.sk, b"", &mut b.rng);
+            let pt = b.encoder.encode(&z, level, SCALE).unwrap();
+            let ct = b.encryptor.encrypt(&pk, &pt, &mut b.rng).unwrap();
+            (b.decrypt(&ct), z)
+        });
+        within_five_percent("public key", measured, model.fresh_public(1.0, level, SCALE).unwrap());
+    }
+    assert!(model.fresh_public(1.0, 3, SCALE).is_err());
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn a_session_over_its_time_ends_with_the_limit_named() {
 
 #[test]
 fn a_server_keeps_its_limits_and_says_which_kind() {
-    let server = Server::with(&["--max-samples", "2", "--max-sessions", "1", "--max-memory", "16"]);
+    let server = Server::with(&["--max-samples", "2", "--max-sessions", "1", "--max-memory", "32"]);
     let ended = Client::of(&server).clear().args(images(3)).end();
     ended.refused(4, &["policy or limits refuse", "3 images", "fewer images"]);
     server.until("3 samples asked for, at most 2 allowed");

@@ -170,7 +170,8 @@ impl NoiseModel {
         self.message().plus(ERROR_STD)
     }
 
-    /// Encrypted with the public key modulo QP and divided by P: σ√(1 + 2‖s‖²)/P, and the division.
+    /// Encrypted with the public key modulo QP and divided by P: σ√(1 + 2‖s‖²)/P, and the division. The same at every
+    /// level: chains of exact arithmetic are plain, P is that of all.
     pub fn fresh_public(&self) -> Estimate {
         self.message().plus(self.zero())
     }

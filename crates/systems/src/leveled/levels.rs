@@ -3,7 +3,7 @@
 use oblivia_he::{LevelLiteral, Moduli, ParamsLiteral};
 
 /// What the cost of operations at one level depends on.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub(super) struct LevelShape {
     /// Primes of the modulus.
     pub(super) limbs: usize,

@@ -2,6 +2,7 @@
 
 use super::levels::shapes;
 use super::network::{Kind, Network};
+use super::plan::{MAX_PRIMES, primes};
 use super::program::depths;
 use super::units::{UnitCosts, Units};
 use oblivia_he::{ERROR_STD, LevelLiteral, Moduli, ParamsLiteral, RingKind, security};
@@ -97,6 +98,26 @@ pub(super) fn styled_bits(
         Style::Special | Style::Own => by_level(log_n, &sizes, style, (costs, work))?,
     };
     Some(ChainBits::new(literal, log_n, precision))
+}
+
+/// What a plan for `network` with the chain of `literal` says where the search had to do without primes by level: split
+/// as usual, at the least precision, they would be more than a plan may have. Nothing where they are there, would fit, or
+/// do not suit the network.
+pub(super) fn without_own_primes(
+    network: &Network,
+    literal: &ParamsLiteral,
+    costs: UnitCosts,
+) -> Option<String> {
+    if !literal.levels.iter().zip(1..).all(|(level, l)| level.q.len() == l) {
+        return None;
+    }
+    let usual = |_: usize, units: &Units| units.usual();
+    let own = styled_bits(network, literal.log_n, Precision::default(), Style::Own, (costs, &usual))?.literal;
+    let count = primes(&own.q) + primes(&own.p);
+    let what = if literal.levels.is_empty() { "one chain for all levels" } else { "one more per level" };
+    (count > MAX_PRIMES).then(|| {
+        format!("primes: {what}; a plan has {MAX_PRIMES} at most, by level there would be {count} or so")
+    })
 }
 
 /// What happens at each depth: whether a square or something linear.
@@ -197,17 +218,32 @@ struct Split {
     alpha: usize,
 }
 
-/// The ways to give a modulus of these primes special ones, within `limit` bits.
-fn splits(q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
+/// The fewest bits of primes. They are 1 modulo 2^(`log_n` + 2), so of b bits there are 2^(b − `log_n` − 3) candidates, about
+/// 2 in b of them primes: some twenty of the fewest bits at any dimension.
+fn least_bits(log_n: u32) -> u32 {
+    log_n + 11
+}
+
+/// What `count` primes of `bits` bits are below 2^(`count`·`bits`), in bits, twice what is to be expected: the k-th one is
+/// about k·`bits`/2 candidates below the power of two.
+fn shortfall(log_n: u32, bits: f64, count: usize) -> f64 {
+    let order = (count * (count + 1)) as f64 / 2.0;
+    order * bits * 2f64.powi(log_n as i32 + 2 - bits as i32)
+}
+
+/// The ways to give a modulus of these primes special ones at dimension 2^`log_n`, within `limit` bits.
+fn splits(log_n: u32, q: &[u32], limit: u32) -> impl Iterator<Item = Split> {
     (1..=q.len()).flat_map(move |alpha| {
         let largest = q.chunks(alpha).map(|d| d.iter().sum::<u32>()).max().unwrap_or(0);
         let digits = q.len().div_ceil(alpha);
         let split = move |special: usize| {
             // As `Params::new` wants it, the primes of P being a little below powers of two.
             let drowned = ERROR_STD * (1.5 * (digits * alpha) as f64 / special as f64).sqrt();
-            let p = parts(largest + (drowned.log2() + 0.01).ceil() as u32, special);
-            let fits =
-                q.iter().chain(&p).sum::<u32>() <= limit && p.iter().all(|p| (20..=FAST_BITS).contains(p));
+            let bits = f64::from(largest) + drowned.log2();
+            let below = shortfall(log_n, bits / special as f64, special).max(0.01);
+            let p = parts((bits + below).ceil() as u32, special);
+            let sizes = least_bits(log_n)..=FAST_BITS;
+            let fits = q.iter().chain(&p).sum::<u32>() <= limit && p.iter().all(|p| sizes.contains(p));
             fits.then(|| Split { q: q.to_vec(), p, alpha })
         };
         (1..=alpha + 1).filter_map(split)
@@ -241,7 +277,7 @@ fn by_level(
             let literal = one.literal(log_n, levels);
             shapes(&literal).first().map_or(f64::INFINITY, |&s| work(level, &Units::at(costs, log_n, s)))
         };
-        let splits = bases.iter().flat_map(|q| splits(q, limit));
+        let splits = bases.iter().flat_map(|q| splits(log_n, q, limit));
         let best = splits.map(|s| (cost(&s), s)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         levels.push(pool.level(&best.1));
     }
@@ -283,5 +319,54 @@ impl Pool {
             alpha: 1,
             levels,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::search;
+    use super::super::random_tests::Build;
+    use super::*;
+    use oblivia_he::Params;
+    use oblivia_nn::Op;
+    use oblivia_protocol::Wish;
+
+    #[test]
+    fn every_way_to_split_a_level_has_the_primes_it_asks_for_and_special_ones_that_drown_the_noise() {
+        for log_n in [13, 15] {
+            let limit = security::max_log_qp(1 << log_n).unwrap();
+            let bases = [24, 26, 27, 30, 33, 38, 46].map(|bits| (1..=5).map(move |count| vec![bits; count]));
+            let mut tried = 0;
+            for q in bases.into_iter().flatten() {
+                for split in splits(log_n, &q, limit) {
+                    let mut pool = Pool::default();
+                    let levels = vec![pool.level(&split)];
+                    let made = Params::new(&pool.literal(log_n, levels));
+                    assert!(made.is_ok(), "{log_n}: {q:?}, special {:?}: {}", split.p, made.unwrap_err());
+                    tried += 1;
+                }
+            }
+            assert!(tried > 50, "{tried} ways");
+        }
+    }
+
+    #[test]
+    fn a_plan_too_deep_for_primes_by_level_says_so_and_no_other_does() {
+        let plan = |pairs: usize, name: &str| {
+            let mut b = Build::new(1, [8, 0, 0]);
+            for _ in 0..pairs {
+                b.dense(8);
+                b.push(Op::Square);
+            }
+            b.dense(2);
+            let wish = Wish { plan: Some(name.into()), ..Wish::default() };
+            let plan = search(&b.finish().0.public, &wish).unwrap();
+            plan.steps.into_iter().filter(|s| s.starts_with("primes: ")).collect::<Vec<_>>()
+        };
+        let said = plan(6, "planned");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("one chain for all levels; a plan has 48 at most"), "{said:?}");
+        // Primes by level are there, or not wished for.
+        assert_eq!((plan(2, "planned").len(), plan(2, "diagonal").len()), (0, 0));
     }
 }

@@ -7,6 +7,7 @@ use super::exact;
 use super::messages;
 use super::network::Network;
 use super::noise;
+use super::parameters::without_own_primes;
 use super::search;
 use super::units::{self, UnitCosts};
 use crate::common::{inherent_leaks, keys, statement, trust};
@@ -75,6 +76,9 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     let down = HEADER_BYTES + d.output_bytes as u64;
     let key_bytes = d.keys.encoded_bytes(&d.params) as u64;
     let mut steps = d.circuit.describe();
+    if search::SEARCHED.contains(&choices.plan.as_str()) {
+        steps.extend(without_own_primes(d.circuit.network(), d.params.literal(), d.units));
+    }
     steps.push(format!(
         "keys: {} rotations{}",
         d.keys.len() - d.keys.relin.len(),
@@ -153,7 +157,7 @@ pub(super) fn parameters(params: &Params) -> String {
 }
 
 /// The most primes of a plan.
-const MAX_PRIMES: usize = 48;
+pub(super) const MAX_PRIMES: usize = 48;
 
 /// The most plaintexts of a plan: what a client walks through to check an offer, 16 bytes each.
 const MAX_PLAINTEXTS: usize = 1 << 20;

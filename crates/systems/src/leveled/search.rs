@@ -7,7 +7,7 @@ use super::lola::{self, LolaProgram};
 use super::mlp::{self, fewest};
 use super::network::{Kind, LinearLayer, Network};
 use super::parameters::{ChainBits, Precision, Style, Work, chain_bits, chain_of, styled_bits};
-use super::plan::{Derived, derive, derive_from};
+use super::plan::{Derived, derive, derive_from, primes};
 use super::program::{Program, depths};
 use super::units::{self, UnitCosts, Units};
 use oblivia_he::{ExtendedPlaintext, Params};
@@ -19,6 +19,9 @@ use std::collections::BTreeSet;
 
 /// Names of plans; the first is the default.
 pub(super) const PLANS: [&str; 5] = ["planned", "fewest-rotations", "packed", "diagonal", "lola"];
+
+/// Those of them that take whatever parameters are best.
+pub(super) const SEARCHED: [&str; 2] = ["planned", "fewest-rotations"];
 
 /// What a search minimises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -282,8 +285,8 @@ fn planned(network: &Network, wish: &Wish, goal: Goal) -> Result<LeveledChoices,
         let simple = costs.without_turns();
         let mut found = at_dimension(network, log_n, (costs, costs), goal, wish, &mut refusal);
         let other = at_dimension(network, log_n, (costs, simple), goal, wish, &mut refusal);
-        // Where memory does not hold the plaintexts, prices are too rough to choose by; plans found with the simple weights
-        // were the faster ones there.
+        // Where memory does not hold the plaintexts, prices are too rough to choose by: on the one network where it was
+        // seen (`cifar-quadratic`), the plan found with the simple weights was the faster one.
         let deferred = other.as_ref().is_some_and(|(_, settled)| settled.choices.deferred);
         if other.as_ref().is_some_and(|o| deferred || found.as_ref().is_none_or(|f| o.1.before(&f.1))) {
             found = other;
@@ -351,10 +354,28 @@ pub(super) fn kept_bytes(params: &Params, plains: &[PlainUse], deferred: bool) -
     plains.iter().map(|p| one(p) as u64).sum()
 }
 
-/// Memory that a server keeps for a plan.
+/// Rows of n words that the transforms of a prime read, at most: four, and as many again where there are vector kernels.
+const CONSTANTS: usize = 8;
+
+/// Bytes beside the residues of a plaintext: what says where it is used, what aligns it and keeps it from sharing a cache's
+/// sets with others.
+const BESIDE_PLAINTEXT: usize = 5 << 10;
+
+/// Memory that a server keeps of a plan beside the residues of its plaintexts: the constants of the transforms, also where
+/// they are made at the first use, what `plains` plaintexts take besides, and one polynomial per level to be used again,
+/// as encoding on one thread leaves them.
+pub(super) fn kept_beside(params: &Params, plains: usize) -> u64 {
+    let row = params.n() * 8;
+    let primes = primes(&params.literal().q) + primes(&params.literal().p);
+    let levels = (1..=params.max_level()).filter_map(|level| params.extended_basis(level).ok());
+    let again: usize = levels.map(|basis| basis.limbs()).sum();
+    ((CONSTANTS * primes + again) * row + plains * BESIDE_PLAINTEXT) as u64
+}
+
+/// Memory that a server keeps for a plan. Scalars are counted as vectors, so plans with inputs from taps take less.
 pub(super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
     let d = derive(model, choices)?;
-    Ok(kept_bytes(&d.params, &d.plains, d.deferred))
+    Ok(kept_bytes(&d.params, &d.plains, d.deferred) + kept_beside(&d.params, d.plains.len()))
 }
 
 /// What the search minimises, of a plan that is there: microseconds of computing on one thread, of sending the inputs,

@@ -26,8 +26,9 @@ pub(super) struct UnitCosts {
 }
 
 impl UnitCosts {
-    /// From measurements called `name/log n`, and where there are none as measured on one core of a Xeon with AVX-512
-    /// IFMA.
+    /// From measurements called `name/log n` (`oblivia calibrate` makes them), and where there are none figures of the order
+    /// of what was measured on one core of a Xeon with AVX-512 IFMA: round ones, and those of `turn-row` were set, not
+    /// measured.
     ///
     /// Rotations are measured with four digits (`key-row`, per row of a key) and with one (`turn-row`, per row of both
     /// halves): what a row of a key takes, and what is left, follows.
@@ -210,10 +211,13 @@ impl Units {
     }
 }
 
-/// Unit costs at every level of `literal`, by level; level 1 stands for those that do not exist.
+/// Unit costs at every level of `literal`, by level; the lowest and the highest stand for those beyond. Of a literal
+/// without primes, from which no parameters are made, a level without any stands for all.
 pub(super) fn by_level(costs: UnitCosts, literal: &ParamsLiteral) -> impl Fn(usize) -> Units + use<> {
-    let units: Vec<Units> = shapes(literal).into_iter().map(|s| Units::at(costs, literal.log_n, s)).collect();
-    move |level: usize| units[level.clamp(1, units.len()) - 1]
+    let at = |shape| Units::at(costs, literal.log_n, shape);
+    let units: Vec<Units> = shapes(literal).into_iter().map(at).collect();
+    let top = units.last().copied().unwrap_or_else(|| at(LevelShape::default()));
+    move |level: usize| units.get(level.saturating_sub(1)).copied().unwrap_or(top)
 }
 
 /// Time of one sample in microseconds on one thread: encryption, evaluation and decryption, nothing sent.
@@ -309,5 +313,28 @@ pub(super) fn work_at(program: &Program, top: usize, deferred: bool) -> impl Fn(
             _ => 0.0,
         };
         there.map(|(k, _)| layer_ns(program, k, units, deferred) + keys(k) * units.key(0.0)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oblivia_he::{Moduli, RingKind};
+
+    #[test]
+    fn levels_beyond_a_chain_cost_what_its_ends_do_and_a_chain_of_none_has_no_end_to_panic_at() {
+        let costs = UnitCosts::of(13, &BTreeMap::new());
+        let literal = |limbs: usize| ParamsLiteral {
+            kind: RingKind::ConjugateInvariant,
+            log_n: 13,
+            q: Moduli::Bits(vec![30; limbs]),
+            p: Moduli::Bits(vec![40]),
+            alpha: 1,
+            levels: Vec::new(),
+        };
+        let cost = |limbs: usize, level: usize| by_level(costs, &literal(limbs))(level).rotation();
+        assert_eq!([cost(3, 0), cost(3, 9)], [cost(3, 1), cost(3, 3)]);
+        assert!(0.0 < cost(3, 1) && cost(3, 1) < cost(3, 2) && cost(3, 2) < cost(3, 3));
+        assert_eq!([0, 1, 7].map(|level| cost(0, level)), [0.0; 3]);
     }
 }

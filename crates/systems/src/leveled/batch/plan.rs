@@ -5,6 +5,7 @@ use super::super::network::{Kind, Network};
 use super::super::parameters::{Precision, chain_bits};
 use super::super::plan::{SYSTEM, chain, parameters, primes, refused, trusts};
 use super::super::program::depths;
+use super::super::search::kept_beside;
 use super::super::units::{self, UnitCosts};
 use super::BATCH;
 use super::choices::BatchChoices;
@@ -283,9 +284,12 @@ fn server_bytes(d: &Derived) -> u64 {
         + (d.outputs.total_bytes() + d.inputs.longest_bytes()) as u64
 }
 
-/// What a server keeps of a model: its weights and biases as integers, each with its scale.
+/// What a server keeps of a model: its weights and biases as integers, each with its scale and where it is used, and the
+/// constants of the transforms, which are made with the first group.
 pub(in super::super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
-    Ok((derive(model, choices)?.plains.len() * size_of::<oblivia_pack::CkksPlain>()) as u64)
+    let d = derive(model, choices)?;
+    let each = size_of::<oblivia_pack::CkksPlain>() + size_of::<PlainUse>();
+    Ok((d.plains.len() * each) as u64 + kept_beside(&d.params, 0))
 }
 
 /// What a client needs at most at a time: a whole group's upload may wait for the link while the last part of it is

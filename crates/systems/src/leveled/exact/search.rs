@@ -5,7 +5,7 @@ use super::super::network::{Kind, Network};
 use super::super::parameters::ChainBits;
 use super::super::plan::SYSTEM;
 use super::super::program::depths;
-use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, kept_bytes, ways};
+use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, kept_beside, kept_bytes, ways};
 use super::super::units::UnitCosts;
 use super::choices::{ExactChoices, MAX_LOG_SCALE, MAX_T};
 use super::plan::{Derived, derive, derive_from};
@@ -225,8 +225,12 @@ fn plaintext_bytes(d: &Derived, deferred: bool) -> Result<u64, Error> {
 
 /// Memory that a server keeps for a plan.
 pub(in super::super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
+    /// Rows of n words per plaintext prime: the constants of its transforms, and what its encoder looks up.
+    const PER_PRIME: usize = 12;
     let d = derive(model, choices)?;
-    plaintext_bytes(&d, d.deferred)
+    let (params, primes) = (d.params()?, d.contexts.len());
+    let encoders = (primes * PER_PRIME * params.n() * 8) as u64;
+    Ok(plaintext_bytes(&d, d.deferred)? + kept_beside(params, primes * d.plains.len()) + encoders)
 }
 
 /// A chain of `levels` primes of `bits` bits: with digits of as many primes as make switching cheapest, among those the
