@@ -90,6 +90,23 @@ pub struct Work {
     pub sparse_macs: u64,
 }
 
+impl Method {
+    /// The faster one for this work, by unit costs measured with the benchmark `coefficient`. Only their ratios matter.
+    pub fn choose(ring: &Ring, work: &Work) -> Self {
+        let n = ring.n() as u64;
+        // In units of one multiplication and addition.
+        let transform = TRANSFORM * u64::from(ring.log_n()) * n;
+        let rows = 4 * (work.inputs + work.outputs);
+        let transformed = rows * transform + 4 * PRODUCT * n * work.products;
+        if work.sparse_macs <= transformed { Self::Sparse } else { Self::Transform }
+    }
+}
+
+/// Cost of one of log2 n stages of a transform per coefficient, and of one coefficient of a product, in hundredths of a
+/// multiplication and addition of [`Method::Sparse`].
+const TRANSFORM: u64 = 1;
+const PRODUCT: u64 = 2;
+
 /// A kernel in the form its products are computed from.
 #[derive(Clone)]
 pub struct PreparedKernel {

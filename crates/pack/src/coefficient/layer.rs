@@ -1,0 +1,250 @@
+//! Both parties' half of a linear layer on shares.
+
+use super::plan::Widths;
+use super::{CoefficientError, Counts, Packing, count};
+use oblivia_base::Secret;
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_he::HeError;
+use oblivia_he::coefficient::{
+    Inputs, Kernel, Method, Outputs, Params, PreparedKernel, PublicKey, Reply, ReplyRandomness, SecretKey,
+    Upload, UploadRandomness, accumulate,
+};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Layout of every reply; those with the same coefficients share them.
+#[derive(Clone, Debug)]
+struct Replies {
+    list: Vec<(Arc<Outputs>, Vec<u32>)>,
+    elements: usize,
+}
+
+impl Replies {
+    fn new(packing: &Packing, params: &Params) -> Result<Self, CoefficientError> {
+        count("coefficients of an element", params.n(), packing.n())?;
+        let mut known: BTreeMap<Vec<u32>, Arc<Outputs>> = BTreeMap::new();
+        let mut list = Vec::with_capacity(packing.replies());
+        for index in 0..packing.replies() {
+            let layout = packing.reply(index);
+            let outputs = match known.get(&layout.positions) {
+                Some(outputs) => Arc::clone(outputs),
+                None => {
+                    let outputs = Arc::new(Outputs::new(params.ring(), layout.positions.clone())?);
+                    known.insert(layout.positions, Arc::clone(&outputs));
+                    outputs
+                }
+            };
+            list.push((outputs, layout.elements));
+        }
+        Ok(Self { list, elements: packing.shape().output_len() })
+    }
+
+    /// The output tensor of the results of every reply.
+    fn gather(&self, results: &[Secret<Vec<u64>>]) -> Result<Secret<Vec<u64>>, CoefficientError> {
+        count("replies", self.list.len(), results.len())?;
+        let mut out = Secret::new(vec![0; self.elements]);
+        for ((_, elements), row) in self.list.iter().zip(results) {
+            count("results of a reply", elements.len(), row.expose().len())?;
+            for (&e, &x) in elements.iter().zip(row.expose()) {
+                out.expose_mut()[e as usize] = x;
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The client's half: it holds the key.
+#[derive(Clone, Debug)]
+pub struct LinearClient {
+    packing: Packing,
+    params: Params,
+    replies: Replies,
+}
+
+impl LinearClient {
+    /// The half of a layer with this packing and these widths.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for a packing of another n.
+    pub fn new(packing: &Packing, params: &Params) -> Result<Self, CoefficientError> {
+        let replies = Replies::new(packing, params)?;
+        Ok(Self { packing: packing.clone(), params: params.clone(), replies })
+    }
+
+    /// Where everything is.
+    pub fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
+    /// The widths.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What the layer takes.
+    pub fn counts(&self) -> Counts {
+        self.packing.counts(&Widths::of(&self.params))
+    }
+
+    /// Encrypts the client's share of the input, modulo 2^k, in the order of the tensor. Draws an [`UploadRandomness`]
+    /// and nothing else from `rng`.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for a share of another length.
+    pub fn encrypt(
+        &self,
+        sk: &SecretKey,
+        share: &Secret<Vec<u64>>,
+        rng: &mut dyn EntropySource,
+    ) -> Result<Upload, CoefficientError> {
+        let messages = Secret::new(self.packing.scatter(share.expose())?);
+        let randomness = UploadRandomness::draw(&self.params, self.packing.inputs(), rng);
+        Ok(sk.encrypt(&self.params, &messages, randomness)?)
+    }
+
+    /// Reads the replies of the layer.
+    ///
+    /// # Errors
+    /// [`HeError::Decode`].
+    pub fn decode_replies(&self, r: &mut Reader<'_>) -> Result<Vec<Reply>, CoefficientError> {
+        let read = |(outputs, _): &(Arc<Outputs>, _)| Reply::decode(&self.params, outputs.len(), r);
+        Ok(self.replies.list.iter().map(read).collect::<Result<_, HeError>>()?)
+    }
+
+    /// The client's share of the output, modulo 2^L, in the order of the tensor.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for another number of replies, [`CoefficientError::He`] for replies of another
+    /// layer.
+    pub fn finish(&self, sk: &SecretKey, replies: &[Reply]) -> Result<Secret<Vec<u64>>, CoefficientError> {
+        count("replies", self.replies.list.len(), replies.len())?;
+        let one = |(reply, (outputs, _)): (&Reply, &(Arc<Outputs>, _))| sk.finish(reply, outputs);
+        let results = replies.par_iter().zip(&self.replies.list).map(one).collect::<Result<Vec<_>, _>>()?;
+        self.replies.gather(&results)
+    }
+}
+
+/// The server's half: it holds the weights, prepared.
+#[derive(Clone, Debug)]
+pub struct LinearServer {
+    packing: Packing,
+    params: Params,
+    replies: Replies,
+    kernels: Vec<PreparedKernel>,
+    /// Per output channel, modulo 2^64.
+    bias: Vec<u64>,
+    method: Method,
+}
+
+impl LinearServer {
+    /// Prepares `weights` in the order of the shape, and a `bias` per output channel at the scale of y. `method` None
+    /// chooses by the work.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for other numbers of them, [`CoefficientError::He`] for weights too large.
+    pub fn new(
+        packing: &Packing,
+        params: &Params,
+        weights: &[i64],
+        bias: &[i64],
+        method: Option<Method>,
+    ) -> Result<Self, CoefficientError> {
+        count("bias", packing.shape().channels_out(), bias.len())?;
+        let replies = Replies::new(packing, params)?;
+        let method = match method {
+            Some(method) => method,
+            None => Method::choose(params.ring(), &packing.counts(&Widths::of(params)).work),
+        };
+        let prepare = |index| {
+            let kernel = Kernel::new(params.ring(), &packing.kernel(index, weights)?)?;
+            Ok(PreparedKernel::new(params.ring(), kernel, method)?)
+        };
+        let kernels = (0..packing.kernels()).into_par_iter().map(prepare);
+        let kernels = kernels.collect::<Result<_, CoefficientError>>()?;
+        let bias = bias.iter().map(|&b| b as u64).collect();
+        Ok(Self { packing: packing.clone(), params: params.clone(), replies, kernels, bias, method })
+    }
+
+    /// Where everything is.
+    pub fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
+    /// The widths.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// How products are computed.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// What the layer takes.
+    pub fn counts(&self) -> Counts {
+        self.packing.counts(&Widths::of(&self.params))
+    }
+
+    /// The randomness of all replies of one evaluation, drawn in their order.
+    pub fn draw(&self, rng: &mut dyn EntropySource) -> Vec<ReplyRandomness> {
+        let list = self.replies.list.iter();
+        list.map(|(outputs, _)| ReplyRandomness::draw(&self.params, outputs.len(), rng)).collect()
+    }
+
+    /// The server's share of the output, modulo 2^L, in the order of the tensor. It depends on the masks alone and may be
+    /// used before the evaluation.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for randomness of another layer.
+    pub fn share(&self, randomness: &[ReplyRandomness]) -> Result<Secret<Vec<u64>>, CoefficientError> {
+        let results: Vec<_> = randomness.iter().map(ReplyRandomness::share).collect();
+        self.replies.gather(&results)
+    }
+
+    /// Reads the upload of the layer.
+    ///
+    /// # Errors
+    /// [`HeError::Decode`].
+    pub fn decode_upload(&self, r: &mut Reader<'_>) -> Result<Upload, CoefficientError> {
+        Ok(Upload::decode(&self.params, self.packing.inputs(), r)?)
+    }
+
+    /// The layer on what the client sent and the server's own share of the input, modulo 2^k: masked replies. On the
+    /// threads of the current pool.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for a share or randomness of another layer, [`CoefficientError::He`] for an upload of
+    /// another one.
+    pub fn evaluate(
+        &self,
+        upload: &Upload,
+        own: &Secret<Vec<u64>>,
+        pk: &PublicKey,
+        randomness: Vec<ReplyRandomness>,
+    ) -> Result<Vec<Reply>, CoefficientError> {
+        if *upload.params() != self.params {
+            return Err(HeError::ParamsMismatch { what: "upload" }.into());
+        }
+        count("ciphertexts of an upload", self.packing.inputs(), upload.ciphertexts())?;
+        count("randomness of replies", self.replies.list.len(), randomness.len())?;
+        let own = Secret::new(self.packing.scatter(own.expose())?);
+        let inputs = Inputs::new(upload, own.expose())?;
+        let one = |(index, randomness): (usize, ReplyRandomness)| {
+            let (outputs, elements) = &self.replies.list[index];
+            let products: Vec<_> =
+                self.packing.products(index).map(|(input, k)| (input, &self.kernels[k])).collect();
+            let bias: Vec<u64> =
+                elements.iter().map(|&e| self.bias[self.packing.channel_of(e as usize)]).collect();
+            accumulate(&inputs, &products, outputs, &bias)?.mask_and_drop(pk, outputs, randomness)
+        };
+        let replies = randomness.into_par_iter().enumerate().map(one);
+        Ok(replies.collect::<Result<_, HeError>>()?)
+    }
+
+    /// Appends the replies of the layer.
+    pub fn encode_replies(&self, replies: &[Reply], w: &mut Writer) {
+        replies.iter().for_each(|reply| reply.encode(w));
+    }
+}
