@@ -18,8 +18,9 @@
 //! With Δ = 2^(q−k), s = q − L, f = k − L and P* = Δ·y + e, e the noise after dropping, the shares add up to
 //! ⌊P*/2^s⌋ + b modulo 2^L where b is 1 with probability ((P* mod 2^s) + 1)/2^s: an unbiased rounding of y/2^f that
 //! is off by less than 1 + |e|/2^s, with no failure by wrap-around of shares. `NoiseEstimate` bounds |e| by 2^(s−4).
-//! So the result is ⌊y/2^f⌋ or ⌊y/2^f⌋ + 1, but for values of y within |e|/Δ of a multiple of 2^f, where one more or
-//! one less occurs with probability below |e|/2^s. y must stay within ±(2^(k−1) − 2^f).
+//! So the result is ⌊y/2^f⌋ or ⌊y/2^f⌋ + 1, except that a y within |e|/Δ of a multiple of 2^f may give the whole number
+//! beyond it, with probability below |e|/2^s: with d0 = s − 5, about one result in 25,000 for y of evenly distributed
+//! low bits (E\[e²\]/(2·4^s) for the two sides together, e uniform within 2^(s−6)). y must stay within ±(2^(k−1) − 2^f).
 //!
 //! # Why the server's weights stay secret
 //! Given the client's secrets, c1 + a·v + e1 is one RLWE sample under the fresh secret v, and every coefficient of c0 that
