@@ -15,8 +15,6 @@ const DOMAIN: &str = "he coefficient public a v1";
 pub struct SecretKey {
     ring: Ring,
     s: Secret<Poly<Ntt>>,
-    /// The coefficients of s.
-    ternary: Secret<Vec<i64>>,
 }
 
 impl SecretKey {
@@ -24,7 +22,7 @@ impl SecretKey {
     pub fn generate(ring: &Ring, rng: &mut dyn EntropySource) -> Self {
         let mut ternary = Secret::new(vec![0i64; ring.n()]);
         sample::ternary(rng, ternary.expose_mut());
-        Self { ring: ring.clone(), s: Secret::new(ring.forward_signed(ternary.expose())), ternary }
+        Self { ring: ring.clone(), s: Secret::new(ring.forward_signed(ternary.expose())) }
     }
 
     /// The ring.
@@ -34,10 +32,6 @@ impl SecretKey {
 
     pub(super) fn expose(&self) -> &Poly<Ntt> {
         self.s.expose()
-    }
-
-    pub(super) fn ternary(&self) -> &Secret<Vec<i64>> {
-        &self.ternary
     }
 
     pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {

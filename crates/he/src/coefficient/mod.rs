@@ -17,7 +17,7 @@
 //! # What comes out
 //! With Δ = 2^(q−k), s = q − L, f = k − L and P* = Δ·y + e, e the noise after dropping, the shares add up to
 //! ⌊P*/2^s⌋ + b modulo 2^L where b is 1 with probability ((P* mod 2^s) + 1)/2^s: an unbiased rounding of y/2^f that
-//! is off by less than 1 + |e|/2^s, with no failure by wrap-around of shares. `NoiseEstimate` bounds |e| by 2^(s−4).
+//! is off by less than 1 + |e|/2^s, with no failure by wrap-around of shares. [`NoiseEstimate`] bounds |e| by 2^(s−4).
 //! So the result is ⌊y/2^f⌋ or ⌊y/2^f⌋ + 1, except that a y within |e|/Δ of a multiple of 2^f may give the whole number
 //! beyond it, with probability below |e|/2^s: with d0 = s − 5, about one result in 25,000 for y of evenly distributed
 //! low bits (E\[e²\]/(2·4^s) for the two sides together, e uniform within 2^(s−6)). y must stay within ±(2^(k−1) − 2^f).
@@ -32,7 +32,7 @@
 //!
 //! # Simulation
 //! All randomness is drawn as values first ([`UploadRandomness`], [`ReplyRandomness`]), which are used up by use.
-//! Whoever draws them again from the same generators replays a run: the noise lane computes P*, its noise by source and the
+//! Whoever draws them again from the same generators replays a run: [`lane`] computes P*, its noise by source and the
 //! rounding bit from them.
 //!
 //! Sources: Z. Huang, W.-j. Lu, C. Hong, J. Ding, *Cheetah* (USENIX Security 2022), for coefficient packing, extraction
@@ -40,16 +40,23 @@
 
 mod accumulate;
 mod bits;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod kernel;
 mod key;
+pub mod lane;
+mod noise;
 mod params;
 mod reply;
 mod ring;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use accumulate::{Accumulated, Inputs, Outputs, accumulate};
 pub use kernel::{Kernel, MAX_WEIGHT, Method, PreparedKernel, Work};
 pub use key::{PublicKey, SecretKey};
+pub use noise::{LEAST_S_BITS, NoiseEstimate, message_bits};
 pub use oblivia_ring::word::Term;
 pub use params::{Params, ParamsLiteral};
 pub use reply::{Reply, ReplyRandomness};

@@ -51,7 +51,7 @@ pub struct Params {
 
 impl Params {
     /// Checks the widths: 1 ≤ L ≤ k ≤ q, q within the security table and [`super::MAX_MODULUS_BITS`], d0 and d1 less
-    /// than s = q − L. Noise is another matter: the noise estimate.
+    /// than s = q − L. Noise is another matter: [`super::NoiseEstimate`].
     ///
     /// # Errors
     /// [`HeError::Shape`], [`HeError::AboveSecurityTable`].

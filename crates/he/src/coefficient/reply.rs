@@ -56,18 +56,23 @@ impl fmt::Debug for ReplyRandomness {
 }
 
 /// A sum with a fresh encryption of zero added: c1 is pseudo-random to the owner of the key.
-struct Rerandomised {
+pub(super) struct Rerandomised {
     params: Params,
     c0: Vec<u64>,
     c1: Vec<u64>,
 }
 
 /// The same with uniform masks on c0.
-struct Masked(Rerandomised);
+pub(super) struct Masked(Rerandomised);
 
 impl Accumulated {
     /// c0 += b·v + e0, c1 += a·v + e1.
-    fn rerandomise(self, pk: &PublicKey, outputs: &Outputs, randomness: &ReplyRandomness) -> Rerandomised {
+    pub(super) fn rerandomise(
+        self,
+        pk: &PublicKey,
+        outputs: &Outputs,
+        randomness: &ReplyRandomness,
+    ) -> Rerandomised {
         let Self { params, mut c0, mut c1 } = self;
         let ring = params.ring();
         let v = Secret::new(ring.forward_signed(randomness.v.expose()));
@@ -109,14 +114,14 @@ impl Accumulated {
 }
 
 impl Rerandomised {
-    fn mask(mut self, r: &Secret<Vec<u64>>) -> Masked {
+    pub(super) fn mask(mut self, r: &Secret<Vec<u64>>) -> Masked {
         self.c0.iter_mut().zip(r.expose()).for_each(|(c, &r)| *c = c.wrapping_add(r));
         Masked(self)
     }
 }
 
 impl Masked {
-    fn drop_bits(self) -> Reply {
+    pub(super) fn drop_bits(self) -> Reply {
         let Rerandomised { params, mut c0, mut c1 } = self.0;
         for (row, d) in [&mut c0, &mut c1].into_iter().zip(params.literal().drop_bits) {
             let half = (1u64 << d) >> 1;
