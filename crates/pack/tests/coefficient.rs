@@ -4,7 +4,7 @@
 
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::{Digest, Prg, Secret};
-use oblivia_he::coefficient::{Method, Params, ParamsLiteral, PublicKey, Ring, SecretKey};
+use oblivia_he::coefficient::{Method, Params, ParamsLiteral, PublicKey, Ring, SecretKey, UploadRandomness};
 use oblivia_pack::coefficient::{Block, ConvShape, LinearClient, LinearServer, LinearShape, Packing, Widths};
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ fn packed(packing: &Packing, x: &[i64], w: &[i64]) -> Vec<i64> {
             assert_eq!(y[e as usize].replace(sum[p as usize] as i64), None, "an output twice");
         }
     }
-    y.into_iter().map(|y| y.expect("an output is missing")).collect()
+    y.into_iter().map(|y| y.unwrap()).collect()
 }
 
 fn conv(
@@ -263,7 +263,9 @@ fn run(
 
     let client = LinearClient::new(&packing, params).unwrap();
     let server = LinearServer::new(&packing, params, &w, &bias, method).unwrap();
-    let upload = client.encrypt(&sk, &Secret::new(theirs), &mut client_rng).unwrap();
+    let (theirs, own) = (Secret::new(theirs), Secret::new(own));
+    let draw = |rng: &mut Prg| UploadRandomness::draw(params, packing.inputs(), rng);
+    let upload = client.encrypt(&sk, &theirs, &mut Prg::new(&[6; 32], "pack tests upload", &[])).unwrap();
     let upload = bytes_of(&|w| upload.encode(w));
     let counts = packing.counts(&Widths::of(params));
     assert_eq!(upload.len() as u64, counts.up_bytes);
@@ -271,15 +273,24 @@ fn run(
     let upload = server.decode_upload(&mut r).unwrap();
     r.finish().unwrap();
 
+    let mut again = Prg::new(&[8; 32], "pack tests server", &[&seed.to_le_bytes()]);
     let randomness = server.draw(&mut server_rng);
     let share = server.share(&randomness).unwrap();
-    let replies = server.evaluate(&upload, &Secret::new(own), &pk, randomness).unwrap();
+    let replies = server.evaluate(&upload, &own, &pk, randomness).unwrap();
     let replies = bytes_of(&|w| server.encode_replies(&replies, w));
     assert_eq!(replies.len() as u64, counts.down_bytes);
     let mut r = Reader::new(&replies);
     let replies = client.decode_replies(&mut r).unwrap();
     r.finish().unwrap();
     let result = client.finish(&sk, &replies).unwrap();
+
+    // A simulator that draws the same randomness sees the same shares.
+    let upload = draw(&mut Prg::new(&[6; 32], "pack tests upload", &[]));
+    let lanes = server.replay(&sk, &pk, &theirs, &own, &upload, &server.draw(&mut again)).unwrap();
+    let parts = result.expose().iter().zip(share.expose()).zip(&y);
+    for (lane, ((&client, &server), &y)) in lanes.expose().iter().zip(parts) {
+        assert_eq!((lane.client, lane.server, lane.y), (client, server, y));
+    }
 
     let l = params.share_bits();
     let sums = result.expose().iter().zip(share.expose()).map(|(&a, &b)| {
@@ -319,6 +330,26 @@ fn shares_of_a_layer_add_up_to_the_quotient_rounded_up_or_down() {
         }
         // Half of the quotients within |e|/Δ of a whole number may go past it, 2^-14.6 of all at these cuts.
         assert!(all > 5000 && others <= 4, "{others} of {all}");
+    }
+}
+
+#[test]
+fn widths_and_packing_are_chosen_together() {
+    let ring = Ring::new(11).unwrap();
+    let shape = LinearShape::Dense { inputs: 512, outputs: 64 };
+    let choose = |squares: u64| Packing::choose(&ring, &shape, 28, 18, &[squares; 64]);
+    let (packing, params) = choose(512 * 100).unwrap();
+    assert_eq!(params.q_bits(), 40);
+    let most = packing.block().outputs as u64;
+    assert!(most > 1);
+    // Weights of all outputs of a ciphertext are in the noise of each.
+    assert_eq!(packing.sum_squares(&[10; 64]).unwrap(), 10 * most);
+    let (_, params) = choose(512 * 127 * 127).unwrap();
+    assert_eq!(params.q_bits(), 41);
+    assert!(choose(1 << 60).is_err());
+    assert!(Packing::choose(&ring, &shape, 28, 18, &[1; 63]).is_err());
+    for (z, y) in run(&shape, &params, 60, None, 77) {
+        assert!(((z << 10) - y).abs() < (1 << 10) + (1 << 6));
     }
 }
 

@@ -6,6 +6,7 @@ use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_he::HeError;
+use oblivia_he::coefficient::lane::{self, Everything, Lane};
 use oblivia_he::coefficient::{
     Inputs, Kernel, Method, Outputs, Params, PreparedKernel, PublicKey, Reply, ReplyRandomness, SecretKey,
     Upload, UploadRandomness, accumulate,
@@ -42,14 +43,15 @@ impl Replies {
     }
 
     /// The output tensor of the results of every reply.
-    fn gather(&self, results: &[Secret<Vec<u64>>]) -> Result<Secret<Vec<u64>>, CoefficientError> {
+    fn gather<'a, T: Copy + Default + 'a>(
+        &self,
+        results: impl ExactSizeIterator<Item = &'a [T]>,
+    ) -> Result<Vec<T>, CoefficientError> {
         count("replies", self.list.len(), results.len())?;
-        let mut out = Secret::new(vec![0; self.elements]);
+        let mut out = vec![T::default(); self.elements];
         for ((_, elements), row) in self.list.iter().zip(results) {
-            count("results of a reply", elements.len(), row.expose().len())?;
-            for (&e, &x) in elements.iter().zip(row.expose()) {
-                out.expose_mut()[e as usize] = x;
-            }
+            count("results of a reply", elements.len(), row.len())?;
+            elements.iter().zip(row).for_each(|(&e, &x)| out[e as usize] = x);
         }
         Ok(out)
     }
@@ -122,7 +124,7 @@ impl LinearClient {
         count("replies", self.replies.list.len(), replies.len())?;
         let one = |(reply, (outputs, _)): (&Reply, &(Arc<Outputs>, _))| sk.finish(reply, outputs);
         let results = replies.par_iter().zip(&self.replies.list).map(one).collect::<Result<Vec<_>, _>>()?;
-        self.replies.gather(&results)
+        Ok(Secret::new(self.replies.gather(results.iter().map(|r| r.expose().as_slice()))?))
     }
 }
 
@@ -200,7 +202,7 @@ impl LinearServer {
     /// [`CoefficientError::Count`] for randomness of another layer.
     pub fn share(&self, randomness: &[ReplyRandomness]) -> Result<Secret<Vec<u64>>, CoefficientError> {
         let results: Vec<_> = randomness.iter().map(ReplyRandomness::share).collect();
-        self.replies.gather(&results)
+        Ok(Secret::new(self.replies.gather(results.iter().map(|r| r.expose().as_slice()))?))
     }
 
     /// Reads the upload of the layer.
@@ -232,15 +234,59 @@ impl LinearServer {
         let own = Secret::new(self.packing.scatter(own.expose())?);
         let inputs = Inputs::new(upload, own.expose())?;
         let one = |(index, randomness): (usize, ReplyRandomness)| {
-            let (outputs, elements) = &self.replies.list[index];
+            let (outputs, _) = &self.replies.list[index];
             let products: Vec<_> =
                 self.packing.products(index).map(|(input, k)| (input, &self.kernels[k])).collect();
-            let bias: Vec<u64> =
-                elements.iter().map(|&e| self.bias[self.packing.channel_of(e as usize)]).collect();
-            accumulate(&inputs, &products, outputs, &bias)?.mask_and_drop(pk, outputs, randomness)
+            accumulate(&inputs, &products, outputs, &self.bias_of(index))?
+                .mask_and_drop(pk, outputs, randomness)
         };
         let replies = randomness.into_par_iter().enumerate().map(one);
         Ok(replies.collect::<Result<_, HeError>>()?)
+    }
+
+    /// The layer in the clear, bit for bit, for a simulator that knows everything both parties know and draw: `upload`
+    /// and `replies` are drawn a second time, from generators in the state of [`LinearClient::encrypt`]'s and
+    /// [`LinearServer::draw`]'s. Lanes in the order of the output tensor.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] or [`CoefficientError::He`] for parts of another layer.
+    pub fn replay(
+        &self,
+        sk: &SecretKey,
+        pk: &PublicKey,
+        theirs: &Secret<Vec<u64>>,
+        own: &Secret<Vec<u64>>,
+        upload: &UploadRandomness,
+        replies: &[ReplyRandomness],
+    ) -> Result<Secret<Vec<Lane>>, CoefficientError> {
+        count("randomness of replies", self.replies.list.len(), replies.len())?;
+        let [theirs, own] = [theirs, own].map(|x| self.packing.scatter(x.expose()).map(Secret::new));
+        let (theirs, own) = (theirs?, own?);
+        let one = |(index, reply): (usize, &ReplyRandomness)| {
+            let (outputs, _) = &self.replies.list[index];
+            let products: Vec<_> =
+                self.packing.products(index).map(|(input, k)| (input, self.kernels[k].kernel())).collect();
+            lane::replay(&Everything {
+                params: &self.params,
+                sk,
+                pk,
+                messages: theirs.expose(),
+                upload,
+                own: own.expose(),
+                products: &products,
+                outputs,
+                bias: &self.bias_of(index),
+                reply,
+            })
+        };
+        let lanes = replies.par_iter().enumerate().map(one).collect::<Result<Vec<_>, HeError>>()?;
+        Ok(Secret::new(self.replies.gather(lanes.iter().map(|l| l.expose().as_slice()))?))
+    }
+
+    /// The bias of every result of reply `index`.
+    fn bias_of(&self, index: usize) -> Vec<u64> {
+        let (_, elements) = &self.replies.list[index];
+        elements.iter().map(|&e| self.bias[self.packing.channel_of(e as usize)]).collect()
     }
 
     /// Appends the replies of the layer.

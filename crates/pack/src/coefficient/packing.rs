@@ -123,7 +123,7 @@ impl Packing {
     }
 
     /// Output ciphertexts of a tile.
-    fn replies_per_tile(&self) -> usize {
+    pub(super) fn replies_per_tile(&self) -> usize {
         (0..self.spans()).map(|span| self.output_blocks(self.groups_of(span))).sum()
     }
 
@@ -277,6 +277,14 @@ impl Packing {
         let all = self.groups_of(span) * self.phased.group_outputs();
         let first = block * self.block.outputs;
         first..(first + self.block.outputs).min(all)
+    }
+
+    /// Output channels with results in reply `index`.
+    pub fn channels_of_reply(&self, index: usize) -> std::ops::Range<usize> {
+        let (_, span, block) = self.place(index);
+        let first = span * self.block.groups * self.phased.group_outputs();
+        let of_span = self.outputs_of(span, block);
+        first + of_span.start..first + of_span.end
     }
 
     /// Results of reply `index`: how many.

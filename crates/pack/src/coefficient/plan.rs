@@ -1,9 +1,9 @@
 //! The choice of blocks, and what they cost.
 
-use super::CoefficientError;
 use super::packing::{Block, Packing};
 use super::shape::LinearShape;
-use oblivia_he::coefficient::{Params, Work};
+use super::{CoefficientError, count};
+use oblivia_he::coefficient::{NoiseEstimate, Params, Ring, Work};
 
 /// What bits cost: the ring and the widths a packing is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,43 @@ impl Packing {
         }
         let (_, block) = best.ok_or(CoefficientError::TooLarge { pixels: wh * ww, n })?;
         Self::with_block(shape, n, block)
+    }
+
+    /// The packing and the widths with the least modulus for messages of k bits and shares of L bits:
+    /// [`Params::choose`] and [`Packing::plan`] depend on each other, because the noise of a result has the weights of all
+    /// outputs of its ciphertext in it. `sum_squares` has Σw² of every output channel.
+    ///
+    /// # Errors
+    /// As [`Packing::plan`] and [`Params::choose`]; [`CoefficientError::Count`] for another number of channels.
+    pub fn choose(
+        ring: &Ring,
+        shape: &LinearShape,
+        k_bits: u32,
+        share_bits: u32,
+        sum_squares: &[u64],
+    ) -> Result<(Self, Params), CoefficientError> {
+        let mut params = Params::choose(ring, k_bits, share_bits, 0)?;
+        loop {
+            let packing = Self::plan(shape, &Widths::of(&params))?;
+            let needed = packing.sum_squares(sum_squares)?;
+            if NoiseEstimate::new(&params, needed).fits(&params) {
+                return Ok((packing, params));
+            }
+            params = Params::cut(ring, params.q_bits() + 1, k_bits, share_bits)?;
+        }
+    }
+
+    /// The largest Σw² over the kernels of one output ciphertext, from Σw² of every output channel.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for another number of channels.
+    pub fn sum_squares(&self, of_channels: &[u64]) -> Result<u64, CoefficientError> {
+        count("output channels", self.shape().channels_out(), of_channels.len())?;
+        let sum = |reply| {
+            let channels = self.channels_of_reply(reply);
+            of_channels.get(channels).map_or(0, |c| c.iter().fold(0u64, |a, &b| a.saturating_add(b)))
+        };
+        Ok((0..self.replies_per_tile()).map(sum).max().unwrap_or(0))
     }
 
     /// What it takes with these widths.
