@@ -2,17 +2,12 @@
 
 use super::kernel::PreparedKernel;
 use super::params::Params;
-use super::ring::Ring;
+use super::ring::{Ring, Split};
 use super::upload::Upload;
 use crate::HeError;
 use oblivia_ring::word::{self, Doubled, Span};
-use oblivia_ring::{Ntt, Poly, kernel};
 use std::fmt;
 use std::sync::OnceLock;
-
-/// Largest Σ|w| over all kernels of one sum: with centred inputs below 2^51 every sum stays below half of the product
-/// of the primes.
-const MAX_NORM1: u64 = 1 << 46;
 
 /// Where in an output ciphertext the results are: coefficients, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,11 +72,11 @@ pub struct Inputs {
 struct Input {
     c0: Doubled,
     c1: Doubled,
-    transformed: OnceLock<[Poly<Ntt>; 2]>,
+    transformed: OnceLock<[Split; 2]>,
 }
 
 impl Input {
-    fn transformed(&self, params: &Params) -> &[Poly<Ntt>; 2] {
+    fn transformed(&self, params: &Params) -> &[Split; 2] {
         let forward = |x: &Doubled| params.ring().forward(x.coefficients(), params.q_bits());
         self.transformed.get_or_init(|| [forward(&self.c0), forward(&self.c1)])
     }
@@ -150,7 +145,7 @@ impl fmt::Debug for Accumulated {
 ///
 /// # Errors
 /// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for no products, an input that is not there, or a bias of
-/// another length; [`HeError::Overflow`] if the weights of the sum are too large for products to be exact.
+/// another length; [`HeError::Overflow`] if the weights of the transformed kernels add up to more than [`super::Method::fits`] allows.
 pub fn accumulate(
     inputs: &Inputs,
     products: &[(usize, &PreparedKernel)],
@@ -170,10 +165,13 @@ pub fn accumulate(
             let (left, right) = (*i, inputs.len());
             return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
         }
-        norm1 = norm1.saturating_add(k.kernel().norm1());
+        if k.transformed().is_some() {
+            norm1 = norm1.saturating_add(k.kernel().norm1());
+        }
     }
-    if norm1 > MAX_NORM1 {
-        return Err(HeError::Overflow { bits: 64 - norm1.leading_zeros(), max: MAX_NORM1.trailing_zeros() });
+    let max = params.ring().max_norm1(params.q_bits());
+    if norm1 > max {
+        return Err(HeError::Overflow { bits: 64 - norm1.leading_zeros(), max: 64 - max.leading_zeros() });
     }
     let mut c1 = vec![0u64; n];
     let mut at_spans = vec![0u64; outputs.computed()];
@@ -191,17 +189,8 @@ pub fn accumulate(
     }
     let mut c0: Vec<u64> = outputs.lanes.iter().map(|&lane| at_spans[lane as usize]).collect();
     if !transformed.is_empty() {
-        let mut sums = [Poly::<Ntt>::zero(ring.basis()), Poly::<Ntt>::zero(ring.basis())];
-        let [sum0, sum1] = &mut sums;
-        for (limb, m) in ring.moduli().into_iter().enumerate() {
-            let triples: Vec<_> =
-                transformed.iter().map(|([c0, c1], k)| (c0.row(limb), c1.row(limb), k.row(limb))).collect();
-            kernel::dot2_into(m, &triples, sum0.row_mut(limb), sum1.row_mut(limb));
-        }
-        let [sum0, sum1] = sums;
-        ring.add_inverse(sum1, &mut c1);
         let mut whole = vec![0u64; n];
-        ring.add_inverse(sum0, &mut whole);
+        ring.sum_products(&transformed, [&mut whole, &mut c1]);
         c0.iter_mut().zip(outputs.pick(&whole)).for_each(|(c, x)| *c = c.wrapping_add(x));
     }
     let delta = params.delta_bits();

@@ -71,7 +71,7 @@ impl fmt::Debug for Kernel {
 pub enum Method {
     /// One multiplication and addition per term and coefficient; c0 only where outputs are.
     Sparse,
-    /// Transforms modulo two primes, exact.
+    /// Transforms modulo a prime, exact.
     Transform,
 }
 
@@ -91,21 +91,26 @@ pub struct Work {
 }
 
 impl Method {
+    /// Whether this method is exact for sums modulo 2^`q_bits` whose kernels have Σ|w| ≤ `norm1` together:
+    /// [`Method::Sparse`] is always, [`Method::Transform`] while Σ|w|·2^(⌈q/2⌉−1) stays below 2^49.
+    pub fn fits(self, ring: &Ring, q_bits: u32, norm1: u64) -> bool {
+        self == Self::Sparse || norm1 <= ring.max_norm1(q_bits)
+    }
+
     /// The faster one for this work, by unit costs measured with the benchmark `coefficient`. Only their ratios matter.
     pub fn choose(ring: &Ring, work: &Work) -> Self {
         let n = ring.n() as u64;
         // In units of one multiplication and addition.
-        let transform = TRANSFORM * u64::from(ring.log_n()) * n;
-        let rows = 4 * (work.inputs + work.outputs);
-        let transformed = rows * transform + 4 * PRODUCT * n * work.products;
+        // Two halves of two components each.
+        let transformed = 4 * n * (TRANSFORM * (work.inputs + work.outputs) + PRODUCT * work.products);
         if work.sparse_macs <= transformed { Self::Sparse } else { Self::Transform }
     }
 }
 
-/// Cost of one of log2 n stages of a transform per coefficient, and of one coefficient of a product, in hundredths of a
-/// multiplication and addition of [`Method::Sparse`].
-const TRANSFORM: u64 = 1;
-const PRODUCT: u64 = 2;
+/// Cost per coefficient of a transform, and of a product by a transformed kernel that comes from memory, in
+/// multiplications and additions of [`Method::Sparse`].
+const TRANSFORM: u64 = 25;
+const PRODUCT: u64 = 6;
 
 /// A kernel in the form its products are computed from.
 #[derive(Clone)]
@@ -115,7 +120,7 @@ pub struct PreparedKernel {
 }
 
 impl PreparedKernel {
-    /// Prepares `kernel`; for [`Method::Transform`] that is one transform per prime, and 16·n bytes.
+    /// Prepares `kernel`; for [`Method::Transform`] that is one transform, and 8·n bytes.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].

@@ -1,7 +1,7 @@
 //! Keys of a session: the client's secret, and the public key the server encrypts zeros with.
 
 use super::bits;
-use super::ring::{Ring, centre, fill_uniform};
+use super::ring::{Ring, Split, centre, fill_uniform};
 use crate::HeError;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
@@ -54,8 +54,8 @@ impl fmt::Debug for SecretKey {
 pub struct PublicKey {
     ring: Ring,
     b: Vec<u64>,
-    b_ntt: Poly<Ntt>,
-    a_ntt: Poly<Ntt>,
+    b_ntt: Split,
+    a_ntt: Split,
 }
 
 impl PublicKey {
@@ -78,7 +78,7 @@ impl PublicKey {
         Self { ring: ring.clone(), b_ntt: ring.forward(&b, bits), b, a_ntt }
     }
 
-    fn a_ntt(ring: &Ring, nonce: &[u8; 32], transcript: &Digest) -> Poly<Ntt> {
+    fn a_ntt(ring: &Ring, nonce: &[u8; 32], transcript: &Digest) -> Split {
         let bits = ring.max_modulus_bits();
         let mut a = vec![0; ring.n()];
         let parts: [&[u8]; 2] = [&transcript.0, &[ring.log_n() as u8, bits as u8]];
@@ -87,7 +87,7 @@ impl PublicKey {
     }
 
     /// b and a, transformed.
-    pub(super) fn halves(&self) -> [&Poly<Ntt>; 2] {
+    pub(super) fn halves(&self) -> [&Split; 2] {
         [&self.b_ntt, &self.a_ntt]
     }
 

@@ -114,16 +114,16 @@ pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
         .zip(&av)
         .zip(e1)
         .for_each(|((c, &av), &e)| *c = c.wrapping_add(av).wrapping_add(e as u64) & q);
-    let ev = ring.product(&ring.forward_signed(all.pk.error(all.sk).expose()), &v);
-    let e1s = ring.product(&ring.forward_signed(e1), s);
+    let ev = ring.small_product(&ring.forward_signed(all.pk.error(all.sk).expose()), &v);
+    let e1s = ring.small_product(&ring.forward_signed(e1), s);
     // Rounding.
     let [d0, d1] = params.literal().drop_bits;
     let added = |x: u64, d: u32| {
         let rounded = x.wrapping_add((1 << d) >> 1) >> d << d;
         rounded.wrapping_sub(x) as i64
     };
-    let of_c1: Vec<i64> = c1.iter().map(|&c| added(c, d1)).collect();
-    let dropped1 = ring.product(&ring.forward_signed(&of_c1), s);
+    let of_c1: Vec<u64> = c1.iter().map(|&c| added(c, d1) as u64).collect();
+    let dropped1 = ring.product(&ring.forward(&of_c1, params.q_bits()), s);
     let c1s = ring.product(&ring.forward(&c1, params.q_bits()), s);
 
     let server = all.reply.share();

@@ -1,18 +1,22 @@
-//! The ring of all layers of a session, and exact products in it through two primes.
+//! The ring of all layers of a session, and exact products in it through a prime.
 
 use super::params::mask;
 use crate::{HeError, security};
 use oblivia_base::Secret;
 use oblivia_ring::word::WORD_BITS;
-use oblivia_ring::{Basis, Coeff, Modulus, Ntt, Poly, RingKind, RingShape, Shoup, kernel, primes_below};
+use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, kernel, prime_below};
 use std::fmt;
 use std::sync::Arc;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Largest q: the bits of a word that vector instructions multiply.
 pub const MAX_MODULUS_BITS: u32 = WORD_BITS;
 
-/// Bit lengths of the primes that products go through.
-const PRIME_BITS: [u32; 2] = [50, 50];
+/// Bits of the prime that products go through.
+const PRIME_BITS: u32 = 50;
+
+/// Coefficients of a piece of [`Ring::sum_products`]: what is read twice stays in the nearest cache.
+const PIECE: usize = 256;
 
 /// Z\[X\]/(X^n + 1) modulo powers of two up to the largest the security table allows for n.
 #[derive(Clone)]
@@ -20,9 +24,24 @@ pub struct Ring(Arc<Inner>);
 
 struct Inner {
     max_bits: u32,
+    /// One prime p.
     basis: Basis,
-    /// p_0⁻¹ modulo p_1.
-    inverse: Shoup,
+}
+
+/// A transformed element with coefficients x = low + 2^half·high modulo 2^bits, low and high centred, half = ⌈bits/2⌉:
+/// products by small elements are exact modulo one prime.
+#[derive(Clone)]
+pub(crate) struct Split {
+    low: Poly<Ntt>,
+    high: Poly<Ntt>,
+    half: u32,
+}
+
+impl Zeroize for Split {
+    fn zeroize(&mut self) {
+        self.low.zeroize();
+        self.high.zeroize();
+    }
 }
 
 impl Ring {
@@ -46,11 +65,8 @@ impl Ring {
 
     fn with_limit(log_n: u32, max_bits: u32) -> Result<Self, HeError> {
         let shape = RingShape::new(RingKind::Standard, log_n)?;
-        let basis = Basis::new(shape, &primes_below(&PRIME_BITS, shape.order(), &[])?)?;
-        let (p, to) = (basis.modulus(0).value(), basis.modulus(1));
-        let inverse = to.pow(to.reduce_u64(p), to.value() - 2);
-        let inverse = to.shoup(inverse);
-        Ok(Self(Arc::new(Inner { max_bits: max_bits.min(MAX_MODULUS_BITS), basis, inverse })))
+        let basis = Basis::new(shape, &[prime_below(PRIME_BITS, shape.order(), &[])?])?;
+        Ok(Self(Arc::new(Inner { max_bits: max_bits.min(MAX_MODULUS_BITS), basis })))
     }
 
     /// n.
@@ -83,54 +99,94 @@ impl Ring {
         &self.0.basis
     }
 
-    pub(crate) fn moduli(&self) -> [&Modulus; 2] {
-        [self.0.basis.modulus(0), self.0.basis.modulus(1)]
+    fn modulus(&self) -> &Modulus {
+        self.0.basis.modulus(0)
     }
 
-    /// Signed integers, transformed modulo both primes.
+    /// Largest Σ|w| of small factors whose products with elements modulo 2^`bits` add up exactly.
+    pub(crate) fn max_norm1(&self, bits: u32) -> u64 {
+        // Σ|w|·2^(half−1) ≤ (p − 1)/2.
+        ((self.modulus().value() - 1) / 2) >> (bits.div_ceil(2) - 1)
+    }
+
+    /// Signed integers, transformed.
     pub(crate) fn forward_signed(&self, x: &[i64]) -> Poly<Ntt> {
         let mut out = Poly::<Ntt>::zero(self.basis());
-        for (table, row) in self.basis().tables().zip(out.rows_mut()) {
-            kernel::reduce_i64_into(table.modulus(), x, row);
-            kernel::forward(table, row);
-        }
+        kernel::reduce_i64_into(self.modulus(), x, out.row_mut(0));
+        kernel::forward(self.0.basis.table(0), out.row_mut(0));
         out
     }
 
-    /// The centred representatives of residues modulo 2^`bits`, transformed. Bits above are ignored.
-    pub(crate) fn forward(&self, x: &[u64], bits: u32) -> Poly<Ntt> {
-        let centred: Secret<Vec<i64>> = Secret::new(x.iter().map(|&x| centre(x, bits)).collect());
-        self.forward_signed(centred.expose())
+    /// Residues modulo 2^`bits`, split and transformed. Bits above are ignored.
+    pub(crate) fn forward(&self, x: &[u64], bits: u32) -> Split {
+        let half = bits.div_ceil(2);
+        let mut part = Secret::new(vec![0i64; x.len()]);
+        part.expose_mut().iter_mut().zip(x).for_each(|(p, &x)| *p = centre(x, half));
+        let low = self.forward_signed(part.expose());
+        // x − low is a multiple of 2^half.
+        let high = |low: i64, x: u64| centre(x.wrapping_sub(low as u64), bits) >> half;
+        part.expose_mut().iter_mut().zip(x).for_each(|(p, &x)| *p = high(*p, x));
+        Split { low, high: self.forward_signed(part.expose()), half }
     }
 
-    /// out ← out + the integers that `x` holds modulo both primes, modulo 2^64. They are centred, and of magnitude
-    /// below half of the product of the primes.
-    pub(crate) fn add_inverse(&self, x: Poly<Ntt>, out: &mut [u64]) {
-        let mut x = Secret::new(x);
-        for (table, row) in self.0.basis.tables().zip(x.expose_mut().rows_mut()) {
-            kernel::inverse(table, row);
+    /// out ← out + 2^`shift`·(the integers that `x` holds modulo p, centred), modulo 2^64.
+    fn add_inverse(&self, mut x: Poly<Ntt>, shift: u32, out: &mut [u64]) {
+        let m = self.modulus();
+        kernel::inverse(self.0.basis.table(0), x.row_mut(0));
+        for (o, &x) in out.iter_mut().zip(x.row(0)) {
+            *o = o.wrapping_add((m.centre(x) as u64) << shift);
         }
-        let x = x.expose();
-        let [p, to] = self.moduli();
-        // x = x_0 + p·v with x_0 centred modulo p and v = (x_1 − x_0)/p centred modulo the other prime.
-        let mut scratch = Secret::new(Poly::<Coeff>::zero(&self.0.basis));
-        let mut rows = scratch.expose_mut().rows_mut();
-        let (Some(reduced), Some(v)) = (rows.next(), rows.next()) else { return };
-        kernel::reduce_centred_into(p, to, x.row(0), reduced);
-        kernel::sub_scale_into(to, x.row(1), reduced, self.0.inverse, None, v);
-        for ((o, &low), &v) in out.iter_mut().zip(x.row(0)).zip(&*v) {
-            let high = p.value().wrapping_mul(to.centre(v) as u64);
-            *o = o.wrapping_add(p.centre(low) as u64).wrapping_add(high);
-        }
+        x.zeroize();
     }
 
-    /// The product of transformed elements, modulo 2^64; magnitudes as for [`Ring::add_inverse`].
-    pub(crate) fn product(&self, a: &Poly<Ntt>, b: &Poly<Ntt>) -> Vec<u64> {
+    /// The product of two small elements.
+    pub(crate) fn small_product(&self, a: &Poly<Ntt>, b: &Poly<Ntt>) -> Vec<u64> {
         let mut product = Poly::<Ntt>::zero(self.basis());
         a.mul_into(b, &mut product);
         let mut out = vec![0; self.n()];
-        self.add_inverse(product, &mut out);
+        self.add_inverse(product, 0, &mut out);
         out
+    }
+
+    /// The product of an element by a small one, modulo 2^64; Σ|w| of the small one is at most [`Ring::max_norm1`].
+    pub(crate) fn product(&self, x: &Split, small: &Poly<Ntt>) -> Vec<u64> {
+        let mut out = vec![0; self.n()];
+        for (half, shift) in [(&x.low, 0), (&x.high, x.half)] {
+            let mut product = Poly::<Ntt>::zero(self.basis());
+            half.mul_into(small, &mut product);
+            self.add_inverse(product, shift, &mut out);
+        }
+        out
+    }
+
+    /// outs\[j\] ← outs\[j\] + Σ xs\[j\]·small for both elements of every pair, modulo 2^64. All split alike; Σ|w| of all
+    /// small factors together is at most [`Ring::max_norm1`].
+    pub(crate) fn sum_products(&self, terms: &[(&[Split; 2], &Poly<Ntt>)], outs: [&mut [u64]; 2]) {
+        let Some(half) = terms.first().map(|([x, _], _)| x.half) else { return };
+        let zero = || Poly::<Ntt>::zero(self.basis());
+        let mut sums = [[zero(), zero()], [zero(), zero()]];
+        let [low, high] = &mut sums;
+        let mut triples = Vec::with_capacity(terms.len());
+        for from in (0..self.n()).step_by(PIECE) {
+            let piece = from..(from + PIECE).min(self.n());
+            type Half = fn(&Split) -> &Poly<Ntt>;
+            let halves: [(&mut [Poly<Ntt>; 2], Half); 2] = [(low, |x| &x.low), (high, |x| &x.high)];
+            for ([a, b], half) in halves {
+                triples.clear();
+                triples.extend(terms.iter().map(|([x, y], small)| {
+                    let row = |p| &Poly::<Ntt>::row(p, 0)[piece.clone()];
+                    (row(half(x)), row(half(y)), row(small))
+                }));
+                let (a, b) = (&mut a.row_mut(0)[piece.clone()], &mut b.row_mut(0)[piece.clone()]);
+                kernel::dot2_into(self.modulus(), &triples, a, b);
+            }
+        }
+        let [out0, out1] = outs;
+        for (pair, shift) in sums.into_iter().zip([0, half]) {
+            let [a, b] = pair;
+            self.add_inverse(a, shift, out0);
+            self.add_inverse(b, shift, out1);
+        }
     }
 }
 
@@ -152,7 +208,7 @@ pub(crate) fn fill_uniform(
     out: &mut [u64],
 ) {
     const WORDS: usize = 256;
-    let mut buffer = zeroize::Zeroizing::new([0u8; 8 * WORDS]);
+    let mut buffer = Zeroizing::new([0u8; 8 * WORDS]);
     let mask = mask(bits);
     for out in out.chunks_mut(WORDS) {
         let bytes = &mut buffer[..8 * out.len()];

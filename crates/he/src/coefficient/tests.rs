@@ -349,6 +349,46 @@ fn parts_that_do_not_belong_together_are_refused() {
     assert!(world.sk.finish(&world.reply(Method::Sparse, 1), &few).is_err());
 }
 
+#[test]
+fn products_through_the_prime_are_exact_up_to_the_stated_norm_and_refused_beyond() {
+    let ring = Ring::new(11).unwrap();
+    for q in [40, 51, 52] {
+        let params = Params::cut(&ring, q, 26, 18).unwrap();
+        let most = ring.max_norm1(q);
+        assert!(Method::Transform.fits(&ring, q, most) && !Method::Transform.fits(&ring, q, most + 1));
+        assert!(Method::Sparse.fits(&ring, q, u64::MAX));
+        // As much weight as one kernel can have, on an input whose halves are as large as they can be.
+        let weight = MAX_WEIGHT.min((most / 2048) as i64);
+        let mut terms: Vec<_> = (0..2048).map(|i| (i, if i % 2 == 0 { weight } else { -weight })).collect();
+        let mut world = World::new(&params, 1, 1, 15);
+        world.kernels = vec![Kernel::new(&ring, &terms).unwrap()];
+        let [a, b] = [Method::Sparse, Method::Transform].map(|m| world.reply(m, 2));
+        assert!(a.c0 == b.c0 && a.c1 == b.c1, "{q}");
+        let half = q.div_ceil(2);
+        let worst = (1 << (half - 1)) | (1 << (q - 1));
+        let split = ring.forward(&vec![worst; 2048], q);
+        let dense: Vec<i64> = terms.iter().map(|t| t.1).collect();
+        let product = ring.product(&split, &ring.forward_signed(&dense));
+        // The constant coefficient: −Σ over i of w_i·x with w_0·x positive.
+        let sum = terms[1..].iter().fold(weight, |sum, t| sum - t.1) as u64;
+        let mask = (1 << q) - 1;
+        assert_eq!(product[0] & mask, sum.wrapping_mul(worst) & mask);
+        if q > 50 {
+            terms.iter_mut().for_each(|t| t.1 = t.1.signum() * 2 * weight);
+            let kernel = Kernel::new(&ring, &terms).unwrap();
+            let inputs = {
+                let randomness = UploadRandomness::draw(&params, 1, &mut prg(1));
+                let upload = world.sk.encrypt(&params, &world.messages, randomness).unwrap();
+                Inputs::new(&upload, &world.own).unwrap()
+            };
+            let prepared = |m| PreparedKernel::new(&ring, kernel.clone(), m).unwrap();
+            let sum = |k: &PreparedKernel| accumulate(&inputs, &[(0, k)], &world.outputs, &world.bias);
+            assert!(matches!(sum(&prepared(Method::Transform)), Err(HeError::Overflow { .. })));
+            assert!(sum(&prepared(Method::Sparse)).is_ok());
+        }
+    }
+}
+
 fn corpus() -> [Vec<u8>; 4] {
     let params = fuzz::params().unwrap();
     let bytes_of = |encode: &dyn Fn(&mut Writer)| {

@@ -155,16 +155,17 @@ impl LinearServer {
     ) -> Result<Self, CoefficientError> {
         count("bias", packing.shape().channels_out(), bias.len())?;
         let replies = Replies::new(packing, params)?;
-        let method = match method {
-            Some(method) => method,
-            None => Method::choose(params.ring(), &packing.counts(&Widths::of(params)).work),
-        };
-        let prepare = |index| {
-            let kernel = Kernel::new(params.ring(), &packing.kernel(index, weights)?)?;
-            Ok(PreparedKernel::new(params.ring(), kernel, method)?)
-        };
-        let kernels = (0..packing.kernels()).into_par_iter().map(prepare);
-        let kernels = kernels.collect::<Result<_, CoefficientError>>()?;
+        let kernel = |index| Ok(Kernel::new(params.ring(), &packing.kernel(index, weights)?)?);
+        let kernels = (0..packing.kernels()).into_par_iter().map(kernel);
+        let kernels = kernels.collect::<Result<Vec<_>, CoefficientError>>()?;
+        let per_reply = kernels.chunks(packing.kernels_per_reply());
+        let norm1 = per_reply.map(|k| k.iter().map(Kernel::norm1).sum()).max().unwrap_or(0);
+        let method = method.unwrap_or_else(|| {
+            let chosen = Method::choose(params.ring(), &packing.counts(&Widths::of(params)).work);
+            if chosen.fits(params.ring(), params.q_bits(), norm1) { chosen } else { Method::Sparse }
+        });
+        let prepare = |kernel| PreparedKernel::new(params.ring(), kernel, method);
+        let kernels = kernels.into_par_iter().map(prepare).collect::<Result<_, HeError>>()?;
         let bias = bias.iter().map(|&b| b as u64).collect();
         Ok(Self { packing: packing.clone(), params: params.clone(), replies, kernels, bias, method })
     }

@@ -168,6 +168,11 @@ impl Packing {
         self.replies_per_tile() * self.input_blocks()
     }
 
+    /// Kernels of one reply; those of a reply are consecutive.
+    pub(super) fn kernels_per_reply(&self) -> usize {
+        self.input_blocks()
+    }
+
     /// The coefficients of every input ciphertext from a tensor (elements in the order of the shape's documentation);
     /// what holds no element is 0.
     ///
