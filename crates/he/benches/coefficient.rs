@@ -9,7 +9,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::coefficient::{
     Inputs, Kernel, Method, Outputs, Params, PreparedKernel, PublicKey, ReplyRandomness, Ring, SecretKey,
-    UploadRandomness, accumulate,
+    Sum, UploadRandomness, accumulate,
 };
 use oblivia_ring::kernel::Path;
 use std::hint::black_box;
@@ -57,7 +57,7 @@ impl Fixture {
 fn products(c: &mut Criterion) {
     let fixture = Fixture::new();
     let inputs = fixture.inputs();
-    let bias = vec![0; fixture.outputs.len()];
+    let sum = |products| Sum { products, outputs: &fixture.outputs, bias: vec![0; fixture.outputs.len()] };
     for &path in Path::available() {
         assert!(path.select());
         let mut group = c.benchmark_group(format!("product-{path:?}"));
@@ -68,9 +68,9 @@ fn products(c: &mut Criterion) {
                     continue;
                 }
                 let kernels: Vec<_> = (0..PRODUCTS).map(|_| fixture.kernel(terms, method)).collect();
-                let products: Vec<_> = kernels.iter().enumerate().collect();
+                let sums = [sum(kernels.iter().enumerate().collect())];
                 group.bench_function(BenchmarkId::new(format!("{method:?}"), terms), |b| {
-                    b.iter(|| accumulate(&inputs, black_box(&products), &fixture.outputs, &bias).unwrap());
+                    b.iter(|| accumulate(&inputs, black_box(&sums)).unwrap());
                 });
             }
         }
@@ -93,7 +93,11 @@ fn steps(c: &mut Criterion) {
     group.bench_function("expand-16", |b| b.iter(|| Inputs::new(&upload, &own).unwrap()));
     let inputs = Inputs::new(&upload, &own).unwrap();
     let kernel = fixture.kernel(1, Method::Sparse);
-    let sum = || accumulate(&inputs, &[(0, &kernel)], &fixture.outputs, &[0; 64]).unwrap();
+    let sum = || {
+        let products = vec![(0, &kernel)];
+        let sum = Sum { products, outputs: &fixture.outputs, bias: vec![0; 64] };
+        accumulate(&inputs, &[sum]).unwrap().remove(0)
+    };
     let draw = || ReplyRandomness::draw(params, fixture.outputs.len(), &mut prg());
     group.bench_function("draw-reply", |b| b.iter(draw));
     let reply = |(sum, r): (oblivia_he::coefficient::Accumulated, _)| {

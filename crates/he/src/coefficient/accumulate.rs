@@ -6,6 +6,7 @@ use super::ring::{Ring, Split};
 use super::upload::Upload;
 use crate::HeError;
 use oblivia_ring::word::{self, Doubled, Span};
+use rayon::prelude::*;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -84,7 +85,7 @@ impl Input {
 
 impl Inputs {
     /// Expands every c1 and adds Δ·`own` to c0: the server's share polynomials, n values each, of which the low k bits
-    /// count.
+    /// count. On the threads of the current pool.
     ///
     /// # Errors
     /// [`HeError::OperandCount`].
@@ -95,12 +96,12 @@ impl Inputs {
             return Err(HeError::OperandCount { op: "addition of the server's share", left, right });
         }
         let delta = params.delta_bits();
-        let mut list = Vec::with_capacity(own.len());
-        for (index, (c0, own)) in upload.c0.iter().zip(own).enumerate() {
+        let expand = |(index, (c0, own)): (usize, (&Vec<u64>, &Vec<u64>))| {
             let c0: Vec<u64> = c0.iter().zip(own).map(|(&c, &x)| c.wrapping_add(x << delta)).collect();
             let c1 = upload.uniform_half(index);
-            list.push(Input { c0: Doubled::new(&c0), c1: Doubled::new(&c1), transformed: OnceLock::new() });
-        }
+            Input { c0: Doubled::new(&c0), c1: Doubled::new(&c1), transformed: OnceLock::new() }
+        };
+        let list = upload.c0.par_iter().zip(own).enumerate().map(expand).collect();
         Ok(Self { params, list })
     }
 
@@ -141,59 +142,85 @@ impl fmt::Debug for Accumulated {
     }
 }
 
-/// Σ inputs\[i\]·kernel + Δ·bias over the products (i, kernel); `bias` has one number per output, modulo 2^k.
+/// One sum: Σ inputs\[i\]·kernel + Δ·bias over the products (i, kernel).
+#[derive(Clone, Debug)]
+pub struct Sum<'a> {
+    /// Input ciphertexts and kernels.
+    pub products: Vec<(usize, &'a PreparedKernel)>,
+    /// Where the results are.
+    pub outputs: &'a Outputs,
+    /// A number per output, modulo 2^k.
+    pub bias: Vec<u64>,
+}
+
+impl Sum<'_> {
+    fn check(&self, inputs: &Inputs) -> Result<(), HeError> {
+        let ring = inputs.params.ring();
+        self.outputs.check(ring)?;
+        if self.bias.len() != self.outputs.len() {
+            let (left, right) = (self.bias.len(), self.outputs.len());
+            return Err(HeError::OperandCount { op: "bias of a sum", left, right });
+        }
+        let mut norm1 = 0u64;
+        for (i, k) in &self.products {
+            if *i >= inputs.len() || k.n() != ring.n() {
+                let (left, right) = (*i, inputs.len());
+                return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
+            }
+            if k.transformed().is_some() {
+                norm1 = norm1.saturating_add(k.kernel().norm1());
+            }
+        }
+        let max = ring.max_norm1(inputs.params.q_bits());
+        if norm1 > max {
+            let bits = u64::BITS - norm1.leading_zeros();
+            return Err(HeError::Overflow { bits, max: u64::BITS - max.leading_zeros() });
+        }
+        Ok(())
+    }
+}
+
+/// Several sums over the same inputs, each input read once for all of them: a few at a time are faster than one by one.
+/// On the current thread, but for transforms of inputs that are not there yet.
 ///
 /// # Errors
-/// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for no products, an input that is not there, or a bias of
-/// another length; [`HeError::Overflow`] if the weights of the transformed kernels add up to more than [`super::Method::fits`] allows.
-pub fn accumulate(
-    inputs: &Inputs,
-    products: &[(usize, &PreparedKernel)],
-    outputs: &Outputs,
-    bias: &[u64],
-) -> Result<Accumulated, HeError> {
+/// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for an input that is not there or a bias of another length;
+/// [`HeError::Overflow`] if the weights of the transformed kernels of one sum add up to more than
+/// [`super::Method::fits`] allows.
+pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>, HeError> {
     let params = &inputs.params;
-    let (ring, n) = (params.ring(), params.n());
-    outputs.check(ring)?;
-    if bias.len() != outputs.len() {
-        let (left, right) = (bias.len(), outputs.len());
-        return Err(HeError::OperandCount { op: "bias of a sum", left, right });
-    }
-    let mut norm1 = 0u64;
-    for (i, k) in products {
-        if *i >= inputs.len() || k.n() != n {
-            let (left, right) = (*i, inputs.len());
-            return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
-        }
-        if k.transformed().is_some() {
-            norm1 = norm1.saturating_add(k.kernel().norm1());
-        }
-    }
-    let max = params.ring().max_norm1(params.q_bits());
-    if norm1 > max {
-        return Err(HeError::Overflow { bits: 64 - norm1.leading_zeros(), max: 64 - max.leading_zeros() });
-    }
-    let mut c1 = vec![0u64; n];
-    let mut at_spans = vec![0u64; outputs.computed()];
+    let (ring, n, delta) = (params.ring(), params.n(), params.delta_bits());
+    sums.iter().try_for_each(|sum| sum.check(inputs))?;
     let whole = [Span::whole(n)];
-    let mut transformed = Vec::new();
-    for &(i, k) in products {
-        let Some(input) = inputs.list.get(i) else { continue };
-        match k.transformed() {
-            None => {
-                word::accumulate(&input.c1, k.kernel().terms(), &whole, &mut c1);
-                word::accumulate(&input.c0, k.kernel().terms(), &outputs.spans, &mut at_spans);
+    let mut c1s: Vec<_> = sums.iter().map(|_| vec![0u64; n]).collect();
+    let mut at_spans: Vec<_> = sums.iter().map(|sum| vec![0u64; sum.outputs.computed()]).collect();
+    let mut lists: Vec<Vec<_>> = sums.iter().map(|_| Vec::new()).collect();
+    let mut sparse = Vec::new();
+    for (s, sum) in sums.iter().enumerate() {
+        for &(i, k) in &sum.products {
+            match k.transformed() {
+                None => sparse.push((i, s, k.kernel().terms())),
+                Some(k) => lists[s].push((inputs.list[i].transformed(params), k)),
             }
-            Some(k) => transformed.push((input.transformed(params), k)),
         }
     }
-    let mut c0: Vec<u64> = outputs.lanes.iter().map(|&lane| at_spans[lane as usize]).collect();
-    if !transformed.is_empty() {
-        let mut whole = vec![0u64; n];
-        ring.sum_products(&transformed, [&mut whole, &mut c1]);
-        c0.iter_mut().zip(outputs.pick(&whole)).for_each(|(c, x)| *c = c.wrapping_add(x));
+    sparse.sort_by_key(|&(i, ..)| i);
+    for (i, s, terms) in sparse {
+        word::accumulate(&inputs.list[i].c1, terms, &whole, &mut c1s[s]);
+        word::accumulate(&inputs.list[i].c0, terms, &sums[s].outputs.spans, &mut at_spans[s]);
     }
-    let delta = params.delta_bits();
-    c0.iter_mut().zip(bias).for_each(|(c, &b)| *c = c.wrapping_add(b << delta));
-    Ok(Accumulated { params: params.clone(), c0, c1 })
+    let transformed = ring.sum_products(&lists);
+    let halves = at_spans.into_iter().zip(c1s);
+    let mut out = Vec::with_capacity(sums.len());
+    for ((sum, transformed), (at_spans, mut c1)) in sums.iter().zip(transformed).zip(halves) {
+        let mut c0: Vec<u64> = sum.outputs.lanes.iter().map(|&lane| at_spans[lane as usize]).collect();
+        if let Some(transformed) = transformed {
+            let mut whole = vec![0u64; n];
+            ring.add_sums(transformed, [&mut whole, &mut c1]);
+            c0.iter_mut().zip(sum.outputs.pick(&whole)).for_each(|(c, x)| *c = c.wrapping_add(x));
+        }
+        c0.iter_mut().zip(&sum.bias).for_each(|(c, &b)| *c = c.wrapping_add(b << delta));
+        out.push(Accumulated { params: params.clone(), c0, c1 });
+    }
+    Ok(out)
 }

@@ -53,7 +53,7 @@ mod ring;
 mod tests;
 mod upload;
 
-pub use accumulate::{Accumulated, Inputs, Outputs, accumulate};
+pub use accumulate::{Accumulated, Inputs, Outputs, Sum, accumulate};
 pub use kernel::{Kernel, MAX_WEIGHT, Method, PreparedKernel, Work};
 pub use key::{PublicKey, SecretKey};
 pub use noise::{LEAST_S_BITS, NoiseEstimate, message_bits};

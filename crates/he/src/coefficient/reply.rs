@@ -5,12 +5,16 @@ use super::bits;
 use super::key::{PublicKey, SecretKey};
 use super::params::{Params, mask};
 use super::ring::fill_uniform;
+use super::upload::draw_key;
 use crate::HeError;
-use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
+use oblivia_base::{Prg, Secret};
 use oblivia_ring::sample;
+use rayon::prelude::*;
 use std::fmt;
+
+const DOMAIN: &str = "he coefficient reply v1";
 
 /// What one reply takes: the ternary v and the errors e0, e1 of a fresh encryption of zero, and the mask r. Used up by
 /// [`Accumulated::mask_and_drop`].
@@ -25,7 +29,17 @@ pub struct ReplyRandomness {
 }
 
 impl ReplyRandomness {
-    /// Draws v, e0, e1 and r in this order, for a reply with `outputs` results.
+    /// Draws a key per reply and from it v, e0, e1 and r; `outputs` says how many results each reply has. On the threads
+    /// of the current pool.
+    pub fn draw_all(params: &Params, outputs: &[usize], rng: &mut dyn EntropySource) -> Vec<Self> {
+        let keys: Vec<_> = outputs.iter().map(|_| draw_key(rng)).collect();
+        let one = |(key, &outputs): (&Secret<[u8; 32]>, &usize)| {
+            Self::draw(params, outputs, &mut Prg::new(key.expose(), DOMAIN, &[]))
+        };
+        keys.par_iter().zip(outputs).map(one).collect()
+    }
+
+    /// Draws v, e0, e1 and r in this order, for one reply with `outputs` results.
     pub fn draw(params: &Params, outputs: usize, rng: &mut dyn EntropySource) -> Self {
         let mut v = Secret::new(vec![0i64; params.n()]);
         sample::ternary(rng, v.expose_mut());

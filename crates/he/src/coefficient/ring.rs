@@ -159,35 +159,51 @@ impl Ring {
         out
     }
 
-    /// outs\[j\] ← outs\[j\] + Σ xs\[j\]·small for both elements of every pair, modulo 2^64. All split alike; Σ|w| of all
-    /// small factors together is at most [`Ring::max_norm1`].
-    pub(crate) fn sum_products(&self, terms: &[(&[Split; 2], &Poly<Ntt>)], outs: [&mut [u64]; 2]) {
-        let Some(half) = terms.first().map(|([x, _], _)| x.half) else { return };
+    /// For every list of terms the sums Σ x·small and Σ y·small over its ((x, y), small), as ([low, high] of either).
+    /// None for an empty list. All are split alike; Σ|w| of the small factors of one list is at most [`Ring::max_norm1`].
+    pub(crate) fn sum_products(&self, lists: &[Vec<(&[Split; 2], &Poly<Ntt>)>]) -> Vec<Option<Sums>> {
         let zero = || Poly::<Ntt>::zero(self.basis());
-        let mut sums = [[zero(), zero()], [zero(), zero()]];
-        let [low, high] = &mut sums;
-        let mut triples = Vec::with_capacity(terms.len());
+        let start = |terms: &Vec<(&[Split; 2], _)>| {
+            let ([first, _], _) = terms.first()?;
+            Some(Sums { rows: [zero(), zero(), zero(), zero()], half: first.half })
+        };
+        let mut sums: Vec<_> = lists.iter().map(start).collect();
+        let mut triples = Vec::new();
         for from in (0..self.n()).step_by(PIECE) {
             let piece = from..(from + PIECE).min(self.n());
-            type Half = fn(&Split) -> &Poly<Ntt>;
-            let halves: [(&mut [Poly<Ntt>; 2], Half); 2] = [(low, |x| &x.low), (high, |x| &x.high)];
-            for ([a, b], half) in halves {
-                triples.clear();
-                triples.extend(terms.iter().map(|([x, y], small)| {
-                    let row = |p| &Poly::<Ntt>::row(p, 0)[piece.clone()];
-                    (row(half(x)), row(half(y)), row(small))
-                }));
-                let (a, b) = (&mut a.row_mut(0)[piece.clone()], &mut b.row_mut(0)[piece.clone()]);
-                kernel::dot2_into(self.modulus(), &triples, a, b);
+            for (terms, sums) in lists.iter().zip(&mut sums) {
+                let Some(sums) = sums else { continue };
+                let [x0, y0, x1, y1] = &mut sums.rows;
+                type Half = fn(&Split) -> &Poly<Ntt>;
+                let halves: [(_, _, Half); 2] = [(x0, y0, |x| &x.low), (x1, y1, |x| &x.high)];
+                for (x_sum, y_sum, half) in halves {
+                    triples.clear();
+                    triples.extend(terms.iter().map(|([x, y], small)| {
+                        let row = |p| &Poly::<Ntt>::row(p, 0)[piece.clone()];
+                        (row(half(x)), row(half(y)), row(small))
+                    }));
+                    let (x, y) = (&mut x_sum.row_mut(0)[piece.clone()], &mut y_sum.row_mut(0)[piece.clone()]);
+                    kernel::dot2_into(self.modulus(), &triples, x, y);
+                }
             }
         }
-        let [out0, out1] = outs;
-        for (pair, shift) in sums.into_iter().zip([0, half]) {
-            let [a, b] = pair;
-            self.add_inverse(a, shift, out0);
-            self.add_inverse(b, shift, out1);
-        }
+        sums
     }
+
+    /// outs\[j\] ← outs\[j\] + both sums, modulo 2^64.
+    pub(crate) fn add_sums(&self, sums: Sums, [x, y]: [&mut [u64]; 2]) {
+        let Sums { rows: [x0, y0, x1, y1], half } = sums;
+        self.add_inverse(x0, 0, x);
+        self.add_inverse(y0, 0, y);
+        self.add_inverse(x1, half, x);
+        self.add_inverse(y1, half, y);
+    }
+}
+
+/// Two sums of [`Ring::sum_products`], transformed: the low halves of both, then the high ones.
+pub(crate) struct Sums {
+    rows: [Poly<Ntt>; 4],
+    half: u32,
 }
 
 impl fmt::Debug for Ring {

@@ -14,6 +14,17 @@ fn standard() -> Params {
     Params::cut(&Ring::new(11).unwrap(), 44, 26, 18).unwrap()
 }
 
+fn accumulate_one(
+    inputs: &Inputs,
+    products: Vec<(usize, &PreparedKernel)>,
+    outputs: &Outputs,
+    bias: &[u64],
+) -> Result<Accumulated, HeError> {
+    let mut sums = accumulate(inputs, &[Sum { products, outputs, bias: bias.to_vec() }])?;
+    assert_eq!(sums.len(), 1);
+    Ok(sums.remove(0))
+}
+
 /// Both parties of a session, and one sum of a layer with random numbers everywhere.
 struct World {
     params: Params,
@@ -75,8 +86,7 @@ impl World {
         let inputs = Inputs::new(&upload, &self.own).unwrap();
         let prepare = |k: &Kernel| PreparedKernel::new(self.params.ring(), k.clone(), method).unwrap();
         let kernels: Vec<_> = self.kernels.iter().map(prepare).collect();
-        let products: Vec<_> = kernels.iter().enumerate().collect();
-        accumulate(&inputs, &products, &self.outputs, &self.bias).unwrap()
+        accumulate_one(&inputs, kernels.iter().enumerate().collect(), &self.outputs, &self.bias).unwrap()
     }
 
     fn reply(&self, method: Method, seed: u64) -> Reply {
@@ -337,9 +347,9 @@ fn parts_that_do_not_belong_together_are_refused() {
     assert!(Inputs::new(&upload, &world.own).is_err());
     let inputs = Inputs::new(&upload, &world.own[..1]).unwrap();
     let kernel = PreparedKernel::new(ring, world.kernels[0].clone(), Method::Sparse).unwrap();
-    assert!(accumulate(&inputs, &[(1, &kernel)], &world.outputs, &world.bias).is_err());
-    assert!(accumulate(&inputs, &[(0, &kernel)], &world.outputs, &world.bias[1..]).is_err());
-    let sum = || accumulate(&inputs, &[(0, &kernel)], &world.outputs, &world.bias).unwrap();
+    assert!(accumulate_one(&inputs, vec![(1, &kernel)], &world.outputs, &world.bias).is_err());
+    assert!(accumulate_one(&inputs, vec![(0, &kernel)], &world.outputs, &world.bias[1..]).is_err());
+    let sum = || accumulate_one(&inputs, vec![(0, &kernel)], &world.outputs, &world.bias).unwrap();
     let short = ReplyRandomness::draw(&params, 3, &mut prg(1));
     assert!(sum().mask_and_drop(&world.pk, &world.outputs, short).is_err());
     let other = Params::cut(ring, 45, 26, 18).unwrap();
@@ -382,7 +392,7 @@ fn products_through_the_prime_are_exact_up_to_the_stated_norm_and_refused_beyond
                 Inputs::new(&upload, &world.own).unwrap()
             };
             let prepared = |m| PreparedKernel::new(&ring, kernel.clone(), m).unwrap();
-            let sum = |k: &PreparedKernel| accumulate(&inputs, &[(0, k)], &world.outputs, &world.bias);
+            let sum = |k: &PreparedKernel| accumulate_one(&inputs, vec![(0, k)], &world.outputs, &world.bias);
             assert!(matches!(sum(&prepared(Method::Transform)), Err(HeError::Overflow { .. })));
             assert!(sum(&prepared(Method::Sparse)).is_ok());
         }

@@ -9,9 +9,11 @@ use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Prg, PublicSeed, Secret};
 use oblivia_ring::sample;
+use rayon::prelude::*;
 use std::fmt;
 
 const DOMAIN: &str = "he coefficient a v1";
+const ERROR_DOMAIN: &str = "he coefficient error v1";
 
 /// What encrypting one upload takes: a fresh seed, and the errors of its ciphertexts. Used up by [`SecretKey::encrypt`].
 pub struct UploadRandomness {
@@ -20,16 +22,24 @@ pub struct UploadRandomness {
 }
 
 impl UploadRandomness {
-    /// Draws the seed, then one error per ciphertext.
+    /// Draws the seed, then a key per ciphertext from which its error comes. On the threads of the current pool.
     pub fn draw(params: &Params, ciphertexts: usize, rng: &mut dyn EntropySource) -> Self {
         let seed = PublicSeed::fresh(rng);
-        let mut error = || {
+        let keys: Vec<_> = (0..ciphertexts).map(|_| draw_key(rng)).collect();
+        let error = |key: &Secret<[u8; 32]>| {
             let mut e = Secret::new(vec![0i64; params.n()]);
-            sample::gaussian(rng, e.expose_mut());
+            sample::gaussian(&mut Prg::new(key.expose(), ERROR_DOMAIN, &[]), e.expose_mut());
             e
         };
-        Self { seed, errors: (0..ciphertexts).map(|_| error()).collect() }
+        Self { seed, errors: keys.par_iter().map(error).collect() }
     }
+}
+
+/// A fresh key of a generator.
+pub(super) fn draw_key(rng: &mut dyn EntropySource) -> Secret<[u8; 32]> {
+    let mut key = Secret::new([0; 32]);
+    rng.fill_bytes(key.expose_mut());
+    key
 }
 
 impl fmt::Debug for UploadRandomness {
@@ -56,7 +66,7 @@ pub(super) fn uniform_half(params: &Params, seed: &PublicSeed, index: usize) -> 
 }
 
 impl SecretKey {
-    /// Encrypts share polynomials: n values each, of which the low k bits count.
+    /// Encrypts share polynomials: n values each, of which the low k bits count. On the threads of the current pool.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for randomness of another number of ciphertexts or values
@@ -75,19 +85,18 @@ impl SecretKey {
         };
         equal(messages.len(), randomness.errors.len())?;
         let (delta, mask) = (params.delta_bits(), params.q_mask());
-        let mut c0 = Vec::with_capacity(messages.len());
-        for (index, (m, e)) in messages.iter().zip(&randomness.errors).enumerate() {
+        let one = |(index, (m, e)): (usize, (&Vec<u64>, &Secret<Vec<i64>>))| {
             equal(m.len(), params.n())?;
             equal(e.expose().len(), params.n())?;
             let a = uniform_half(params, &randomness.seed, index);
             let a = params.ring().forward(&a, params.q_bits());
             let product = Secret::new(params.ring().product(&a, self.expose()));
-            let row = product.expose().iter().zip(e.expose()).zip(m);
-            c0.push(
-                row.map(|((&p, &e), &m)| (m << delta).wrapping_add(e as u64).wrapping_sub(p) & mask)
-                    .collect(),
-            );
-        }
+            let parts = product.expose().iter().zip(e.expose()).zip(m);
+            let c0 = parts.map(|((&p, &e), &m)| (m << delta).wrapping_add(e as u64).wrapping_sub(p) & mask);
+            Ok(c0.collect())
+        };
+        let c0 = messages.par_iter().zip(&randomness.errors).enumerate().map(one);
+        let c0 = c0.collect::<Result<_, HeError>>()?;
         Ok(Upload { params: params.clone(), seed: randomness.seed, c0 })
     }
 }

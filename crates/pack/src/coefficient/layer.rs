@@ -9,11 +9,14 @@ use oblivia_he::HeError;
 use oblivia_he::coefficient::lane::{self, Everything, Lane};
 use oblivia_he::coefficient::{
     Inputs, Kernel, Method, Outputs, Params, PreparedKernel, PublicKey, Reply, ReplyRandomness, SecretKey,
-    Upload, UploadRandomness, accumulate,
+    Sum, Upload, UploadRandomness, accumulate,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Replies whose sums are computed together.
+const AT_ONCE: usize = 8;
 
 /// Layout of every reply; those with the same coefficients share them.
 #[derive(Clone, Debug)]
@@ -190,10 +193,10 @@ impl LinearServer {
         self.packing.counts(&Widths::of(&self.params))
     }
 
-    /// The randomness of all replies of one evaluation, drawn in their order.
+    /// The randomness of all replies of one evaluation: [`ReplyRandomness::draw_all`] and nothing else.
     pub fn draw(&self, rng: &mut dyn EntropySource) -> Vec<ReplyRandomness> {
-        let list = self.replies.list.iter();
-        list.map(|(outputs, _)| ReplyRandomness::draw(&self.params, outputs.len(), rng)).collect()
+        let outputs: Vec<_> = self.replies.list.iter().map(|(outputs, _)| outputs.len()).collect();
+        ReplyRandomness::draw_all(&self.params, &outputs, rng)
     }
 
     /// The server's share of the output, modulo 2^L, in the order of the tensor. It depends on the masks alone and may be
@@ -234,15 +237,28 @@ impl LinearServer {
         count("randomness of replies", self.replies.list.len(), randomness.len())?;
         let own = Secret::new(self.packing.scatter(own.expose())?);
         let inputs = Inputs::new(upload, own.expose())?;
-        let one = |(index, randomness): (usize, ReplyRandomness)| {
-            let (outputs, _) = &self.replies.list[index];
-            let products: Vec<_> =
-                self.packing.products(index).map(|(input, k)| (input, &self.kernels[k])).collect();
-            accumulate(&inputs, &products, outputs, &self.bias_of(index))?
-                .mask_and_drop(pk, outputs, randomness)
+        // Several replies at a time, so that inputs are read from memory once for all of them.
+        let at_once = randomness.len().div_ceil(rayon::current_num_threads()).clamp(1, AT_ONCE);
+        let mut jobs: Vec<(usize, Vec<ReplyRandomness>)> = Vec::new();
+        for (index, r) in randomness.into_iter().enumerate() {
+            match jobs.last_mut() {
+                Some((_, job)) if job.len() < at_once => job.push(r),
+                _ => jobs.push((index, vec![r])),
+            }
+        }
+        let run = |(first, randomness): (usize, Vec<ReplyRandomness>)| {
+            let indices = first..first + randomness.len();
+            let sum = |index: usize| Sum {
+                products: self.packing.products(index).map(|(input, k)| (input, &self.kernels[k])).collect(),
+                outputs: &self.replies.list[index].0,
+                bias: self.bias_of(index),
+            };
+            let sums: Vec<_> = indices.map(sum).collect();
+            let done = accumulate(&inputs, &sums)?.into_iter().zip(&sums).zip(randomness);
+            done.map(|((sum, Sum { outputs, .. }), r)| sum.mask_and_drop(pk, outputs, r)).collect()
         };
-        let replies = randomness.into_par_iter().enumerate().map(one);
-        Ok(replies.collect::<Result<_, HeError>>()?)
+        let replies = jobs.into_par_iter().map(run).collect::<Result<Vec<Vec<Reply>>, HeError>>()?;
+        Ok(replies.into_iter().flatten().collect())
     }
 
     /// The layer in the clear, bit for bit, for a simulator that knows everything both parties know and draw: `upload`

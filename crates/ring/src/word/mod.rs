@@ -116,9 +116,22 @@ pub fn accumulate(x: &Doubled, terms: &[Term], spans: &[Span], acc: &mut [u64]) 
         // shifts, spans and lengths were checked above.
         return unsafe { avx512::accumulate(&x.0, n, terms, spans, acc) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if Path::active() == Path::Avx2 {
+        // SAFETY: this path is active only on processors with the features that the kernel asks for.
+        return unsafe { avx2(&x.0, n, terms, spans, acc) };
+    }
     portable(&x.0, n, terms, spans, acc);
 }
 
+/// The portable code compiled for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi2")]
+fn avx2(x: &[u64], n: usize, terms: &[Term], spans: &[Span], acc: &mut [u64]) {
+    portable(x, n, terms, spans, acc);
+}
+
+#[inline(always)]
 fn portable(x: &[u64], n: usize, terms: &[Term], spans: &[Span], acc: &mut [u64]) {
     let mut rest = acc;
     for span in spans {
