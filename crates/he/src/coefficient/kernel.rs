@@ -92,7 +92,7 @@ pub struct Work {
 
 impl Method {
     /// Whether this method is exact for sums modulo 2^`q_bits` whose kernels have Σ|w| ≤ `norm1` together:
-    /// [`Method::Sparse`] is always, [`Method::Transform`] while Σ|w|·2^(⌈q/2⌉−1) stays below 2^49.
+    /// [`Method::Sparse`] is always, [`Method::Transform`] while Σ|w|·2^⌈q/2⌉ stays below 2^49.
     pub fn fits(self, ring: &Ring, q_bits: u32, norm1: u64) -> bool {
         self == Self::Sparse || norm1 <= ring.max_norm1(q_bits)
     }

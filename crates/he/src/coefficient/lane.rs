@@ -136,7 +136,7 @@ pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
             let zero = (ev[p] as i64) + e0 + (e1s[p] as i64);
             let clean = ((y as u64) << params.delta_bits()).wrapping_add((products + zero) as u64);
             let c0 = clean.wrapping_sub(c1s[p]).wrapping_add(r) & q;
-            let (dropped0, dropped1) = (added(c0, d0), dropped1[p] as i64);
+            let (dropped0, dropped1) = (added(c0, d0), centre(dropped1[p], params.q_bits()));
             let exact = clean.wrapping_add((dropped0 + dropped1) as u64) & q;
             let phase = exact.wrapping_add(r) & q;
             let (s, l) = (params.s_bits(), mask(params.share_bits()));

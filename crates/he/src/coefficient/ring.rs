@@ -28,7 +28,7 @@ struct Inner {
     basis: Basis,
 }
 
-/// A transformed element with coefficients x = low + 2^half·high modulo 2^bits, low and high centred, half = ⌈bits/2⌉:
+/// A transformed element with coefficients x = low + 2^half·high modulo 2^bits, both in [0, 2^half), half = ⌈bits/2⌉:
 /// products by small elements are exact modulo one prime.
 #[derive(Clone)]
 pub(crate) struct Split {
@@ -105,8 +105,8 @@ impl Ring {
 
     /// Largest Σ|w| of small factors whose products with elements modulo 2^`bits` add up exactly.
     pub(crate) fn max_norm1(&self, bits: u32) -> u64 {
-        // Σ|w|·2^(half−1) ≤ (p − 1)/2.
-        ((self.modulus().value() - 1) / 2) >> (bits.div_ceil(2) - 1)
+        // Σ|w|·2^half ≤ (p − 1)/2.
+        ((self.modulus().value() - 1) / 2) >> bits.div_ceil(2)
     }
 
     /// Signed integers, transformed.
@@ -120,41 +120,45 @@ impl Ring {
     /// Residues modulo 2^`bits`, split and transformed. Bits above are ignored.
     pub(crate) fn forward(&self, x: &[u64], bits: u32) -> Split {
         let half = bits.div_ceil(2);
-        let mut part = Secret::new(vec![0i64; x.len()]);
-        part.expose_mut().iter_mut().zip(x).for_each(|(p, &x)| *p = centre(x, half));
-        let low = self.forward_signed(part.expose());
-        // x − low is a multiple of 2^half.
-        let high = |low: i64, x: u64| centre(x.wrapping_sub(low as u64), bits) >> half;
-        part.expose_mut().iter_mut().zip(x).for_each(|(p, &x)| *p = high(*p, x));
-        Split { low, high: self.forward_signed(part.expose()), half }
+        // Halves are canonical modulo p as they are.
+        let part = |shift: u32, bits: u32| {
+            let mut out = Poly::<Ntt>::zero(self.basis());
+            let row = out.row_mut(0);
+            row.iter_mut().zip(x).for_each(|(o, &x)| *o = (x >> shift) & mask(bits));
+            kernel::forward(self.0.basis.table(0), row);
+            out
+        };
+        Split { low: part(0, half), high: part(half, bits - half), half }
     }
 
     /// out ← out + 2^`shift`·(the integers that `x` holds modulo p, centred), modulo 2^64.
-    fn add_inverse(&self, mut x: Poly<Ntt>, shift: u32, out: &mut [u64]) {
-        let m = self.modulus();
-        kernel::inverse(self.0.basis.table(0), x.row_mut(0));
-        for (o, &x) in out.iter_mut().zip(x.row(0)) {
-            *o = o.wrapping_add((m.centre(x) as u64) << shift);
+    fn add_inverse(&self, x: &mut Poly<Ntt>, shift: u32, out: &mut [u64]) {
+        let (m, row) = (self.modulus(), x.row_mut(0));
+        kernel::inverse(self.0.basis.table(0), row);
+        // v in [−h, h] is v + h modulo p, less h.
+        let h = m.value() >> 1;
+        kernel::add_constant_assign(m, row, h);
+        for (o, &x) in out.iter_mut().zip(&*row) {
+            *o = o.wrapping_add(x.wrapping_sub(h) << shift);
         }
-        x.zeroize();
     }
 
     /// The product of two small elements.
     pub(crate) fn small_product(&self, a: &Poly<Ntt>, b: &Poly<Ntt>) -> Vec<u64> {
-        let mut product = Poly::<Ntt>::zero(self.basis());
-        a.mul_into(b, &mut product);
+        let mut product = Secret::new(Poly::<Ntt>::zero(self.basis()));
+        a.mul_into(b, product.expose_mut());
         let mut out = vec![0; self.n()];
-        self.add_inverse(product, 0, &mut out);
+        self.add_inverse(product.expose_mut(), 0, &mut out);
         out
     }
 
-    /// The product of an element by a small one, modulo 2^64; Σ|w| of the small one is at most [`Ring::max_norm1`].
+    /// The product of an element by a small one, modulo the power of two that the element is split for; Σ|w| of the small one is at most [`Ring::max_norm1`].
     pub(crate) fn product(&self, x: &Split, small: &Poly<Ntt>) -> Vec<u64> {
         let mut out = vec![0; self.n()];
+        let mut product = Secret::new(Poly::<Ntt>::zero(self.basis()));
         for (half, shift) in [(&x.low, 0), (&x.high, x.half)] {
-            let mut product = Poly::<Ntt>::zero(self.basis());
-            half.mul_into(small, &mut product);
-            self.add_inverse(product, shift, &mut out);
+            half.mul_into(small, product.expose_mut());
+            self.add_inverse(product.expose_mut(), shift, &mut out);
         }
         out
     }
@@ -190,13 +194,13 @@ impl Ring {
         sums
     }
 
-    /// outs\[j\] ← outs\[j\] + both sums, modulo 2^64.
+    /// outs\[j\] ← outs\[j\] + both sums, modulo the power of two that their elements are split for.
     pub(crate) fn add_sums(&self, sums: Sums, [x, y]: [&mut [u64]; 2]) {
-        let Sums { rows: [x0, y0, x1, y1], half } = sums;
-        self.add_inverse(x0, 0, x);
-        self.add_inverse(y0, 0, y);
-        self.add_inverse(x1, half, x);
-        self.add_inverse(y1, half, y);
+        let Sums { rows: [mut x0, mut y0, mut x1, mut y1], half } = sums;
+        self.add_inverse(&mut x0, 0, x);
+        self.add_inverse(&mut y0, 0, y);
+        self.add_inverse(&mut x1, half, x);
+        self.add_inverse(&mut y1, half, y);
     }
 }
 

@@ -215,10 +215,10 @@ mod tests {
 
     #[test]
     fn spans_cover_positions_without_overlap() {
-        let (spans, lanes) = Span::covering(&[0, 1, 7, 8, 30, 31, 40]);
+        let (spans, lanes) = Span::covering(&[0, 1, 7, 8, 30, 31, 40, 54]);
         let span = |start, blocks| Span { start, blocks };
-        assert_eq!(spans, [span(0, 2), span(30, 2)]);
-        assert_eq!(lanes, [0, 1, 7, 8, 16, 17, 26]);
+        assert_eq!(spans, [span(0, 2), span(30, 2), span(54, 1)]);
+        assert_eq!(lanes, [0, 1, 7, 8, 16, 17, 26, 32]);
     }
 
     #[test]
