@@ -57,7 +57,6 @@ impl Fixture {
 fn products(c: &mut Criterion) {
     let fixture = Fixture::new();
     let inputs = fixture.inputs();
-    let sum = |products| Sum { products, outputs: &fixture.outputs, bias: vec![0; fixture.outputs.len()] };
     for &path in Path::available() {
         assert!(path.select());
         let mut group = c.benchmark_group(format!("product-{path:?}"));
@@ -68,7 +67,9 @@ fn products(c: &mut Criterion) {
                     continue;
                 }
                 let kernels: Vec<_> = (0..PRODUCTS).map(|_| fixture.kernel(terms, method)).collect();
-                let sums = [sum(kernels.iter().enumerate().collect())];
+                let products = kernels.iter().enumerate().collect();
+                let bias = vec![0; fixture.outputs.len()];
+                let sums = [Sum { products, outputs: &fixture.outputs, bias }];
                 group.bench_function(BenchmarkId::new(format!("{method:?}"), terms), |b| {
                     b.iter(|| accumulate(&inputs, black_box(&sums)).unwrap());
                 });

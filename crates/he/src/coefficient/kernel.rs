@@ -101,16 +101,18 @@ impl Method {
     pub fn choose(ring: &Ring, work: &Work) -> Self {
         let n = ring.n() as u64;
         // In units of one multiplication and addition.
+        let sparse = work.sparse_macs + SPARSE_PRODUCT * n * work.products;
         // Two halves of two components each.
         let transformed = 4 * n * (TRANSFORM * (work.inputs + work.outputs) + PRODUCT * work.products);
-        if work.sparse_macs <= transformed { Self::Sparse } else { Self::Transform }
+        if sparse <= transformed { Self::Sparse } else { Self::Transform }
     }
 }
 
-/// Cost per coefficient of a transform, and of a product by a transformed kernel that comes from memory, in
-/// multiplications and additions of [`Method::Sparse`].
-const TRANSFORM: u64 = 25;
-const PRODUCT: u64 = 6;
+/// Costs per coefficient in multiplications and additions of [`Method::Sparse`]: what a product by a sparse kernel takes
+/// beside its terms, a transform, and a product by a transformed kernel that comes from memory.
+const SPARSE_PRODUCT: u64 = 20;
+const TRANSFORM: u64 = 40;
+const PRODUCT: u64 = 8;
 
 /// A kernel in the form its products are computed from.
 #[derive(Clone)]

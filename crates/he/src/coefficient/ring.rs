@@ -3,6 +3,7 @@
 use super::params::mask;
 use crate::{HeError, security};
 use oblivia_base::Secret;
+use oblivia_base::seed::EntropySource;
 use oblivia_ring::word::WORD_BITS;
 use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, kernel, prime_below};
 use std::fmt;
@@ -221,21 +222,18 @@ pub(crate) fn centre(x: u64, bits: u32) -> i64 {
     ((x << (64 - bits)) as i64) >> (64 - bits)
 }
 
-/// out ← words of a generator, `bits` of each.
-pub(crate) fn fill_uniform(
-    rng: &mut (impl oblivia_base::seed::EntropySource + ?Sized),
-    bits: u32,
-    out: &mut [u64],
-) {
-    const WORDS: usize = 256;
-    let mut buffer = Zeroizing::new([0u8; 8 * WORDS]);
-    let mask = mask(bits);
-    for out in out.chunks_mut(WORDS) {
-        let bytes = &mut buffer[..8 * out.len()];
-        rng.fill_bytes(bytes);
-        for (o, bytes) in out.iter_mut().zip(bytes.chunks_exact(8)) {
+/// out ← uniform residues modulo 2^`bits`: ⌈bits/8⌉ bytes of the generator each, little-endian, bits above dropped.
+/// The generator is asked for whole multiples of 8 bytes.
+pub(crate) fn fill_uniform(rng: &mut (impl EntropySource + ?Sized), bits: u32, out: &mut [u64]) {
+    const VALUES: usize = 256;
+    let (each, mask) = (bits.div_ceil(8) as usize, mask(bits));
+    // Eight bytes are read at every value, so seven more than there are.
+    let mut buffer = Zeroizing::new([0u8; 8 * VALUES + 8]);
+    for out in out.chunks_mut(VALUES) {
+        rng.fill_bytes(&mut buffer[..(each * out.len()).next_multiple_of(8)]);
+        for (i, o) in out.iter_mut().enumerate() {
             let mut word = [0; 8];
-            word.copy_from_slice(bytes);
+            word.copy_from_slice(&buffer[each * i..each * i + 8]);
             *o = u64::from_le_bytes(word) & mask;
         }
     }
