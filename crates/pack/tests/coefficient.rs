@@ -344,6 +344,9 @@ fn widths_and_packing_are_chosen_together() {
     assert!(most > 1);
     // Weights of all outputs of a ciphertext are in the noise of each.
     assert_eq!(packing.sum_squares(&[10; 64]).unwrap(), 10 * most);
+    let mut uneven = [1; 64];
+    uneven[0] = 100;
+    assert_eq!(packing.sum_squares(&uneven).unwrap(), 100 + most - 1);
     let (_, params) = choose(512 * 127 * 127).unwrap();
     assert_eq!(params.q_bits(), 41);
     assert!(choose(1 << 60).is_err());
@@ -351,6 +354,18 @@ fn widths_and_packing_are_chosen_together() {
     for (z, y) in run(&shape, &params, 60, None, 77) {
         assert!(((z << 10) - y).abs() < (1 << 10) + (1 << 6));
     }
+}
+
+#[test]
+fn weights_too_large_for_the_transform_are_multiplied_one_by_one() {
+    let params = params(52, 44, 30);
+    let shape = LinearShape::Dense { inputs: 512, outputs: 32 };
+    let packing = Packing::plan(&shape, &Widths::of(&params)).unwrap();
+    let server = |w: i64, method| {
+        LinearServer::new(&packing, &params, &vec![w; shape.weights()], &[0; 32], method).unwrap()
+    };
+    assert_eq!(server(127, None).method(), Method::Transform);
+    assert_eq!(server(1 << 20, None).method(), Method::Sparse);
 }
 
 #[test]

@@ -27,8 +27,8 @@
 //! is sent is uniform by its mask r; dropping bits is done to what is simulated already. The argument needs exactly
 //! this order, which the types keep: [`Accumulated`] shows nothing, and the only way out of it adds the encryption
 //! of zero first. **It proves the noisy function**: the rounding above depends on e, hence on the client's encryption noise
-//! convolved with the weights. A result that is opened is within |e|/2^s of the noiseless distribution (2^-7 to 2^-11 at
-//! usual parameters), not 2^-40. Semi-honest parties are assumed.
+//! convolved with the weights. A result that is opened is within that part of |e|/2^s ([`NoiseEstimate::products`]) of
+//! the noiseless distribution, not 2^-40; the other parts are independent of the weights. Semi-honest parties are assumed.
 //!
 //! # Simulation
 //! All randomness is drawn as values first ([`UploadRandomness`], [`ReplyRandomness`]), which are used up by use.
