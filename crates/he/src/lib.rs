@@ -15,6 +15,7 @@ pub mod bfv;
 mod chain;
 mod ciphertext;
 pub mod ckks;
+pub mod coefficient;
 mod convert;
 mod counts;
 mod encryptor;

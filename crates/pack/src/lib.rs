@@ -10,6 +10,7 @@ mod bfv;
 pub mod circuit;
 mod ckks;
 mod clear;
+pub mod coefficient;
 mod counter;
 mod layout;
 mod matrix;

@@ -9,6 +9,7 @@
 //! - [`kernel`]: the same operations on single rows, for callers that schedule rows themselves.
 //! - [`PackedPolys`]: elements held as bits, for what is read often and written once.
 //! - [`packing`]: rows of residues as bits, canonical in both directions.
+//! - [`word`]: products modulo a power of two by sparse elements with small coefficients.
 //! - [`sample`]: uniform, ternary and Gaussian samplers, and elements made from a public seed.
 //!
 //! Every row handed to or returned by a public function holds *canonical* residues, in [0, q); lazy ranges
@@ -38,6 +39,14 @@ mod poly;
 mod rows;
 pub mod sample;
 mod shape;
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "vector instructions: loads, stores, and calls guarded by feature detection"
+    )
+)]
+pub mod word;
 
 pub use accumulator::{Accumulator, RowAccumulator};
 pub use basis::Basis;

@@ -1,0 +1,226 @@
+//! Sums of products on the server.
+
+use super::kernel::PreparedKernel;
+use super::params::Params;
+use super::ring::{Ring, Split};
+use super::upload::Upload;
+use crate::HeError;
+use oblivia_ring::word::{self, Doubled, Span};
+use rayon::prelude::*;
+use std::fmt;
+use std::sync::OnceLock;
+
+/// Where in an output ciphertext the results are: coefficients, ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    n: usize,
+    positions: Vec<u32>,
+    spans: Vec<Span>,
+    lanes: Vec<u32>,
+}
+
+impl Outputs {
+    /// The coefficients `positions`, strictly ascending.
+    ///
+    /// # Errors
+    /// [`HeError::Shape`].
+    pub fn new(ring: &Ring, positions: Vec<u32>) -> Result<Self, HeError> {
+        let n = ring.n();
+        let inside = positions.last().is_none_or(|&p| (p as usize) < n);
+        if !inside || positions.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(HeError::Shape { what: "output coefficients ascend and stay below n" });
+        }
+        let (spans, lanes) = Span::covering(&positions);
+        Ok(Self { n, positions, spans, lanes })
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The coefficients.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// Coefficients of c0 that [`super::Method::Sparse`] computes to have these: whole vectors.
+    pub fn computed(&self) -> usize {
+        Span::words(&self.spans)
+    }
+
+    /// The entries of `row`, a whole element, at the positions.
+    pub(super) fn pick<'a>(&'a self, row: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+        self.positions.iter().map(|&p| row[p as usize])
+    }
+
+    pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {
+        if self.n == ring.n() { Ok(()) } else { Err(HeError::ParamsMismatch { what: "output coefficients" }) }
+    }
+}
+
+/// The ciphertexts of x: what the client sent with c1 expanded and the server's own share added.
+pub struct Inputs {
+    params: Params,
+    list: Vec<Input>,
+}
+
+struct Input {
+    c0: Doubled,
+    c1: Doubled,
+    transformed: OnceLock<[Split; 2]>,
+}
+
+impl Input {
+    fn transformed(&self, params: &Params) -> &[Split; 2] {
+        let forward = |x: &Doubled| params.ring().forward(x.coefficients(), params.q_bits());
+        self.transformed.get_or_init(|| [forward(&self.c0), forward(&self.c1)])
+    }
+}
+
+impl Inputs {
+    /// Expands every c1 and adds Δ·`own` to c0: the server's share polynomials, n values each, of which the low k bits
+    /// count. On the threads of the current pool.
+    ///
+    /// # Errors
+    /// [`HeError::OperandCount`].
+    pub fn new(upload: &Upload, own: &[Vec<u64>]) -> Result<Self, HeError> {
+        let params = upload.params().clone();
+        if own.len() != upload.ciphertexts() || own.iter().any(|x| x.len() != params.n()) {
+            let (left, right) = (upload.ciphertexts(), own.len());
+            return Err(HeError::OperandCount { op: "addition of the server's share", left, right });
+        }
+        let delta = params.delta_bits();
+        let expand = |(index, (c0, own)): (usize, (&Vec<u64>, &Vec<u64>))| {
+            let c0: Vec<u64> = c0.iter().zip(own).map(|(&c, &x)| c.wrapping_add(x << delta)).collect();
+            let c1 = upload.uniform_half(index);
+            Input { c0: Doubled::new(&c0), c1: Doubled::new(&c1), transformed: OnceLock::new() }
+        };
+        let list = upload.c0.par_iter().zip(own).enumerate().map(expand).collect();
+        Ok(Self { params, list })
+    }
+
+    /// The widths.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Number of ciphertexts.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inputs").field("ciphertexts", &self.list.len()).finish_non_exhaustive()
+    }
+}
+
+/// A sum whose phase holds y at its output coefficients, and whose noise tells of the weights: it shows nothing and is
+/// good for [`Accumulated::mask_and_drop`] alone.
+pub struct Accumulated {
+    pub(super) params: Params,
+    /// At the outputs alone; low q bits count.
+    pub(super) c0: Vec<u64>,
+    pub(super) c1: Vec<u64>,
+}
+
+impl fmt::Debug for Accumulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulated").field("outputs", &self.c0.len()).finish_non_exhaustive()
+    }
+}
+
+/// One sum: Σ inputs\[i\]·kernel + Δ·bias over the products (i, kernel).
+#[derive(Clone, Debug)]
+pub struct Sum<'a> {
+    /// Input ciphertexts and kernels.
+    pub products: Vec<(usize, &'a PreparedKernel)>,
+    /// Where the results are.
+    pub outputs: &'a Outputs,
+    /// A number per output, modulo 2^k.
+    pub bias: Vec<u64>,
+}
+
+impl Sum<'_> {
+    fn check(&self, inputs: &Inputs) -> Result<(), HeError> {
+        let ring = inputs.params.ring();
+        self.outputs.check(ring)?;
+        if self.bias.len() != self.outputs.len() {
+            let (left, right) = (self.bias.len(), self.outputs.len());
+            return Err(HeError::OperandCount { op: "bias of a sum", left, right });
+        }
+        let mut norm1 = 0u64;
+        for (i, k) in &self.products {
+            if *i >= inputs.len() || k.n() != ring.n() {
+                let (left, right) = (*i, inputs.len());
+                return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
+            }
+            if k.transformed().is_some() {
+                norm1 = norm1.saturating_add(k.kernel().norm1());
+            }
+        }
+        let max = ring.max_norm1(inputs.params.q_bits());
+        if norm1 > max {
+            let bits = u64::BITS - norm1.leading_zeros();
+            return Err(HeError::Overflow { bits, max: u64::BITS - max.leading_zeros() });
+        }
+        Ok(())
+    }
+}
+
+/// Several sums over the same inputs, each input read once for all of them: a few at a time are faster than one by one.
+/// On the current thread, but for transforms of inputs that are not there yet.
+///
+/// # Errors
+/// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for an input that is not there or a bias of another length;
+/// [`HeError::Overflow`] if the weights of the transformed kernels of one sum add up to more than
+/// [`super::Method::fits`] allows.
+pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>, HeError> {
+    let params = &inputs.params;
+    let (ring, n, delta) = (params.ring(), params.n(), params.delta_bits());
+    sums.iter().try_for_each(|sum| sum.check(inputs))?;
+    let whole = [Span::whole(n)];
+    let mut c1s: Vec<_> = sums.iter().map(|_| vec![0u64; n]).collect();
+    let mut at_spans: Vec<_> = sums.iter().map(|sum| vec![0u64; sum.outputs.computed()]).collect();
+    let mut lists: Vec<Vec<_>> = sums.iter().map(|_| Vec::new()).collect();
+    let mut sparse = Vec::new();
+    for (s, sum) in sums.iter().enumerate() {
+        for &(i, k) in &sum.products {
+            match k.transformed() {
+                None => sparse.push((i, s, k.kernel().terms())),
+                Some(k) => lists[s].push((inputs.list[i].transformed(params), k)),
+            }
+        }
+    }
+    sparse.sort_by_key(|&(i, ..)| i);
+    for (i, s, terms) in sparse {
+        word::accumulate(&inputs.list[i].c1, terms, &whole, &mut c1s[s]);
+        word::accumulate(&inputs.list[i].c0, terms, &sums[s].outputs.spans, &mut at_spans[s]);
+    }
+    let transformed = ring.sum_products(&lists);
+    let halves = at_spans.into_iter().zip(c1s);
+    let mut out = Vec::with_capacity(sums.len());
+    for ((sum, transformed), (at_spans, mut c1)) in sums.iter().zip(transformed).zip(halves) {
+        let mut c0: Vec<u64> = sum.outputs.lanes.iter().map(|&lane| at_spans[lane as usize]).collect();
+        if let Some(transformed) = transformed {
+            let mut whole = vec![0u64; n];
+            ring.add_sums(transformed, [&mut whole, &mut c1]);
+            c0.iter_mut().zip(sum.outputs.pick(&whole)).for_each(|(c, x)| *c = c.wrapping_add(x));
+        }
+        c0.iter_mut().zip(&sum.bias).for_each(|(c, &b)| *c = c.wrapping_add(b << delta));
+        out.push(Accumulated { params: params.clone(), c0, c1 });
+    }
+    Ok(out)
+}

@@ -1,0 +1,141 @@
+//! Keys of a session: the client's secret, and the public key the server encrypts zeros with.
+
+use super::bits;
+use super::ring::{Ring, Split, centre, fill_uniform};
+use crate::HeError;
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Prg, Secret};
+use oblivia_ring::{Ntt, Poly, sample};
+use std::fmt;
+
+const DOMAIN: &str = "he coefficient public a v1";
+
+/// A uniform ternary secret s.
+pub struct SecretKey {
+    ring: Ring,
+    s: Secret<Poly<Ntt>>,
+}
+
+impl SecretKey {
+    /// A fresh key.
+    pub fn generate(ring: &Ring, rng: &mut dyn EntropySource) -> Self {
+        let mut ternary = Secret::new(vec![0i64; ring.n()]);
+        sample::ternary(rng, ternary.expose_mut());
+        Self { ring: ring.clone(), s: Secret::new(ring.forward_signed(ternary.expose())) }
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    pub(super) fn expose(&self) -> &Poly<Ntt> {
+        self.s.expose()
+    }
+
+    pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {
+        if self.ring.n() == ring.n() { Ok(()) } else { Err(HeError::ParamsMismatch { what: "secret key" }) }
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretKey").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+/// An encryption of zero (b, a) with b = −a·s + e modulo 2^([`Ring::max_modulus_bits`]); taken modulo a smaller power of
+/// two it is one there, so one key serves layers of any q.
+///
+/// a is a function of the server's nonce and the transcript and of nothing a client chooses: with an a of its choice,
+/// such as 0, a client would read the weights from c1.
+#[derive(Clone)]
+pub struct PublicKey {
+    ring: Ring,
+    b: Vec<u64>,
+    b_ntt: Split,
+    a_ntt: Split,
+}
+
+impl PublicKey {
+    /// The public key of `sk` for one session: `nonce` is the server's, fresh; `transcript` hashes what was agreed before.
+    pub fn generate(
+        sk: &SecretKey,
+        nonce: &[u8; 32],
+        transcript: &Digest,
+        rng: &mut dyn EntropySource,
+    ) -> Self {
+        let ring = &sk.ring;
+        let bits = ring.max_modulus_bits();
+        let a_ntt = Self::a_ntt(ring, nonce, transcript);
+        let mut e = Secret::new(vec![0i64; ring.n()]);
+        sample::gaussian(rng, e.expose_mut());
+        let product = Secret::new(ring.product(&a_ntt, sk.expose()));
+        let mask = super::params::mask(bits);
+        let b = product.expose().iter().zip(e.expose());
+        let b: Vec<u64> = b.map(|(&p, &e)| (e as u64).wrapping_sub(p) & mask).collect();
+        Self { ring: ring.clone(), b_ntt: ring.forward(&b, bits), b, a_ntt }
+    }
+
+    fn a_ntt(ring: &Ring, nonce: &[u8; 32], transcript: &Digest) -> Split {
+        let bits = ring.max_modulus_bits();
+        let mut a = vec![0; ring.n()];
+        let parts: [&[u8]; 2] = [&transcript.0, &[ring.log_n() as u8, bits as u8]];
+        fill_uniform(&mut Prg::new(nonce, DOMAIN, &parts), bits, &mut a);
+        ring.forward(&a, bits)
+    }
+
+    /// b and a, transformed.
+    pub(super) fn halves(&self) -> [&Split; 2] {
+        [&self.b_ntt, &self.a_ntt]
+    }
+
+    pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {
+        if self.ring.n() == ring.n() { Ok(()) } else { Err(HeError::ParamsMismatch { what: "public key" }) }
+    }
+
+    /// The error e of b, for who replays a run.
+    pub(super) fn error(&self, sk: &SecretKey) -> Secret<Vec<i64>> {
+        let mut phase = Secret::new(self.ring.product(&self.a_ntt, sk.expose()));
+        phase.expose_mut().iter_mut().zip(&self.b).for_each(|(p, &b)| *p = p.wrapping_add(b));
+        let bits = self.ring.max_modulus_bits();
+        Secret::new(phase.expose().iter().map(|&p| centre(p, bits)).collect())
+    }
+
+    /// Bytes of an encoding: b alone.
+    pub fn encoded_bytes(ring: &Ring) -> usize {
+        bits::row_bytes(ring.n(), ring.max_modulus_bits())
+    }
+
+    /// Appends b.
+    pub fn encode(&self, w: &mut Writer) {
+        bits::write(&self.b, self.ring.max_modulus_bits(), w);
+    }
+
+    /// Reads the b of the session with this nonce and transcript. Any b is harmless: c1 is hidden by a and v alone.
+    ///
+    /// # Errors
+    /// [`HeError::Decode`] for too few bytes.
+    pub fn decode(
+        ring: &Ring,
+        nonce: &[u8; 32],
+        transcript: &Digest,
+        r: &mut Reader<'_>,
+    ) -> Result<Self, HeError> {
+        let bits = ring.max_modulus_bits();
+        let b = bits::read(ring.n(), bits, "public key", r)?;
+        Ok(Self {
+            ring: ring.clone(),
+            b_ntt: ring.forward(&b, bits),
+            b,
+            a_ntt: Self::a_ntt(ring, nonce, transcript),
+        })
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKey").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! A layer's arithmetic in the clear, bit for bit: for simulators that know everything both parties draw.
+//!
+//! Nothing is encrypted here. y comes from the plain input, each part of the noise from its source, and only what is
+//! public (c1) is computed as the server computes it, because the bits that are dropped from it are noise too.
+
+use super::accumulate::Outputs;
+use super::kernel::Kernel;
+use super::key::{PublicKey, SecretKey};
+use super::params::{Params, mask};
+use super::reply::ReplyRandomness;
+use super::ring::centre;
+use super::upload::{UploadRandomness, uniform_half};
+use crate::HeError;
+use oblivia_base::Secret;
+use oblivia_ring::word::{self, Doubled, Span};
+
+/// What both parties know and draw for one reply. Randomness is drawn a second time from generators in the same state.
+#[derive(Clone, Copy, Debug)]
+pub struct Everything<'a> {
+    /// The widths.
+    pub params: &'a Params,
+    /// The client's key.
+    pub sk: &'a SecretKey,
+    /// The session's public key.
+    pub pk: &'a PublicKey,
+    /// What the client encrypted, per ciphertext.
+    pub messages: &'a [Vec<u64>],
+    /// What it was encrypted with.
+    pub upload: &'a UploadRandomness,
+    /// The server's share polynomials, per ciphertext.
+    pub own: &'a [Vec<u64>],
+    /// Input ciphertexts and kernels of the sum.
+    pub products: &'a [(usize, &'a Kernel)],
+    /// Where the results are.
+    pub outputs: &'a Outputs,
+    /// A number per output, modulo 2^k.
+    pub bias: &'a [u64],
+    /// What the reply was masked with.
+    pub reply: &'a ReplyRandomness,
+}
+
+/// One result, by its parts: P* = Δ·y + products + zero + dropped0 + dropped1, modulo 2^q.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// y modulo 2^k, centred.
+    pub y: i64,
+    /// The client's errors times the kernels.
+    pub products: i64,
+    /// The encryption of zero: e·v + e0 + e1·s.
+    pub zero: i64,
+    /// What rounding c0 added.
+    pub dropped0: i64,
+    /// What rounding c1 added, times s.
+    pub dropped1: i64,
+    /// P* modulo 2^q.
+    pub exact: u64,
+    /// P = P* + r modulo 2^q: the phase the client computes.
+    pub phase: u64,
+    /// The client's share ⌊P/2^s⌋.
+    pub client: u64,
+    /// The server's share.
+    pub server: u64,
+    /// What the shares add up to beyond ⌊P*/2^s⌋, modulo 2^L: the rounding bit, 0 or 1.
+    pub round: u64,
+}
+
+impl Lane {
+    /// e: all noise together.
+    pub fn noise(&self) -> i64 {
+        self.products + self.zero + self.dropped0 + self.dropped1
+    }
+}
+
+/// Every result of one reply.
+///
+/// # Errors
+/// [`HeError::OperandCount`] if the parts do not belong together.
+pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
+    let params = all.params;
+    let (ring, n, q) = (params.ring(), params.n(), params.q_mask());
+    let same = |left, right| match left == right {
+        true => Ok(()),
+        false => Err(HeError::OperandCount { op: "replay of a layer", left, right }),
+    };
+    let outputs = all.outputs;
+    same(all.messages.len(), all.own.len())?;
+    same(all.messages.len(), all.upload.errors.len())?;
+    same(outputs.len(), all.bias.len())?;
+    same(outputs.len(), all.reply.r.expose().len())?;
+    let (mut c1, mut y, mut errors) = (vec![0u64; n], vec![0u64; n], vec![0u64; n]);
+    let whole = [Span::whole(n)];
+    for &(i, kernel) in all.products {
+        let (Some(theirs), Some(own), Some(e)) =
+            (all.messages.get(i), all.own.get(i), all.upload.errors.get(i))
+        else {
+            return same(i, all.messages.len()).map(|()| Secret::new(Vec::new()));
+        };
+        same(theirs.len(), n)?;
+        same(own.len(), n)?;
+        let x: Vec<u64> = theirs.iter().zip(own).map(|(a, &b)| a.wrapping_add(b)).collect();
+        let e: Vec<u64> = e.expose().iter().map(|&e| e as u64).collect();
+        let a = uniform_half(params, &all.upload.seed, i);
+        for (x, sum) in [(&a, &mut c1), (&x, &mut y), (&e, &mut errors)] {
+            word::accumulate(&Doubled::new(x), kernel.terms(), &whole, sum);
+        }
+    }
+    // The encryption of zero.
+    let v = ring.forward_signed(all.reply.v.expose());
+    let s = all.sk.expose();
+    let [_, a] = all.pk.halves();
+    let av = ring.product(a, &v);
+    let e1 = all.reply.e1.expose();
+    c1.iter_mut()
+        .zip(&av)
+        .zip(e1)
+        .for_each(|((c, &av), &e)| *c = c.wrapping_add(av).wrapping_add(e as u64) & q);
+    let ev = ring.small_product(&ring.forward_signed(all.pk.error(all.sk).expose()), &v);
+    let e1s = ring.small_product(&ring.forward_signed(e1), s);
+    // Rounding.
+    let [d0, d1] = params.literal().drop_bits;
+    let added = |x: u64, d: u32| {
+        let rounded = x.wrapping_add((1 << d) >> 1) >> d << d;
+        rounded.wrapping_sub(x) as i64
+    };
+    let of_c1: Vec<u64> = c1.iter().map(|&c| added(c, d1) as u64).collect();
+    let dropped1 = ring.product(&ring.forward(&of_c1, params.q_bits()), s);
+    let c1s = ring.product(&ring.forward(&c1, params.q_bits()), s);
+
+    let server = all.reply.share();
+    let drawn = all.reply.e0.expose().iter().zip(all.reply.r.expose()).zip(server.expose());
+    let lanes =
+        outputs.positions().iter().zip(all.bias).zip(drawn).map(|((&p, &bias), ((&e0, &r), &server))| {
+            let p = p as usize;
+            let y = centre(y[p].wrapping_add(bias), params.k_bits());
+            let products = centre(errors[p], word::WORD_BITS);
+            let zero = (ev[p] as i64) + e0 + (e1s[p] as i64);
+            let clean = ((y as u64) << params.delta_bits()).wrapping_add((products + zero) as u64);
+            let c0 = clean.wrapping_sub(c1s[p]).wrapping_add(r) & q;
+            let (dropped0, dropped1) = (added(c0, d0), centre(dropped1[p], params.q_bits()));
+            let exact = clean.wrapping_add((dropped0 + dropped1) as u64) & q;
+            let phase = exact.wrapping_add(r) & q;
+            let (s, l) = (params.s_bits(), mask(params.share_bits()));
+            let client = phase >> s;
+            let round = client.wrapping_add(server).wrapping_sub(exact >> s) & l;
+            Lane { y, products, zero, dropped0, dropped1, exact, phase, client, server, round }
+        });
+    Ok(Secret::new(lanes.collect()))
+}
+
+impl zeroize::DefaultIsZeroes for Lane {}
