@@ -3,10 +3,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Polynomials at the highest level that a pool may hold, if they take more than [`BYTES`].
+/// Polynomials at the highest level up to which a pool keeps what it adopted: messages bring ever new ones.
 const CAPACITY: usize = 64;
 
-/// Memory that a pool may hold: the steps of a wide matrix product.
+/// Memory up to which a pool keeps what it made, if that is more: the steps of a wide matrix product.
 const BYTES: usize = 256 << 20;
 
 /// Memory of *public* polynomials of one set of parameters, and of an evaluating side's own weights, kept for reuse: fresh
@@ -14,7 +14,8 @@ const BYTES: usize = 256 << 20;
 pub(crate) struct Pool {
     /// Over no prime: what is left behind in a polynomial that was given back.
     empty: Basis,
-    /// Rows that may be kept.
+    /// Rows up to which what was adopted is kept, and up to which what was made here is.
+    adopted: usize,
     limit: usize,
     shelves: Mutex<Shelves>,
 }
@@ -32,6 +33,7 @@ impl Pool {
         let by_rows = (0..=all.limbs()).map(|_| Vec::new()).collect();
         Arc::new(Self {
             empty: all.prefix(0),
+            adopted: CAPACITY * widest,
             limit: (CAPACITY * widest).max(BYTES / (8 * all.shape().n())),
             shelves: Mutex::new(Shelves { by_rows, rows: 0 }),
         })
@@ -52,12 +54,12 @@ impl Pool {
                 poly
             },
         );
-        Pooled { poly, pool: Arc::clone(self) }
+        Pooled { poly, pool: Arc::clone(self), limit: self.limit }
     }
 
     /// Takes a public polynomial into care: its memory comes back here.
     pub(crate) fn adopt(self: &Arc<Self>, poly: Poly<Ntt>) -> Pooled {
-        Pooled { poly, pool: Arc::clone(self) }
+        Pooled { poly, pool: Arc::clone(self), limit: self.adopted }
     }
 }
 
@@ -65,6 +67,8 @@ impl Pool {
 pub(crate) struct Pooled {
     poly: Poly<Ntt>,
     pool: Arc<Pool>,
+    /// Rows of the pool up to which it goes there.
+    limit: usize,
 }
 
 impl Deref for Pooled {
@@ -92,7 +96,7 @@ impl Drop for Pooled {
     fn drop(&mut self) {
         let rows = self.poly.limbs();
         let mut shelves = self.pool.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelves.rows + rows <= self.pool.limit
+        if shelves.rows + rows <= self.limit
             && let Some(shelf) = shelves.by_rows.get_mut(rows)
         {
             shelf.push(std::mem::replace(&mut self.poly, Poly::zero(&self.pool.empty)));
@@ -119,7 +123,9 @@ mod tests {
         assert_eq!(Pool::new(&all, 3).limit, BYTES / (16 * 8));
         let empty = all.prefix(0);
         let shelves = Mutex::new(Shelves { by_rows: (0..4).map(|_| Vec::new()).collect(), rows: 0 });
-        let pool = Arc::new(Pool { empty, limit: 3 * CAPACITY, shelves });
+        let pool = Arc::new(Pool { empty, adopted: 3 * 2, limit: 3 * CAPACITY, shelves });
+        drop((0..5).map(|_| pool.adopt(Poly::zero(&all))).collect::<Vec<_>>());
+        assert_eq!(pool.shelves.lock().unwrap().rows, 3 * 2);
         let held: Vec<Pooled> = (0..100).map(|_| pool.take(&all)).collect();
         drop(held);
         assert_eq!(pool.shelves.lock().unwrap().rows, 3 * CAPACITY);
