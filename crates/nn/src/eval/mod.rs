@@ -76,6 +76,10 @@ fn walk(
         let y = match node.inputs.as_slice() {
             [] => input.clone(),
             [x] => unary(&node.op, node, weights, wire(&wires, *x))?,
+            inputs if matches!(node.op, Op::Concat { .. }) => {
+                let values = inputs.iter().flat_map(|x| wire(&wires, *x).data()).copied().collect();
+                Tensor::new(node.fact.shape.clone(), values)?
+            }
             [a, b, ..] => sum(wire(&wires, *a), wire(&wires, *b))?,
         };
         if !y.data().iter().all(|v| v.is_finite()) {
@@ -101,7 +105,7 @@ fn unary(op: &Op, node: &crate::Node, weights: &Weights, x: &Tensor) -> Result<T
     let to = node.fact.shape.clone();
     let values = |id: WeightId| weights.get(id).data();
     match op {
-        Op::Input | Op::Identity => Ok(x.clone()),
+        Op::Input | Op::Identity | Op::Concat { .. } => Ok(x.clone()),
         Op::Conv(conv) => linear::conv(conv, values(conv.weight), conv.bias.map(values), x, to),
         Op::Dense { weight, bias, .. } => linear::dense(values(*weight), bias.map(values), x, to),
         Op::Add => sum(x, x),
@@ -109,6 +113,7 @@ fn unary(op: &Op, node: &crate::Node, weights: &Weights, x: &Tensor) -> Result<T
         Op::MulConst { value } => broadcast(x, weights.get(*value), |x, c| x * c),
         Op::Square => map(x, |v| v * v),
         Op::Relu => map(x, |v| v.max(0.0)),
+        Op::Clip { min, max } => map(x, |v| v.max(*min).min(*max)),
         Op::AveragePool(p) => pool::average(p, x, to),
         Op::GlobalAveragePool => pool::global_average(x, to),
         Op::MaxPool(p) => pool::max(p, x, to),
