@@ -1,7 +1,7 @@
 //! Reading a model from disk.
 
 use crate::import::tidy;
-use crate::{Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
+use crate::{Ending, Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
 use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel, pass};
 use std::fs::File;
 use std::io::Read;
@@ -46,14 +46,32 @@ pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
     };
     manifest = manifest.filter(|m| file.file_name().is_some_and(|f| f == m.model.as_str()));
     let imported = import(&read(&file, MAX_FILE_BYTES)?)?;
-    match manifest {
+    let ending = imported.ending;
+    let mut loaded = match manifest {
         Some(manifest) => {
             let bad = |why| OnnxError::Manifest { path: manifest_path.display().to_string(), why };
             let model = describe(imported, &manifest).map_err(bad)?;
             model.public.check().map_err(|e| bad(e.to_string()))?;
-            Ok(Loaded { model, manifest: Some(manifest), notes: Vec::new() })
+            Loaded { model, manifest: Some(manifest), notes: Vec::new() }
         }
-        None => undescribed(imported, &file, if is_folder { path } else { &file }),
+        None => undescribed(imported, &file, if is_folder { path } else { &file })?,
+    };
+    finish(&mut loaded, ending, &file);
+    Ok(loaded)
+}
+
+/// Does what the end of the file asks for: an ArgMax withholds all but the class, whatever a manifest says.
+fn finish(loaded: &mut Loaded, ending: Ending, file: &Path) {
+    let file = file.display();
+    match ending {
+        Ending::Plain => {}
+        Ending::Softmax => loaded.notes.push(format!(
+            "{file} ends in a softmax, which is left out: outputs are the scores it would be taken of"
+        )),
+        Ending::ArgMax => {
+            loaded.model.public.output = OutputPolicy::ArgMax;
+            loaded.notes.push(format!("{file} ends in ArgMax: only the class is given, no scores"));
+        }
     }
 }
 

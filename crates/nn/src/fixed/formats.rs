@@ -140,6 +140,10 @@ impl Network {
         &self.formats
     }
 
+    pub(super) fn certainty_mut(&mut self) -> &mut Certainty {
+        &mut self.formats.certainty
+    }
+
     /// What is known of each wire.
     pub fn wires(&self) -> &[WireFormat] {
         &self.wires

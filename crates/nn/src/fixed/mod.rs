@@ -20,8 +20,21 @@
 //! widening from l to k bits of a value that may be negative needs |x| < 2^(l−2), of one that may not only
 //! x < 2^(l−1); maxima likewise; accumulators need |y| < 2^(k−1), which is what |⌊y/2^f⌋| < 2^(l−1) says.
 
+mod channels;
 mod formats;
+mod model;
+mod quantise;
+mod ranges;
+mod report;
 mod round;
+mod scales;
 
 pub use formats::{Certainty, Formats, LinearFormat, Network, WireFormat};
+pub use model::{FixedModel, LayerWeights, Trace};
+pub use quantise::{Options, quantise};
+pub use ranges::Ranges;
+pub use report::{Accuracy, accuracy, declare_overflow};
 pub use round::{Floor, Nearest, Random, Recorded, Rounding};
+
+#[cfg(test)]
+mod tests;
