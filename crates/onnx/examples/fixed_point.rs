@@ -20,6 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("NAME IMAGES BITS WEIGHT_BITS CALIBRATION [static]".into());
     };
     let entry = ZOO.iter().find(|e| e.name == name).ok_or("no such model")?;
+    if let Some(missing) = entry.missing() {
+        return Err(format!("needs {missing}").into());
+    }
     let model = entry.model()?;
     let (images, calibration): (usize, usize) = (images.parse()?, calibration.parse()?);
     let options = Options { bits: bits.parse()?, weight_bits: weight_bits.parse()?, ..Options::default() };
@@ -59,6 +62,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let samples = entry.samples(&model, 0, images)?;
     let report = accuracy(&model, &fixed, samples.iter().map(|(x, y)| (x, *y)), &mut rounding)?;
     println!("{report}, {:.1?}", started.elapsed());
+    let mut outside = vec![0; fixed.network().graph().nodes().len()];
+    for (x, _) in &samples {
+        let trace = fixed.run(&fixed.network().input(x)?, &mut rounding)?;
+        outside.iter_mut().zip(&trace.outside).for_each(|(sum, n)| *sum += n);
+    }
+    if let Some((x, _)) = samples.first() {
+        let graph = fixed.network().graph();
+        let float = oblivia_nn::eval::wires(graph, &model.weights, x)?;
+        let trace = fixed.run(&fixed.network().input(x)?, &mut rounding)?;
+        for (wire, (node, float)) in (0u32..).zip(graph.nodes().iter().zip(&float)) {
+            let (scales, found) = (fixed.scales(oblivia_nn::WireId(wire)), &trace.wires[wire as usize]);
+            let per = found.len() / scales.len();
+            let pairs = found
+                .iter()
+                .enumerate()
+                .map(|(i, &v)| (v as f64 / scales[i / per], f64::from(float.data()[i])));
+            let (mut error, mut all) = (0.0f64, 0.0f64);
+            for (a, b) in pairs {
+                error += (a - b).powi(2);
+                all += b * b;
+            }
+            let (error, outside) = ((error / all).log2() / 2.0, outside[wire as usize]);
+            println!("{:28} {:18} relative error 2^{error:.1}, {outside} outside", node.name, node.op.name());
+        }
+    }
     let overflow = declare_overflow(&mut fixed, samples.iter().map(|(x, _)| x), &mut rounding)?;
     println!("declared overflow probability {overflow:.2e}");
     Ok(())

@@ -298,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_ends_in_is_said_and_arg_max_withholds_scores() {
+        let text = MANIFEST_TEXT.replace("argmax", "argmax-and-logits").replace(", y = 2.5", "");
+        for (op, policy, note) in [
+            ("Softmax", OutputPolicy::Logits, "ends in a softmax, which is left out"),
+            ("ArgMax", OutputPolicy::ArgMax, "only the class is given"),
+        ] {
+            for manifest in [None, Some(text.as_str())] {
+                let dir = folder(manifest);
+                write(dir.path().join("model.onnx"), crate::tests::ending_in(op)).unwrap();
+                let loaded = open(dir.path()).unwrap();
+                assert_eq!(loaded.model.public.output, policy);
+                assert!(loaded.notes.iter().any(|n| n.contains(note)), "{:?}", loaded.notes);
+            }
+        }
+    }
+
+    #[test]
     fn a_path_that_is_not_there_says_so() {
         let error = open("no/such/model.onnx").unwrap_err().to_string();
         assert!(error.starts_with("reading no/such/model.onnx: No such file"), "{error}");

@@ -206,7 +206,8 @@ fn nonnegative(node: &Node, wires: &[WireFormat], input: bool) -> bool {
 }
 
 impl Formats {
-    fn check(&self) -> Result<(), NnError> {
+    /// Checks every number's range.
+    pub(super) fn check(&self) -> Result<(), NnError> {
         let bad = |why: String| Err(NnError::BadModel { what: "fixed-point formats", why });
         let scale = |v: f64| v.is_finite() && v > 0.0;
         if !Network::BITS.contains(&self.input_bits) || !scale(self.input_scale) || !scale(self.output_scale)

@@ -104,11 +104,10 @@ impl FixedModel {
         let mut tops = vec![Vec::new(); layers.len()];
         for (i, (node, weights)) in graph.nodes().iter().zip(&layers).enumerate() {
             if let Op::Clip { max, .. } = node.op {
-                let top = |s: &f64| (f64::from(max) * s).round_ties_even();
-                if scales[i].iter().any(|s| top(s) >= network.wires()[i].limit as f64) {
-                    return bad(node, "its top is outside the limit".into());
-                }
-                tops[i] = scales[i].iter().map(|s| top(s) as i64).collect();
+                // What reaches the limit of what is clipped is outside anyway.
+                let most = (1u64 << (network.wires()[i].bits - 2)) as f64 - 1.0;
+                let top = |s: &f64| (f64::from(max) * s).round_ties_even().min(most) as i64;
+                tops[i] = scales[i].iter().map(top).collect();
             }
             let (Some(format), Some(weights)) = (network.linear(WireId(i as u32)), weights) else {
                 if weights.is_some() != network.linear(WireId(i as u32)).is_some() {
@@ -190,8 +189,8 @@ impl FixedModel {
                 _ => self.other(i, node, &trace),
             };
             for v in &mut y {
-                *v = wrap(*v, format.bits);
                 outside += u64::from(v.unsigned_abs() >= format.limit);
+                *v = wrap(*v, format.bits);
             }
             trace.wires.push(y);
             trace.outside.push(outside);

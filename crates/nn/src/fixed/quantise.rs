@@ -16,16 +16,26 @@ pub struct Options {
     /// Each limit is at least this many times the largest value measured, at least 1. Without effect on bounds that hold
     /// always.
     pub margin: f64,
+    /// Share of a wire's largest measured value that every channel of it is taken to reach, 0 to 1: few calibration inputs
+    /// do not show what each channel may do.
+    pub floor: f64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bits: 18, weight_bits: 8, max_shift: 20, margin: 2.0 }
+        Self { bits: 18, weight_bits: 8, max_shift: 20, margin: 2.0, floor: 0.25 }
     }
 }
 
 /// Times a fixed scale may be lowered, or static bounds be tightened, before the pass gives up.
 const TRIES: usize = 200;
+
+/// Times shared scales are lowered before shifts are, which always ends: where a layer's input and output share a scale,
+/// lowering it changes nothing.
+const PATIENCE: usize = 8;
+
+/// What a shared scale may be divided by for the sake of one layer's weights.
+const MOST_LOWERED: f64 = 2.0;
 
 /// The network in fixed point. `model` must be folded ([`pass::fold`]); `ranges` are its own. Widths, shifts, norms and the
 /// two public scales end up in [`Formats`]; nothing else is published.
@@ -38,22 +48,37 @@ const TRIES: usize = 200;
 /// As [`Network::new`]; [`NnError::BadModel`] for options outside their ranges and where a model does not fit the widths.
 pub fn quantise(model: &Model, ranges: &Ranges, options: &Options) -> Result<FixedModel, NnError> {
     let blank = blank(model, ranges, options)?;
+    let mut raised = ranges.clone();
+    if ranges.images > 0 {
+        for wire in &mut raised.peak {
+            let least = options.floor * wire.iter().fold(0.0f64, |m, v| m.max(*v));
+            wire.iter_mut().for_each(|v| *v = v.max(least));
+        }
+    }
+    let ranges = &raised;
     let mut headroom = if ranges.images > 0 { 1.0 / options.margin } else { 1.0 };
     let mut lowered: Vec<f64> = Vec::new();
-    for _ in 0..TRIES {
+    let mut shifts = vec![None; blank.graph().nodes().len()];
+    for attempts in 0..TRIES {
         let mut groups = Groups::new(&blank, ranges, headroom)?;
         lowered.resize(groups.groups.len(), 1.0);
         for (group, factor) in groups.groups.iter_mut().zip(&lowered) {
             group.most *= factor;
             group.scale = group.scale.map(|s| s * factor);
         }
-        match attempt(model, ranges, options, &blank, groups)? {
-            Outcome::TooFine(too_fine) => too_fine.into_iter().for_each(|group| lowered[group] *= 0.75),
+        match attempt(model, ranges, options, &blank, groups, &mut shifts, attempts >= PATIENCE)? {
+            Outcome::TooFine(too_fine) => {
+                too_fine.into_iter().for_each(|(group, factor)| lowered[group] *= factor);
+            }
             Outcome::Done(fixed) if ranges.images > 0 => return Ok(fixed),
             Outcome::Done(fixed) => match fixed.stays_inside()? {
                 true => return Ok(fixed),
                 // Rounding carried some value past a limit that the real one kept.
-                false => headroom *= 0.98,
+                false => {
+                    headroom *= 0.98;
+                    lowered.fill(1.0);
+                    shifts.fill(None);
+                }
             },
         }
     }
@@ -65,8 +90,9 @@ pub fn quantise(model: &Model, ranges: &Ranges, options: &Options) -> Result<Fix
 /// The network with widths and nothing else decided.
 fn blank(model: &Model, ranges: &Ranges, options: &Options) -> Result<Network, NnError> {
     let bad = |why: String| Err(NnError::BadModel { what: "fixed-point options", why });
-    if options.max_shift > Network::MAX_SHIFT || !(options.margin.is_finite() && options.margin >= 1.0) {
-        return bad(format!("largest shift {}, margin {}", options.max_shift, options.margin));
+    let margin = options.margin.is_finite() && options.margin >= 1.0;
+    if options.max_shift > Network::MAX_SHIFT || !margin || !(0.0..=1.0).contains(&options.floor) {
+        return bad(format!("{options:?}"));
     }
     model.weights.belong_to(&model.public.graph)?;
     let linear = |n: &&Node| matches!(n.op, Op::Conv(_) | Op::Dense { .. });
@@ -94,8 +120,8 @@ fn blank(model: &Model, ranges: &Ranges, options: &Options) -> Result<Network, N
 
 enum Outcome {
     Done(FixedModel),
-    /// Groups whose decided scale is so large that some layer's weights do not fit.
-    TooFine(Vec<usize>),
+    /// Groups whose decided scale is so large that some layer's weights do not fit, and by what to lower it.
+    TooFine(Vec<(usize, f64)>),
 }
 
 fn attempt(
@@ -104,27 +130,37 @@ fn attempt(
     options: &Options,
     blank: &Network,
     mut groups: Groups,
+    shifts: &mut [Option<u32>],
+    impatient: bool,
 ) -> Result<Outcome, NnError> {
     let graph = blank.graph();
     let mut layers = Vec::new();
     let mut formats = blank.formats().clone();
     formats.layers.clear();
+    let (mut again, mut too_fine) = (false, Vec::<(usize, f64)>::new());
     for (i, node) in graph.nodes().iter().enumerate() {
         if blank.linear(WireId(i as u32)).is_none() {
             layers.push(None);
             continue;
         }
         let layer = Layer::new(model, node, &groups, ranges)?;
-        let Some(shift) = layer.choose(i, &groups, ranges, options) else {
-            let fixed =
-                groups.channels[i].iter().map(|&(g, _)| g).filter(|&g| groups.groups[g].maker.is_none());
-            let mut fixed: Vec<usize> = fixed.collect();
-            fixed.sort_unstable();
-            fixed.dedup();
-            return Ok(Outcome::TooFine(fixed));
-        };
+        // Where others share its scales, a layer keeps the shift it first chose, so that those only ever sink.
+        let shared = groups.channels[i].iter().any(|&(g, _)| groups.groups[g].maker.is_none());
+        let chosen =
+            shifts[i].filter(|_| shared).unwrap_or_else(|| layer.choose(i, &groups, ranges, options));
+        let shift = *shifts[i].insert(chosen);
         for (group, scale) in layer.own_scales(i, &groups, shift, options) {
             groups.groups[group].scale = Some(scale);
+        }
+        let own_too_fine = layer.too_fine(i, &groups, shift, options);
+        again |= !own_too_fine.is_empty();
+        if !own_too_fine.is_empty() && impatient && shift > 0 {
+            shifts[i] = Some(shift - 1);
+        } else {
+            too_fine.extend(own_too_fine);
+        }
+        if again {
+            continue;
         }
         let weights = layer.round(i, &groups, shift);
         let (norm1, norm2) = weights.norms();
@@ -132,6 +168,12 @@ fn attempt(
         let (norm1, norm2) = (rough(norm1), rough(norm2));
         formats.layers.push(LinearFormat { bits, shift, weight_bits, norm1, norm2 });
         layers.push(Some(weights));
+    }
+    if again {
+        // Of several factors of a group the least counts.
+        too_fine.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        too_fine.dedup_by_key(|(group, _)| *group);
+        return Ok(Outcome::TooFine(too_fine));
     }
     let scale = |wire: usize| groups.scale(wire, 0).unwrap_or(1.0);
     formats.input_scale = scale(0);
@@ -212,13 +254,24 @@ impl Layer {
         own
     }
 
-    /// The shift that does least harm, if one fits.
-    fn choose(&self, wire: usize, groups: &Groups, ranges: &Ranges, options: &Options) -> Option<u32> {
-        let mut best: Option<(u32, f64)> = None;
+    /// Decided scales that are too large for this layer's weights, and by what to multiply them.
+    fn too_fine(&self, wire: usize, groups: &Groups, shift: u32, options: &Options) -> Vec<(usize, f64)> {
+        let unit = f64::from(1u32 << shift);
+        let row = |(&(group, ratio), finest): (&(usize, f64), f64)| {
+            let factor = finest / (groups.groups[group].scale.unwrap_or(1.0) * ratio * unit);
+            (factor < 1.0 - 1e-9).then_some((group, factor))
+        };
+        groups.channels[wire].iter().zip(self.finest(options)).filter_map(row).collect()
+    }
+
+    /// The shift that does least harm. Scales that other layers share may be lowered a little: what reads such a channel
+    /// then needs larger weights for it.
+    fn choose(&self, wire: usize, groups: &Groups, ranges: &Ranges, options: &Options) -> u32 {
+        let mut best = (0, f64::INFINITY);
         for shift in 0..=options.max_shift {
             let own = self.own_scales(wire, groups, shift, options);
             let unit = f64::from(1u32 << shift);
-            let mut harm = Some(0.0);
+            let mut harm = 0.0;
             for (m, (&(group, ratio), finest)) in
                 groups.channels[wire].iter().zip(self.finest(options)).enumerate()
             {
@@ -226,25 +279,24 @@ impl Layer {
                     Ok(at) => own[at].1,
                     Err(_) => groups.groups[group].scale.unwrap_or(1.0),
                 };
-                let t = scale * ratio * unit;
-                if t > finest * (1.0 + 1e-9) {
-                    harm = None;
+                let wanted = scale * ratio * unit;
+                if shift > 0 && wanted > finest * MOST_LOWERED {
+                    harm = f64::INFINITY;
                     break;
                 }
+                let t = wanted.min(finest);
                 let peak = ranges.peak[wire].get(m).copied().unwrap_or(0.0);
                 if peak > 0.0 {
                     // Weights are rounded to nearest (1/12), results at random (1/6 on average).
                     let variance = self.power[m] / 12.0 + unit * unit / 6.0;
-                    harm = harm.map(|h| h + variance / (t * peak).powi(2));
+                    harm += variance / (t * peak).powi(2);
                 }
             }
-            if let Some(harm) = harm
-                && best.is_none_or(|(_, least)| harm < least)
-            {
-                best = Some((shift, harm));
+            if harm < best.1 {
+                best = (shift, harm);
             }
         }
-        best.map(|(shift, _)| shift)
+        best.0
     }
 
     fn round(&self, wire: usize, groups: &Groups, shift: u32) -> LayerWeights {

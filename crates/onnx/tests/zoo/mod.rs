@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Which images a model takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Images {
+pub(crate) enum Images {
     /// The MNIST test images.
     Mnist,
     /// The first 4,000 training images of CIFAR-10.
@@ -19,11 +19,11 @@ pub enum Images {
 
 /// A model and how its images are prepared.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    pub name: &'static str,
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
     /// Below the data directory; for a model of this repository, empty.
     file: &'static str,
-    pub images: Images,
+    pub(crate) images: Images,
     mean: [f32; 3],
     std: [f32; 3],
     bgr: bool,
@@ -38,7 +38,7 @@ const fn entry(name: &'static str, file: &'static str, images: Images) -> Entry 
     Entry { name, file, images, mean, std, bgr: false, offset: 0 }
 }
 
-pub const ZOO: [Entry; 9] = [
+pub(crate) const ZOO: [Entry; 9] = [
     Entry { mean: [0.0; 3], std: [255.0; 3], ..entry("mnist-bm3", "", Images::Mnist) },
     Entry {
         mean: [0.0; 3],
@@ -82,12 +82,12 @@ impl Entry {
     }
 
     /// What is missing, if anything.
-    pub fn missing(&self) -> Option<String> {
+    pub(crate) fn missing(&self) -> Option<String> {
         self.paths().err()
     }
 
     /// The folded model with its preprocessing and input range.
-    pub fn model(&self) -> Result<Model, Box<dyn Error>> {
+    pub(crate) fn model(&self) -> Result<Model, Box<dyn Error>> {
         let mut model = fold(&load(self.paths()?.0)?)?;
         let (channels, height, width) = model.public.graph.input_shape().chw().ok_or("takes no images")?;
         let (mean, std) = (self.mean[..channels].to_vec(), self.std[..channels].to_vec());
@@ -101,7 +101,7 @@ impl Entry {
     }
 
     /// Images `from..from + count` with their labels.
-    pub fn samples(
+    pub(crate) fn samples(
         &self,
         model: &Model,
         from: usize,
