@@ -23,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bits: 18, weight_bits: 8, max_shift: 20, margin: 2.0, floor: 0.25 }
+        Self { bits: 18, weight_bits: 8, max_shift: 20, margin: 2.0, floor: 0.5 }
     }
 }
 
