@@ -30,9 +30,27 @@ NORMALISED = ([round(255 * m, 6) for m in IMAGENET_MEAN], [round(255 * s, 6) for
 CIFAR_MODELS = [  # name, file, mean, std in grey levels
     ("resnet20", "resnet20_cifar10.onnx", *NORMALISED),
     ("resnet32", "resnet32_cifar10.onnx", *NORMALISED),
+    ("resnet56", "resnet56_cifar10.onnx", *NORMALISED),
     ("resnet8", "resnet8_cifar10.onnx", [0.0] * 3, [1.0] * 3),
     ("minionn", "minionn_cifar10_relu.onnx", [0.0] * 3, [255.0] * 3),
 ]
+
+
+# Larger models on the first images of cifar_like, every pixel repeated ENLARGED times each way and the middle cut out:
+# name, file, mean, std, whether channels are blue, green, red.
+ENLARGED, LARGE_COUNT = 8, 2
+LARGE_MODELS = [
+    ("squeezenet", "squeezenet1_0_deepcompressed.onnx", [104.0, 117.0, 123.0], [1.0] * 3, True),
+    ("mobilenet", "mobilenet_v2_1.0_224_dequant.onnx", [128.0] * 3, [128.0] * 3, False),
+    ("resnet18", "resnet18_imagenet.onnx", *NORMALISED, False),
+]
+
+
+def enlarged(pixels, side):
+    """uint8 [N,3,side,side] from [N,3,32,32]."""
+    large = pixels.repeat(ENLARGED, 2).repeat(ENLARGED, 3)
+    at = (large.shape[2] - side) // 2
+    return large[:, :, at:at + side, at:at + side]
 
 
 def smooth_images(count, side=32, seed=20):
@@ -98,19 +116,34 @@ def main():
         print(name, "top-1 classes", sorted(set(out.argmax(1).tolist())), "margin", f"{margin:.2e}",
               "| cifar10 right", int((cifar.argmax(1) == truth).sum()), "of", COUNT, "margin", f"{cifar_margin:.2e}")
 
-    name, folder = "mnist-cryptonets", ROOT / "samples" / "mnist"
+    for name, file, mean, std, bgr in LARGE_MODELS:
+        path = DATA / "models" / file
+        side = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape[2]
+        pixels = enlarged(smooth[:LARGE_COUNT], side)
+        out, source, sink, margin = answers(path, pixels[:, ::-1] if bgr else pixels, mean, std)
+        models.append({
+            "name": name, "root": "data", "file": f"models/{file}", "sha256": digest(path),
+            "input": source, "output": sink, "mean": mean, "std": std, "bgr": bgr, "enlarged": ENLARGED, "side": side,
+            "inputs": "cifar_like.inputs.npy", "outputs": save(f"{name}.outputs.npy", out),
+            "smallest_top1_margin": margin,
+        })
+        print(name, "top-1 classes", out.argmax(1).tolist(), "margin", f"{margin:.2e}")
+
+    folder = ROOT / "samples" / "mnist"
     with open(folder / "labels.csv", newline="") as f:
         rows = list(csv.DictReader(f))[:COUNT]
     digits = np.stack([np.asarray(Image.open(folder / r["file"])) for r in rows])[:, None]
-    path = ROOT / "models" / name / "model.onnx"
-    out, source, sink, margin = answers(path, digits, [0.0], [255.0])
-    models.append({
-        "name": name, "root": "repository", "file": f"models/{name}/model.onnx", "sha256": digest(path),
-        "input": source, "output": sink, "mean": [0.0], "std": [255.0],
-        "inputs": save(f"{name}.inputs.npy", digits), "outputs": save(f"{name}.outputs.npy", out),
-        "smallest_top1_margin": margin,
-    })
-    print(name, "right", int((out.argmax(1) == [int(r["label"]) for r in rows]).sum()), "of", COUNT, "margin", f"{margin:.2e}")
+    for name in ("mnist-cryptonets", "mnist-bm3"):
+        path = ROOT / "models" / name / "model.onnx"
+        out, source, sink, margin = answers(path, digits, [0.0], [255.0])
+        models.append({
+            "name": name, "root": "repository", "file": f"models/{name}/model.onnx", "sha256": digest(path),
+            "input": source, "output": sink, "mean": [0.0], "std": [255.0],
+            "inputs": save("mnist-cryptonets.inputs.npy", digits), "outputs": save(f"{name}.outputs.npy", out),
+            "smallest_top1_margin": margin,
+        })
+        right = int((out.argmax(1) == [int(r["label"]) for r in rows]).sum())
+        print(name, "right", right, "of", COUNT, "margin", f"{margin:.2e}")
     text = json.dumps({"onnxruntime": onnxruntime.__version__, "images": COUNT, "models": models}, indent=1)
     (OUT / "references.json").write_text(text + "\n")
     print(sum(p.stat().st_size for p in OUT.iterdir()), "bytes")

@@ -208,6 +208,8 @@ impl Encode for Op {
             Self::Slice { .. } => 14,
             Self::Pad { .. } => 15,
             Self::Identity => 16,
+            Self::Clip { .. } => 17,
+            Self::Concat { .. } => 18,
         });
         match self {
             Self::Conv(conv) => conv.encode(w),
@@ -229,6 +231,11 @@ impl Encode for Op {
                 axes(w, after);
                 float(w, *value);
             }
+            Self::Clip { min, max } => {
+                float(w, *min);
+                float(w, *max);
+            }
+            Self::Concat { count } => size(w, *count),
             Self::Input
             | Self::Add
             | Self::Square
@@ -274,6 +281,12 @@ impl Decode for Op {
                 value: read_float(r, "padding value")?,
             },
             16 => Self::Identity,
+            17 => Self::Clip { min: read_float(r, "clip")?, max: read_float(r, "clip")? },
+            18 => {
+                let count = read_size(r, "tensors joined")?;
+                r.require(count <= Self::MAX_INPUTS, "tensors joined")?;
+                Self::Concat { count }
+            }
             _ => return Err(r.error("operator", Fault::Invalid)),
         })
     }

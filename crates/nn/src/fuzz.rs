@@ -1,7 +1,9 @@
 //! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take unbounded memory, and say
 //! whether the bytes were accepted.
 
+use crate::fixed::{Formats, Network};
 use crate::{Graph, Op, PublicModel, Shape};
+use oblivia_base::codec::{Decode, Reader};
 use oblivia_base::fuzz::round_trip;
 
 /// A shape.
@@ -24,11 +26,26 @@ pub fn public_model(bytes: &[u8]) -> bool {
     round_trip::<PublicModel>(bytes)
 }
 
+/// The published numbers of a network in fixed point.
+pub fn fixed_formats(bytes: &[u8]) -> bool {
+    round_trip::<Formats>(bytes)
+}
+
+/// A published model and numbers for it. Whether they fit is for the network to say, without panicking.
+pub fn fixed_network(bytes: &[u8]) -> bool {
+    let mut r = Reader::new(bytes);
+    let (Ok(model), Ok(formats)) = (PublicModel::decode(&mut r), Formats::decode(&mut r)) else {
+        return false;
+    };
+    Network::new(&model, formats).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixed::{Options, Ranges, quantise};
     use crate::pass;
-    use crate::testing::random_model;
+    use crate::testing::{random_input, random_model, random_relu_model};
     use oblivia_base::codec::Encode;
     use proptest::prelude::*;
 
@@ -41,6 +58,33 @@ mod tests {
             op(&bytes);
             graph(&bytes);
             public_model(&bytes);
+            fixed_formats(&bytes);
+            fixed_network(&bytes);
+        }
+
+        #[test]
+        fn damaged_fixed_point_networks_are_refused_or_hold_together(
+            seed in 0..64u64,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut: prop::sample::Index,
+        ) {
+            let model = random_relu_model(seed);
+            let x = random_input(&model, seed);
+            let Ok(fixed) = quantise(&model, &Ranges::measured(&model, [&x]).unwrap(), &Options::default()) else {
+                return Ok(());
+            };
+            let formats = fixed.network().formats().to_bytes();
+            prop_assert!(fixed_formats(&formats));
+            let both = [model.public.to_bytes(), formats.clone()].concat();
+            prop_assert!(fixed_network(&both));
+            for (harness, mut bytes) in [(fixed_formats as Harness, formats), (fixed_network, both)] {
+                for (at, value) in &edits {
+                    let at = at.index(bytes.len());
+                    bytes[at] ^= value;
+                }
+                harness(&bytes);
+                prop_assert!(!harness(&bytes[..cut.index(bytes.len())]));
+            }
         }
 
         #[test]

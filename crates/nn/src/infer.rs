@@ -15,6 +15,11 @@ pub(crate) fn output_shape(
     if inputs.len() != op.arity() {
         return Err(ctx.bad(format!("takes {} inputs, got {}", op.arity(), inputs.len())));
     }
+    if let Op::Concat { count } = op
+        && !(2..=Op::MAX_INPUTS).contains(count)
+    {
+        return Err(ctx.bad(format!("joins {count} tensors; 2 to {} are known", Op::MAX_INPUTS)));
+    }
     let [x, ..] = inputs else {
         return Err(ctx.bad("a graph has one input node, made by its constructor".into()));
     };
@@ -44,6 +49,11 @@ pub(crate) fn output_shape(
             }
         }
         Op::Square | Op::Relu | Op::Identity => Ok((*x).clone()),
+        Op::Clip { min, max } => match min.is_finite() && max.is_finite() && min <= max {
+            true => Ok((*x).clone()),
+            false => Err(ctx.bad(format!("{min} to {max} is not an interval of finite numbers"))),
+        },
+        Op::Concat { .. } => ctx.concat(inputs),
         Op::AveragePool(pool) | Op::MaxPool(pool) => ctx.pool(pool, x),
         Op::GlobalAveragePool => {
             let (c, _, _) = ctx.image(x)?;
@@ -167,6 +177,21 @@ impl Ctx<'_> {
             Some(padded) if padded >= kernel => Ok((padded - kernel) / stride + 1),
             _ => Err(self.bad(format!("kernel {kernel} is larger than the padded input of {size}"))),
         }
+    }
+
+    fn concat(&self, inputs: &[&Shape]) -> Result<Shape, NnError> {
+        let mut axes = inputs.iter().map(|s| s.dims().split_first());
+        let Some(Some((&first, rest))) = axes.next() else {
+            return Err(self.bad("joins scalars".into()));
+        };
+        let mut sum = first;
+        for other in axes {
+            match other {
+                Some((&more, same)) if same == rest => sum += more,
+                _ => return Err(self.bad(format!("needs equal shapes but for channels, got {inputs:?}"))),
+            }
+        }
+        Shape::new([&[sum], rest].concat())
     }
 
     fn slice(&self, x: &Shape, starts: &[usize], ends: &[usize], steps: &[usize]) -> Result<Shape, NnError> {

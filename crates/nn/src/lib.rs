@@ -9,6 +9,7 @@ mod codec;
 pub mod cost;
 mod error;
 pub mod eval;
+pub mod fixed;
 pub mod fuzz;
 pub mod graph;
 mod infer;

@@ -120,9 +120,24 @@ pub enum Op {
     },
     /// The wire itself.
     Identity,
+    /// `min(max(x, min), max)`.
+    Clip {
+        /// The smallest result.
+        min: f32,
+        /// The largest result.
+        max: f32,
+    },
+    /// Wires of equal shapes but for the first axis (channels), one after another.
+    Concat {
+        /// Number of wires, from 2 to [`Op::MAX_INPUTS`].
+        count: usize,
+    },
 }
 
 impl Op {
+    /// The largest number of wires an operator reads.
+    pub const MAX_INPUTS: usize = 256;
+
     /// The operator's name as users know it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -143,6 +158,8 @@ impl Op {
             Self::Slice { .. } => "Slice",
             Self::Pad { .. } => "Pad",
             Self::Identity => "Identity",
+            Self::Clip { .. } => "Clip",
+            Self::Concat { .. } => "Concat",
         }
     }
 
@@ -151,6 +168,7 @@ impl Op {
         match self {
             Self::Input => 0,
             Self::Add => 2,
+            Self::Concat { count } => *count,
             _ => 1,
         }
     }

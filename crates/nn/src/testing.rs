@@ -254,6 +254,79 @@ fn elementwise(b: &mut Build, name: &str, dims: &[usize], same_shape: &[WireId])
     }
 }
 
+/// A random network of operators that have fixed-point arithmetic; the same for the same seed.
+pub fn random_relu_model(seed: u64) -> Model {
+    let mut b = Build::new(seed, [1, 1, 1]);
+    let input = [1 + b.below(3), 4 + b.below(6), 4 + b.below(6)];
+    let mut b = Build::new(seed ^ 0x5eed, input);
+    let maps = 1 + b.below(4);
+    b.conv("first", maps, [3, 3], [1, 1], [1; 4], 1, true);
+    let mut before = vec![b.at];
+    for i in 0..3 + b.below(8) {
+        let shape = b.shape();
+        relu_node(&mut b, &format!("n{i}"), &before);
+        if b.shape() != shape {
+            before.clear();
+        }
+        before.push(b.at);
+    }
+    if b.shape().features().is_none() {
+        b.op("flat", Op::Flatten);
+    }
+    b.dense("last", 3);
+    b.finish()
+}
+
+fn relu_node(b: &mut Build, name: &str, before: &[WireId]) {
+    let Some((c, h, w)) = b.shape().chw() else {
+        let out = 1 + b.below(8);
+        match b.below(2) {
+            0 => drop(b.dense(name, out)),
+            _ => drop(b.op(name, Op::Relu)),
+        }
+        return;
+    };
+    let other = before[b.below(before.len())];
+    let small = [1 + b.below(2.min(h)), 1 + b.below(2.min(w))];
+    let pads = [0, 1, 2, 3].map(|side| b.below(small[side % 2]));
+    let mut pool =
+        Pool { kernel: small, stride: [1 + b.below(2), 1 + b.below(2)], pads, count_include_pad: true };
+    match b.below(12) {
+        0 | 1 => {
+            let (out, kernel) = (1 + b.below(5), [1 + b.below(3.min(h)), 1 + b.below(3.min(w))]);
+            let (stride, pads) = ([1 + b.below(2), 1], [b.below(2), b.below(3), b.below(2), 0]);
+            let bias = b.below(2) == 0;
+            b.conv(name, out, kernel, stride, pads, 1, bias);
+        }
+        2 => drop(b.conv(name, c * 2, [3.min(h), 1], [1, 1], [1, 0, 1, 0], c, true)),
+        3 => drop(b.op(name, Op::Relu)),
+        4 => {
+            let max = 0.3 + 0.1 * b.below(5) as f32;
+            b.op(name, Op::Clip { min: 0.0, max });
+        }
+        5 => drop(b.op(name, Op::MaxPool(Pool { count_include_pad: false, ..pool }))),
+        6 => drop(b.op(name, Op::AveragePool(pool))),
+        7 => {
+            pool.pads = [0; 4];
+            pool.count_include_pad = b.below(2) == 0;
+            b.op(name, Op::AveragePool(pool));
+        }
+        8 => drop(b.add(name, other)),
+        9 => {
+            let at = b.at;
+            b.push(name, Op::Concat { count: 3 }, &[at, other, at]);
+            let (starts, steps) = (vec![b.below(c), 0, 0], vec![2, 1, 1]);
+            b.op(&format!("{name}.every"), Op::Slice { starts, ends: vec![3 * c, h, w], steps });
+        }
+        10 => {
+            let (before, after) = (vec![b.below(2), 0, 1], vec![b.below(2), b.below(2), 0]);
+            b.op(name, Op::Pad { before, after, value: 0.0 });
+        }
+        _ if b.below(3) == 0 => drop(b.op(name, Op::GlobalAveragePool)),
+        _ => drop(b.op(name, Op::Flatten)),
+    }
+}
+
 /// An input of `model` with values in -1..1.
 pub fn random_input(model: &Model, seed: u64) -> Tensor {
     let shape = model.public.graph.input_shape().clone();

@@ -27,6 +27,19 @@ pub struct Imported {
     pub tensors: BTreeMap<String, WireId>,
     /// Name of the output tensor; the input's is the name of the first node.
     pub output: String,
+    /// What the file does with the output and the graph does not.
+    pub ending: Ending,
+}
+
+/// What stood between a graph's output and the file's. The output keeps the file's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing.
+    Plain,
+    /// Softmax or its logarithm: outputs are what it would be taken of.
+    Softmax,
+    /// ArgMax: whoever made the file meant the class alone to be given.
+    ArgMax,
 }
 
 /// Reads an ONNX file given as bytes.
@@ -73,10 +86,11 @@ fn check_model(model: &ModelProto) -> Result<(), OnnxError> {
     Ok(())
 }
 
-fn from_graph(graph: GraphProto) -> Result<Imported, OnnxError> {
+fn from_graph(mut graph: GraphProto) -> Result<Imported, OnnxError> {
     if !graph.sparse_initializer.is_empty() {
         return Err(bad_model("has sparse weights, which are not supported; export it with dense ones"));
     }
+    let (ending, cuts) = take_ending(&mut graph)?;
     let handlers = handlers(&graph.node)?;
     let mut constants = BTreeMap::new();
     for tensor in graph.initializer {
@@ -103,7 +117,8 @@ fn from_graph(graph: GraphProto) -> Result<Imported, OnnxError> {
     for (node, handler) in graph.node.into_iter().zip(handlers) {
         cx.node(node, handler)?;
     }
-    let wire = match cx.known.get(&output.name) {
+    let made = cuts.last().map_or(&output.name, |cut| &cut.tensor);
+    let wire = match cx.known.get(made) {
         Some(Known::Wire(wire)) => *wire,
         Some(Known::Constant(_)) => {
             return Err(bad_model(format!("has the output `{}`, which is constant", tidy(&output.name))));
@@ -113,6 +128,8 @@ fn from_graph(graph: GraphProto) -> Result<Imported, OnnxError> {
         }
     };
     cx.graph.set_output(wire)?;
+    cuts.iter().try_for_each(|cut| cut.check(cx.graph.output_shape()))?;
+    cx.known.insert(output.name.clone(), Known::Wire(wire));
     let weights = Weights::new(&cx.graph, cx.tensors)?;
     let tensors = cx.known.into_iter().filter_map(|(name, known)| match known {
         Known::Wire(wire) => Some((name, wire)),
@@ -124,7 +141,71 @@ fn from_graph(graph: GraphProto) -> Result<Imported, OnnxError> {
         weights,
         tensors: tensors.collect(),
         output: output.name.clone(),
+        ending,
     })
+}
+
+/// A node cut off the end.
+struct Cut {
+    /// The tensor it reads.
+    tensor: String,
+    /// The axis it works along, as in the file.
+    axis: i64,
+    attributes: Attributes,
+}
+
+impl Cut {
+    /// Checks that the axis holds all outputs of a sample.
+    fn check(&self, shape: &Shape) -> Result<(), OnnxError> {
+        let rank = shape.dims().len() as i64 + 1;
+        let axis = if self.axis < 0 { self.axis.saturating_add(rank) } else { self.axis };
+        let size = usize::try_from(axis).ok().and_then(|a| shape.dims().get(a.checked_sub(1)?));
+        match size {
+            Some(&size) if size == shape.elements() => Ok(()),
+            _ => Err(self.attributes.unsupported(
+                format!("axis {} of samples of shape {shape}", self.axis),
+                "it must be the axis of the classes",
+            )),
+        }
+    }
+}
+
+/// Takes the nodes that make the output off the graph, last first, as long as they are endings; their axes are checked by
+/// the caller, once shapes are known.
+fn take_ending(graph: &mut GraphProto) -> Result<(Ending, Vec<Cut>), OnnxError> {
+    let Some(output) = graph.output.first().map(|o| o.name.clone()) else {
+        return Ok((Ending::Plain, Vec::new()));
+    };
+    let (mut ending, mut cuts): (Ending, Vec<Cut>) = (Ending::Plain, Vec::new());
+    loop {
+        let name = cuts.last().map_or(&output, |c| &c.tensor);
+        let standard = |n: &NodeProto| matches!(n.domain.as_str(), "" | "ai.onnx");
+        let makes = |n: &NodeProto| n.output.first() == Some(name) && standard(n);
+        let Some(at) = graph.node.iter().position(makes) else { break };
+        let Some(node) = graph.node.get(at) else { break };
+        let arg_max = match (node.op_type.as_str(), ending) {
+            ("ArgMax", Ending::Plain) => true,
+            ("Softmax" | "LogSoftmax", _) => false,
+            _ => break,
+        };
+        if graph.node.iter().any(|n| n.input.contains(name)) {
+            break;
+        }
+        let node = graph.node.remove(at);
+        let mut attributes = Attributes::new(&display_name(&node), &node.op_type, node.attribute)?;
+        let axis = attributes.int("axis")?.unwrap_or(if arg_max { 0 } else { -1 });
+        attributes.ignore("keepdims");
+        attributes.only("select_last_index", 0, "the first of equal classes is given")?;
+        attributes.finish()?;
+        let Some(tensor) = node.input.into_iter().next() else {
+            return Err(attributes.bad("lacks input 0".into()));
+        };
+        if arg_max || ending == Ending::Plain {
+            ending = if arg_max { Ending::ArgMax } else { Ending::Softmax };
+        }
+        cuts.push(Cut { tensor, axis, attributes });
+    }
+    Ok((ending, cuts))
 }
 
 /// The handler of every node, or one error that lists all operators without one.

@@ -4,6 +4,9 @@
 //! of an ONNX file alone. Every bound on size is checked before memory is taken; a corrupt or truncated file
 //! gives an error that says where it breaks off, an operator Oblivia does not know one that names it.
 //!
+//! A Softmax, LogSoftmax or ArgMax that makes the output is left out ([`Ending`]): the largest of its inputs is the
+//! largest of its outputs, so what it does is for whoever has the outputs; anywhere else it is refused.
+//!
 //! A graph speaks of one sample: the batch axis, which must come first and be 1 or symbolic, is stripped.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
@@ -24,7 +27,7 @@ mod value;
 mod proto;
 
 pub use error::OnnxError;
-pub use import::{Imported, import};
+pub use import::{Ending, Imported, import};
 pub use load::{Loaded, load, open};
 pub use manifest::{
     ChannelOrder, InputKind, InputSection, Layout, Manifest, OutputKind, OutputSection, Policy, RangesSection,

@@ -1,7 +1,7 @@
 //! Reading a model from disk.
 
 use crate::import::tidy;
-use crate::{Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
+use crate::{Ending, Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
 use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel, pass};
 use std::fs::File;
 use std::io::Read;
@@ -46,14 +46,32 @@ pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
     };
     manifest = manifest.filter(|m| file.file_name().is_some_and(|f| f == m.model.as_str()));
     let imported = import(&read(&file, MAX_FILE_BYTES)?)?;
-    match manifest {
+    let ending = imported.ending;
+    let mut loaded = match manifest {
         Some(manifest) => {
             let bad = |why| OnnxError::Manifest { path: manifest_path.display().to_string(), why };
             let model = describe(imported, &manifest).map_err(bad)?;
             model.public.check().map_err(|e| bad(e.to_string()))?;
-            Ok(Loaded { model, manifest: Some(manifest), notes: Vec::new() })
+            Loaded { model, manifest: Some(manifest), notes: Vec::new() }
         }
-        None => undescribed(imported, &file, if is_folder { path } else { &file }),
+        None => undescribed(imported, &file, if is_folder { path } else { &file })?,
+    };
+    finish(&mut loaded, ending, &file);
+    Ok(loaded)
+}
+
+/// Does what the end of the file asks for: an ArgMax withholds all but the class, whatever a manifest says.
+fn finish(loaded: &mut Loaded, ending: Ending, file: &Path) {
+    let file = file.display();
+    match ending {
+        Ending::Plain => {}
+        Ending::Softmax => loaded.notes.push(format!(
+            "{file} ends in a softmax, which is left out: outputs are the scores it would be taken of"
+        )),
+        Ending::ArgMax => {
+            loaded.model.public.output = OutputPolicy::ArgMax;
+            loaded.notes.push(format!("{file} ends in ArgMax: only the class is given, no scores"));
+        }
     }
 }
 
@@ -277,6 +295,23 @@ mod tests {
         assert!(misfit.contains("[1×1×3] does not fit the graph's input [1×1×2]"), "{misfit}");
         let narrow = try_with(&text(2, 0.5)).unwrap_err().to_string();
         assert!(narrow.contains("leaves out 1.0000, the value of pixel 255"), "{narrow}");
+    }
+
+    #[test]
+    fn what_a_file_ends_in_is_said_and_arg_max_withholds_scores() {
+        let text = MANIFEST_TEXT.replace("argmax", "argmax-and-logits").replace(", y = 2.5", "");
+        for (op, policy, note) in [
+            ("Softmax", OutputPolicy::Logits, "ends in a softmax, which is left out"),
+            ("ArgMax", OutputPolicy::ArgMax, "only the class is given"),
+        ] {
+            for manifest in [None, Some(text.as_str())] {
+                let dir = folder(manifest);
+                write(dir.path().join("model.onnx"), crate::tests::ending_in(op)).unwrap();
+                let loaded = open(dir.path()).unwrap();
+                assert_eq!(loaded.model.public.output, policy);
+                assert!(loaded.notes.iter().any(|n| n.contains(note)), "{:?}", loaded.notes);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@ use crate::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
     TypeProto, ValueInfoProto, type_proto,
 };
-use crate::{Imported, OnnxError, import, operators};
+use crate::{Ending, Imported, OnnxError, import, operators};
 use oblivia_nn::{Shape, Tensor, eval};
 use proptest::prelude::*;
 use prost::Message;
@@ -320,14 +320,100 @@ fn what_does_nothing_in_inference_does_nothing() {
 }
 
 #[test]
+fn clipping_reads_its_bounds_from_inputs_and_attributes() {
+    let x = [-9., -1., 0.5, 7.];
+    let old = one("Clip", &[4], &["x"], &[float("min", 0.0), float("max", 6.0)]);
+    assert_eq!(old.run(&x), [0., 0., 0.5, 6.]);
+    let new = |inputs: &[&str]| {
+        one("Clip", &[4], inputs, &[]).floats("zero", &[], &[0.0]).floats("six", &[1], &[6.0]).floats(
+            "two",
+            &[2],
+            &[1., 2.],
+        )
+    };
+    assert_eq!(new(&["x", "zero", "six"]).run(&x), [0., 0., 0.5, 6.]);
+    assert_eq!(new(&["x", "", "six"]).run(&x), [-9., -1., 0.5, 6.]);
+    let ops = |m: &Build| m.import().unwrap().graph.nodes()[1].op.name();
+    assert_eq!((ops(&new(&["x", "zero"])), new(&["x", "zero"]).run(&x)), ("Relu", vec![0., 0., 0.5, 7.]));
+    assert_eq!((ops(&new(&["x"])), new(&["x"]).run(&x)), ("Identity", x.to_vec()));
+    assert!(new(&["x", "two"]).error().contains("`node_y` (Clip): the bound `min` must be one number"));
+    assert!(new(&["x", "six", "zero"]).error().contains("not an interval"));
+}
+
+#[test]
+fn channels_are_joined_and_nothing_else() {
+    let join = |axis: i64| {
+        Build::new(&[2, 1, 2]).node("Relu", &["x"], "r", &[]).node(
+            "Concat",
+            &["x", "r", "x"],
+            "y",
+            &[int("axis", axis)],
+        )
+    };
+    let expected = [-1., 2., 3., -4., 0., 2., 3., 0., -1., 2., 3., -4.];
+    for axis in [1, -3] {
+        assert_eq!(join(axis).run(&[-1., 2., 3., -4.]), expected);
+        assert_eq!(join(axis).output_shape().dims(), [6, 1, 2]);
+    }
+    assert!(join(2).error().contains("axis = 2"), "{}", join(2).error());
+    assert!(join(0).error().contains("axis 0 is the batch"), "{}", join(0).error());
+    assert!(join(4).error().contains("axis 4"));
+    let misfit = Build::new(&[2, 1, 2]).node("Slice", &["x", "one", "two", "three"], "s", &[]).node(
+        "Concat",
+        &["x", "s"],
+        "y",
+        &[int("axis", 1)],
+    );
+    let misfit = misfit.ints("one", &[1]).ints("two", &[2]).ints("three", &[3]);
+    assert!(misfit.error().contains("equal shapes but for channels"), "{}", misfit.error());
+}
+
+#[test]
+fn softmax_and_arg_max_make_the_output_or_are_refused() {
+    let ends = |ops: &[(&str, i64)]| {
+        let mut model = Build::new(&[3]);
+        for (i, (op, axis)) in ops.iter().enumerate() {
+            let from = if i == 0 { "x".to_owned() } else { format!("t{i}") };
+            let to = if i + 1 == ops.len() { "y".to_owned() } else { format!("t{}", i + 1) };
+            let axis = [int("axis", *axis)];
+            model = model.node(op, &[&from], &to, if *op == "Relu" { &[] } else { &axis });
+        }
+        model
+    };
+    for (ops, ending) in [
+        (&[("Relu", 0)][..], Ending::Plain),
+        (&[("Relu", 0), ("Softmax", 1)], Ending::Softmax),
+        (&[("Relu", 0), ("LogSoftmax", -1)], Ending::Softmax),
+        (&[("Relu", 0), ("ArgMax", 1)], Ending::ArgMax),
+        (&[("Relu", 0), ("Softmax", 1), ("ArgMax", -1)], Ending::ArgMax),
+    ] {
+        let found = ends(ops).import().unwrap();
+        assert_eq!((found.ending, found.graph.nodes().len()), (ending, 2), "{ops:?}");
+        assert_eq!(found.tensors.get("y"), Some(&found.graph.output()));
+        assert_eq!(ends(ops).run(&[-1., 2., 3.]), [0., 2., 3.]);
+    }
+    for (ops, expected) in [
+        (&[("Softmax", 1), ("Relu", 0)][..], "`node_t1` (Softmax): a place before the end"),
+        (&[("Relu", 0), ("ArgMax", 1), ("Softmax", 1)], "`node_t2` (ArgMax): a place before the end"),
+        (&[("Relu", 0), ("ArgMax", 0)], "axis 0 of samples of shape [3]"),
+        (&[("Relu", 0), ("Softmax", 2)], "axis 2 of samples"),
+    ] {
+        assert!(ends(ops).error().contains(expected), "{}", ends(ops).error());
+    }
+    // Somebody else reads the softmax.
+    let read = ends(&[("Relu", 0), ("Softmax", 1)]).node("Relu", &["y"], "z", &[]);
+    assert!(read.error().contains("before the end"), "{}", read.error());
+}
+
+#[test]
 fn unknown_operators_are_listed_all_at_once() {
-    let model = Build::new(&[2]).node("Softmax", &["x"], "a", &[]).node("LSTM", &["a"], "b", &[]).node(
-        "Softmax",
+    let model = Build::new(&[2]).node("Tanh", &["x"], "a", &[]).node("LSTM", &["a"], "b", &[]).node(
+        "Tanh",
         &["b"],
         "y",
         &[],
     );
-    let expected = "the model uses operators that Oblivia does not do: LSTM (node `node_b`), Softmax (2 times, first in \
+    let expected = "the model uses operators that Oblivia does not do: LSTM (node `node_b`), Tanh (2 times, first in \
                     node `node_a`); `";
     assert!(model.error().starts_with(expected), "{}", model.error());
     assert_eq!(model.import().unwrap_err().blame(), oblivia_base::Blame::Unsupported);
@@ -402,6 +488,12 @@ fn the_register_is_sorted_and_covers_what_the_documentation_names() {
 }
 
 /// `y = max(x, 0)` over vectors of two.
+/// As [`relu_model`] with `op` at the end.
+pub(crate) fn ending_in(op: &str) -> Vec<u8> {
+    let model = Build::new(&[2]).node("Relu", &["x"], "r", &[]).node(op, &["r"], "y", &[int("axis", 1)]);
+    model.0.encode_to_vec()
+}
+
 pub(crate) fn relu_model() -> Vec<u8> {
     one("Relu", &[2], &["x"], &[]).0.encode_to_vec()
 }

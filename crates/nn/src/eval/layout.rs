@@ -1,29 +1,29 @@
 //! Operators that only move values.
 
-use crate::{NnError, Shape, Tensor};
+use crate::Shape;
 
 /// Every `steps`-th element from `starts` on.
-pub(super) fn slice(x: &Tensor, starts: &[usize], steps: &[usize], to: Shape) -> Result<Tensor, NnError> {
-    let strides = strides(x.shape());
+pub(crate) fn slice<T: Copy>(x: &[T], starts: &[usize], steps: &[usize], [from, to]: [&Shape; 2]) -> Vec<T> {
+    let strides = strides(from);
     let start: usize = starts.iter().zip(&strides).map(|(s, d)| s * d).sum();
     let jumps: Vec<usize> = steps.iter().zip(&strides).map(|(s, d)| s.saturating_mul(*d)).collect();
     let mut y = Vec::with_capacity(to.elements());
-    each_offset(to.dims(), start, &jumps, |at| y.push(x.data()[at]));
-    Tensor::new(to, y)
+    each_offset(to.dims(), start, &jumps, |at| y.push(x[at]));
+    y
 }
 
 /// Surrounds `x` with `value`.
-pub(super) fn pad(x: &Tensor, before: &[usize], value: f32, to: Shape) -> Result<Tensor, NnError> {
-    let strides = strides(&to);
+pub(crate) fn pad<T: Copy>(x: &[T], before: &[usize], value: T, [from, to]: [&Shape; 2]) -> Vec<T> {
+    let strides = strides(to);
     let start: usize = before.iter().zip(&strides).map(|(b, d)| b * d).sum();
     let mut y = vec![value; to.elements()];
-    let mut values = x.data().iter();
-    each_offset(x.shape().dims(), start, &strides, |at| {
+    let mut values = x.iter();
+    each_offset(from.dims(), start, &strides, |at| {
         if let Some(&v) = values.next() {
             y[at] = v;
         }
     });
-    Tensor::new(to, y)
+    y
 }
 
 /// Elements between neighbours along each axis, row-major.

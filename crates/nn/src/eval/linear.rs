@@ -1,50 +1,55 @@
 //! Convolution and dense layers as matrix products.
 
-use crate::{Conv, NnError, Shape, Tensor};
+use crate::{Conv, NnError, Shape};
 use ndarray::linalg::{general_mat_mul, general_mat_vec_mul};
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, LinalgScalar};
 
-/// Floats of patch matrix made at a time, so that it stays in cache (1 MiB).
-const PATCH_FLOATS: usize = 1 << 18;
+/// Numbers of patch matrix made at a time, so that it stays in cache (1 MiB of 32-bit floats).
+const PATCH_NUMBERS: usize = 1 << 18;
 
 /// `y = W·x + b`, `W` of shape `[out, in]`.
-pub(super) fn dense(w: &[f32], bias: Option<&[f32]>, x: &Tensor, to: Shape) -> Result<Tensor, NnError> {
-    let mut y = Tensor::zeros(to);
+pub(crate) fn dense<T: LinalgScalar>(
+    w: &[T],
+    bias: Option<&[T]>,
+    x: &[T],
+    out: usize,
+) -> Result<Vec<T>, NnError> {
+    let mut y = vec![T::zero(); out];
     if let Some(bias) = bias {
-        y.data_mut().copy_from_slice(bias);
+        y.copy_from_slice(bias);
     }
-    let shape = (y.data().len(), x.data().len());
-    let w = ArrayView2::from_shape(shape, w).map_err(layout)?;
-    general_mat_vec_mul(1.0, &w, &ArrayView1::from(x.data()), 1.0, &mut ArrayViewMut1::from(y.data_mut()));
+    let w = ArrayView2::from_shape((out, x.len()), w).map_err(layout)?;
+    let mut view = ArrayViewMut1::from(&mut y[..]);
+    general_mat_vec_mul(T::one(), &w, &ArrayView1::from(x), T::one(), &mut view);
     Ok(y)
 }
 
 /// Cross-correlation with zero padding, per group one product of the weights `[maps, patch]` with a matrix
 /// of patches, made in blocks of output positions.
-pub(super) fn conv(
+pub(crate) fn conv<T: LinalgScalar>(
     conv: &Conv,
-    w: &[f32],
-    bias: Option<&[f32]>,
-    x: &Tensor,
-    to: Shape,
-) -> Result<Tensor, NnError> {
-    let (Some((c, h, wd)), Some((_, _, ow))) = (x.shape().chw(), to.chw()) else {
+    w: &[T],
+    bias: Option<&[T]>,
+    x: &[T],
+    [from, to]: [&Shape; 2],
+) -> Result<Vec<T>, NnError> {
+    let (Some((c, h, wd)), Some((_, _, ow))) = (from.chw(), to.chw()) else {
         unreachable!("shape inference lets only images through");
     };
-    let mut y = Tensor::zeros(to);
-    let positions = y.data().len() / conv.out_channels;
+    let mut y = vec![T::zero(); to.elements()];
+    let positions = y.len() / conv.out_channels;
     if let Some(bias) = bias {
-        for (map, &b) in y.data_mut().chunks_mut(positions).zip(bias) {
+        for (map, &b) in y.chunks_mut(positions).zip(bias) {
             map.fill(b);
         }
     }
     let channels = c / conv.groups;
     let maps = conv.out_channels / conv.groups;
     let patch = channels * conv.kernel[0] * conv.kernel[1];
-    let block = (PATCH_FLOATS / patch).clamp(1, positions);
-    let mut patches = vec![0.0; patch * block];
-    let groups = x.data().chunks(channels * h * wd).zip(w.chunks(maps * patch));
-    for ((x, w), y) in groups.zip(y.data_mut().chunks_mut(maps * positions)) {
+    let block = (PATCH_NUMBERS / patch).clamp(1, positions);
+    let mut patches = vec![T::zero(); patch * block];
+    let groups = x.chunks(channels * h * wd).zip(w.chunks(maps * patch));
+    for ((x, w), y) in groups.zip(y.chunks_mut(maps * positions)) {
         let w = ArrayView2::from_shape((maps, patch), w).map_err(layout)?;
         let mut y = ArrayViewMut2::from_shape((maps, positions), y).map_err(layout)?;
         let mut start = 0;
@@ -60,7 +65,7 @@ pub(super) fn conv(
                 gather(conv, image, [h, wd], [ky, kx], ow, start, row);
             }
             let p = ArrayView2::from_shape((patch, cols), &patches[..patch * cols]).map_err(layout)?;
-            general_mat_mul(1.0, &w, &p, 1.0, &mut y.slice_axis_mut(Axis(1), (start..end).into()));
+            general_mat_mul(T::one(), &w, &p, T::one(), &mut y.slice_axis_mut(Axis(1), (start..end).into()));
             start = end;
         }
     }
@@ -68,14 +73,14 @@ pub(super) fn conv(
 }
 
 /// The input value under tap `[ky, kx]` for each output position from `start` on, zero outside the image.
-fn gather(
+fn gather<T: LinalgScalar>(
     conv: &Conv,
-    image: &[f32],
+    image: &[T],
     [h, w]: [usize; 2],
     [ky, kx]: [usize; 2],
     ow: usize,
     start: usize,
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let [top, left, ..] = conv.pads;
     let [sy, sx] = conv.stride;
@@ -87,7 +92,7 @@ fn gather(
         at += len;
         let y = oy * sy + ky;
         if y < top || y - top >= h {
-            out_row.fill(0.0);
+            out_row.fill(T::zero());
             continue;
         }
         let row = &image[(y - top) * w..(y - top + 1) * w];
@@ -95,16 +100,16 @@ fn gather(
             // Output column ox reads input column ox + kx - left.
             let first = left.saturating_sub(ox + kx).min(len);
             let last = (left + w).saturating_sub(ox + kx).clamp(first, len);
-            out_row[..first].fill(0.0);
+            out_row[..first].fill(T::zero());
             if last > first {
                 let from = ox + first + kx - left;
                 out_row[first..last].copy_from_slice(&row[from..from + last - first]);
             }
-            out_row[last..].fill(0.0);
+            out_row[last..].fill(T::zero());
         } else {
             for (j, v) in out_row.iter_mut().enumerate() {
                 let x = (ox + j) * sx + kx;
-                *v = x.checked_sub(left).and_then(|x| row.get(x)).copied().unwrap_or(0.0);
+                *v = x.checked_sub(left).and_then(|x| row.get(x)).copied().unwrap_or_else(T::zero);
             }
         }
     }

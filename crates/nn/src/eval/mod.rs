@@ -1,8 +1,8 @@
 //! The float reference: what a model computes, in the clear, in 32-bit arithmetic.
 
-mod layout;
-mod linear;
-mod pool;
+pub(crate) mod layout;
+pub(crate) mod linear;
+pub(crate) mod pool;
 
 use crate::{Graph, Model, NnError, Op, Tensor, WeightId, Weights, WireId};
 
@@ -76,6 +76,10 @@ fn walk(
         let y = match node.inputs.as_slice() {
             [] => input.clone(),
             [x] => unary(&node.op, node, weights, wire(&wires, *x))?,
+            inputs if matches!(node.op, Op::Concat { .. }) => {
+                let values = inputs.iter().flat_map(|x| wire(&wires, *x).data()).copied().collect();
+                Tensor::new(node.fact.shape.clone(), values)?
+            }
             [a, b, ..] => sum(wire(&wires, *a), wire(&wires, *b))?,
         };
         if !y.data().iter().all(|v| v.is_finite()) {
@@ -101,24 +105,43 @@ fn unary(op: &Op, node: &crate::Node, weights: &Weights, x: &Tensor) -> Result<T
     let to = node.fact.shape.clone();
     let values = |id: WeightId| weights.get(id).data();
     match op {
-        Op::Input | Op::Identity => Ok(x.clone()),
-        Op::Conv(conv) => linear::conv(conv, values(conv.weight), conv.bias.map(values), x, to),
-        Op::Dense { weight, bias, .. } => linear::dense(values(*weight), bias.map(values), x, to),
+        Op::Input | Op::Identity | Op::Concat { .. } => Ok(x.clone()),
+        Op::Conv(conv) => {
+            let shapes = [x.shape(), &to];
+            let y = linear::conv(conv, values(conv.weight), conv.bias.map(values), x.data(), shapes)?;
+            Tensor::new(to, y)
+        }
+        Op::Dense { out, weight, bias } => {
+            Tensor::new(to, linear::dense(values(*weight), bias.map(values), x.data(), *out)?)
+        }
         Op::Add => sum(x, x),
         Op::AddConst { value } => broadcast(x, weights.get(*value), |x, c| x + c),
         Op::MulConst { value } => broadcast(x, weights.get(*value), |x, c| x * c),
         Op::Square => map(x, |v| v * v),
         Op::Relu => map(x, |v| v.max(0.0)),
-        Op::AveragePool(p) => pool::average(p, x, to),
+        Op::Clip { min, max } => map(x, |v| v.max(*min).min(*max)),
+        Op::AveragePool(p) => {
+            let y = pool::average(p, x.data(), [x.shape(), &to]);
+            Tensor::new(to, y)
+        }
         Op::GlobalAveragePool => pool::global_average(x, to),
-        Op::MaxPool(p) => pool::max(p, x, to),
+        Op::MaxPool(p) => {
+            let y = pool::max(p, x.data(), [x.shape(), &to]);
+            Tensor::new(to, y)
+        }
         Op::Flatten | Op::Reshape { .. } => x.clone().reshaped(to),
         Op::BatchNorm { scale, bias, mean, var, epsilon } => {
             let y = x.clone();
             batch_norm(y, values(*scale), values(*bias), values(*mean), values(*var), *epsilon)
         }
-        Op::Slice { starts, steps, .. } => layout::slice(x, starts, steps, to),
-        Op::Pad { before, value, .. } => layout::pad(x, before, *value, to),
+        Op::Slice { starts, steps, .. } => {
+            let y = layout::slice(x.data(), starts, steps, [x.shape(), &to]);
+            Tensor::new(to, y)
+        }
+        Op::Pad { before, value, .. } => {
+            let y = layout::pad(x.data(), before, *value, [x.shape(), &to]);
+            Tensor::new(to, y)
+        }
     }
 }
 

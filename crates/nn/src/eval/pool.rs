@@ -4,9 +4,9 @@ use crate::{NnError, Pool, Shape, Tensor};
 use std::ops::Range;
 
 /// Mean over each window.
-pub(super) fn average(pool: &Pool, x: &Tensor, to: Shape) -> Result<Tensor, NnError> {
+pub(super) fn average(pool: &Pool, x: &[f32], shapes: [&Shape; 2]) -> Vec<f32> {
     let area = pool.kernel[0] as f64 * pool.kernel[1] as f64;
-    windows(pool, x, to, |image, w, rows, cols| {
+    windows(pool, x, shapes, |image, w, rows, cols| {
         let cells = (rows.len() * cols.len()) as f64;
         let sum: f64 = rows.map(|r| total(&image[r * w + cols.start..r * w + cols.end])).sum();
         (sum / if pool.count_include_pad { area } else { cells }) as f32
@@ -14,8 +14,8 @@ pub(super) fn average(pool: &Pool, x: &Tensor, to: Shape) -> Result<Tensor, NnEr
 }
 
 /// Maximum over each window.
-pub(super) fn max(pool: &Pool, x: &Tensor, to: Shape) -> Result<Tensor, NnError> {
-    windows(pool, x, to, |image, w, rows, cols| {
+pub(super) fn max(pool: &Pool, x: &[f32], shapes: [&Shape; 2]) -> Vec<f32> {
+    windows(pool, x, shapes, |image, w, rows, cols| {
         let cells = rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]);
         cells.fold(f32::NEG_INFINITY, |m, &v| m.max(v))
     })
@@ -33,18 +33,18 @@ fn total(values: &[f32]) -> f64 {
 
 /// Calls `f(channel, width, rows, columns)` for the part of each window that lies inside the image, which is
 /// never empty because padding is smaller than the window.
-fn windows(
+pub(crate) fn windows<T>(
     pool: &Pool,
-    x: &Tensor,
-    to: Shape,
-    f: impl Fn(&[f32], usize, Range<usize>, Range<usize>) -> f32,
-) -> Result<Tensor, NnError> {
-    let (Some((_, h, w)), Some((_, oh, ow))) = (x.shape().chw(), to.chw()) else {
+    x: &[T],
+    [from, to]: [&Shape; 2],
+    f: impl Fn(&[T], usize, Range<usize>, Range<usize>) -> T,
+) -> Vec<T> {
+    let (Some((_, h, w)), Some((_, oh, ow))) = (from.chw(), to.chw()) else {
         unreachable!("shape inference lets only images through");
     };
     let [top, left, ..] = pool.pads;
     let mut y = Vec::with_capacity(to.elements());
-    for image in x.data().chunks(h * w) {
+    for image in x.chunks(h * w) {
         for oy in 0..oh {
             let rows = inside(oy * pool.stride[0], pool.kernel[0], top, h);
             for ox in 0..ow {
@@ -53,7 +53,7 @@ fn windows(
             }
         }
     }
-    Tensor::new(to, y)
+    y
 }
 
 fn inside(start: usize, kernel: usize, pad: usize, size: usize) -> Range<usize> {

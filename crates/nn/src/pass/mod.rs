@@ -2,10 +2,12 @@
 
 mod complete_square;
 mod fold;
+mod pool_first;
 mod row_norms;
 mod zeros;
 
 pub use complete_square::complete_square;
 pub use fold::fold;
+pub use pool_first::pool_first;
 pub use row_norms::publish_row_norms;
 pub use zeros::publish_zeros;

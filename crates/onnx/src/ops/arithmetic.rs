@@ -76,6 +76,30 @@ pub(super) fn relu(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError>
     cx.push(&node.name, Op::Relu, &[x])
 }
 
+/// Bounds are inputs or, before operator set 11, attributes; from 0 without an upper bound it is ReLU.
+pub(super) fn clip(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {
+    let x = node.wire(0)?;
+    let mut bound = |name: &str, i: usize| -> Result<Option<f32>, OnnxError> {
+        if let Some(old) = node.attributes.float(name)? {
+            return Ok(Some(old));
+        }
+        match node.constant(i)?.map(|c| c.scalar()) {
+            Some(None) => Err(node.attributes.bad(format!("the bound `{name}` must be one number"))),
+            Some(bound) => Ok(bound),
+            None => Ok(None),
+        }
+    };
+    let (min, max) = (bound("min", 1)?, bound("max", 2)?);
+    // What no float exceeds is no bound.
+    let (min, max) = (min.filter(|&v| v > f32::MIN), max.filter(|&v| v < f32::MAX));
+    let op = match (min, max) {
+        (None, None) => Op::Identity,
+        (Some(0.0), None) => Op::Relu,
+        _ => Op::Clip { min: min.unwrap_or(f32::MIN), max: max.unwrap_or(f32::MAX) },
+    };
+    cx.push(&node.name, op, &[x])
+}
+
 pub(super) fn batch_normalization(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {
     let x = node.wire(0)?;
     let epsilon = node.attributes.float("epsilon")?.unwrap_or(1e-5);

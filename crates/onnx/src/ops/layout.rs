@@ -4,7 +4,7 @@ use crate::OnnxError;
 use crate::attributes::index;
 use crate::import::{Import, Known, Node};
 use crate::value::{Data, Value};
-use oblivia_nn::Op;
+use oblivia_nn::{Op, WireId};
 use std::rc::Rc;
 
 pub(super) fn identity(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {
@@ -64,6 +64,31 @@ pub(super) fn flatten(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxErr
         return Err(batch(node, &format!("axis = {axis}")));
     }
     cx.push(&node.name, Op::Flatten, &[x])
+}
+
+/// Along the channels.
+pub(super) fn concat(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {
+    let wires: Vec<WireId> = (0..node.inputs.len()).map(|i| node.wire(i)).collect::<Result<_, _>>()?;
+    let Some(&first) = wires.first() else { return Err(node.attributes.bad("lacks input 0".into())) };
+    let Some(at) = node.attributes.int("axis")? else {
+        return Err(node.attributes.bad("lacks the attribute `axis`".into()));
+    };
+    match axis(node, at, cx.shape(first).dims().len() + 1)? {
+        0 => Err(batch(node, "axis = 0")),
+        1 if wires.len() == 1 => cx.push(&node.name, Op::Identity, &wires),
+        1 => cx.push(&node.name, Op::Concat { count: wires.len() }, &wires),
+        other => {
+            Err(node.attributes.unsupported(format!("axis = {other}"), "only channels (axis 1) are joined"))
+        }
+    }
+}
+
+/// What only the end of a model may have, where it is no part of the graph ([`crate::Ending`]).
+pub(super) fn ending(_: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {
+    Err(node.attributes.unsupported(
+        "a place before the end of the model",
+        "it may only make the output, over the classes of one sample",
+    ))
 }
 
 pub(super) fn reshape(cx: &mut Import, node: &mut Node) -> Result<Known, OnnxError> {

@@ -14,8 +14,11 @@ pub(crate) type Handler = fn(&mut Import, &mut Node) -> Result<Known, OnnxError>
 /// The operators known, in alphabetical order.
 const REGISTER: &[(&str, Handler)] = &[
     ("Add", arithmetic::add),
+    ("ArgMax", layout::ending),
     ("AveragePool", window::average_pool),
     ("BatchNormalization", arithmetic::batch_normalization),
+    ("Clip", arithmetic::clip),
+    ("Concat", layout::concat),
     ("Constant", layout::constant),
     ("Conv", linear::conv),
     ("Div", arithmetic::div),
@@ -24,6 +27,7 @@ const REGISTER: &[(&str, Handler)] = &[
     ("Gemm", linear::gemm),
     ("GlobalAveragePool", window::global_average_pool),
     ("Identity", layout::identity),
+    ("LogSoftmax", layout::ending),
     ("MatMul", linear::mat_mul),
     ("MaxPool", window::max_pool),
     ("Mul", arithmetic::mul),
@@ -32,6 +36,7 @@ const REGISTER: &[(&str, Handler)] = &[
     ("Relu", arithmetic::relu),
     ("Reshape", layout::reshape),
     ("Slice", layout::slice),
+    ("Softmax", layout::ending),
     ("Sub", arithmetic::sub),
 ];
 

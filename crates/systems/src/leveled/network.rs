@@ -94,9 +94,9 @@ pub(super) fn supports(node: &Node) -> Support {
         Op::BatchNorm { .. } | Op::MulConst { .. } | Op::Pad { .. } => {
             Support::Rewrite("is folded into a neighbouring convolution or dense layer".into())
         }
-        Op::Relu => no_comparison("Square (Mul(x, x))"),
+        Op::Relu | Op::Clip { .. } => no_comparison("Square (Mul(x, x))"),
         Op::MaxPool(_) => no_comparison("AveragePool or a convolution with stride"),
-        Op::Reshape { .. } | Op::Slice { .. } => Support::No("has no circuit".into()),
+        Op::Reshape { .. } | Op::Slice { .. } | Op::Concat { .. } => Support::No("has no circuit".into()),
     }
 }
 
