@@ -2,9 +2,12 @@
 //! Hubaux, *Efficient bootstrapping for approximate homomorphic encryption with non-sparse keys*, 2021).
 //!
 //! A matrix product by diagonals, babies b < B and giants gB:
-//! [`Evaluator::hoist`], [`Evaluator::rotate_extended`] per baby, per giant one [`Evaluator::dot_plain_extended`] with
-//! diagonals moved gB to the *right* and one [`Evaluator::rotate_giant`], their sum, and
+//! [`Evaluator::hoist`], [`Evaluator::rotations_extended`] for the babies, [`Evaluator::dots_plain_extended`] for the giants
+//! with diagonals moved gB to the *right*, [`Evaluator::rotate_giant_onto`] per giant, and
 //! [`Evaluator::reduce_rescale`]: (ℓ+k)(d + (G−1)(d+1) + 2) transforms for G groups, the rescale included.
+//!
+//! A rotation is one pass per limb: products with the key are summed, the addend joins them, and the sum goes where the
+//! automorphism takes it ([`kernel::dot2_packed_turned`]).
 
 use super::{Evaluator, Hoisted, first, same_level, unserved};
 use crate::HeError;
