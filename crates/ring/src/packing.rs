@@ -1,4 +1,4 @@
-//! Rows of residues as bits: each residue takes ⌈log2 q⌉ bits, least significant first, rows end on a byte.
+//! Rows of numbers of equal width as bits: a residue takes ⌈log2 q⌉, least significant first, rows end on a byte.
 //!
 //! One row has one encoding: decoding refuses residues that are not below q and padding bits that are not zero.
 #![deny(clippy::indexing_slicing)]
@@ -6,9 +6,14 @@
 use crate::{Basis, Modulus, PackedPolys, Poly, Representation, kernel};
 use oblivia_base::codec::{DecodeError, Fault, Reader, Writer};
 
+/// Bytes of `count` numbers of `bits` bits.
+pub fn bits_bytes(count: usize, bits: u32) -> usize {
+    (count * bits as usize).div_ceil(8)
+}
+
 /// Bytes of a packed row of `n` residues.
 pub fn row_bytes(m: &Modulus, n: usize) -> usize {
-    (n * m.bits() as usize).div_ceil(8)
+    bits_bytes(n, m.bits())
 }
 
 /// Bytes of a packed element over `basis`.
@@ -16,12 +21,11 @@ pub fn poly_bytes(basis: &Basis) -> usize {
     basis.moduli().map(|m| row_bytes(m, basis.n())).sum()
 }
 
-/// Appends a row of canonical residues.
-pub fn write_row(m: &Modulus, row: &[u64], w: &mut Writer) {
-    let bits = m.bits();
+/// Appends numbers below 2^`bits`, 1 to 63.
+pub fn write_bits(row: &[u64], bits: u32, w: &mut Writer) {
     let (mut word, mut filled) = (0u128, 0);
     for &x in row {
-        debug_assert!(x < m.value());
+        debug_assert!(x >> bits == 0);
         word |= u128::from(x) << filled;
         filled += bits;
         if filled >= 64 {
@@ -34,15 +38,18 @@ pub fn write_row(m: &Modulus, row: &[u64], w: &mut Writer) {
     w.raw(bytes.split_at(filled.div_ceil(8) as usize).0);
 }
 
-/// Reads `out.len()` residues.
+/// Reads `out.len()` numbers of `bits` bits, 1 to 63; errors name `what`.
 ///
 /// # Errors
-/// Truncated input, a residue ≥ q, or a padding bit that is set.
-pub fn read_row(m: &Modulus, r: &mut Reader<'_>, out: &mut [u64]) -> Result<(), DecodeError> {
-    const WHAT: &str = "row of residues";
-    let bytes = r.raw(row_bytes(m, out.len()), WHAT)?;
-    let (bits, mask) = (m.bits(), (1u64 << m.bits()) - 1);
-    let mut words = bytes.chunks(8).map(|chunk| {
+/// Truncated input, or a padding bit that is set.
+pub fn read_bits(
+    bits: u32,
+    what: &'static str,
+    r: &mut Reader<'_>,
+    out: &mut [u64],
+) -> Result<(), DecodeError> {
+    let mask = (1u64 << bits) - 1;
+    let mut words = r.raw(bits_bytes(out.len(), bits), what)?.chunks(8).map(|chunk| {
         let mut word = [0; 8];
         for (to, from) in word.iter_mut().zip(chunk) {
             *to = *from;
@@ -50,19 +57,33 @@ pub fn read_row(m: &Modulus, r: &mut Reader<'_>, out: &mut [u64]) -> Result<(), 
         u64::from_le_bytes(word)
     });
     let (mut word, mut filled) = (0u128, 0);
-    let mut canonical = true;
     for o in out {
         if filled < bits {
             word |= u128::from(words.next().unwrap_or(0)) << filled;
             filled += 64;
         }
-        let x = word as u64 & mask;
-        canonical &= x < m.value();
-        *o = x;
+        *o = word as u64 & mask;
         word >>= bits;
         filled -= bits;
     }
-    if canonical && word == 0 { Ok(()) } else { Err(r.error(WHAT, Fault::Invalid)) }
+    if word == 0 { Ok(()) } else { Err(r.error(what, Fault::Invalid)) }
+}
+
+/// Appends a row of canonical residues.
+pub fn write_row(m: &Modulus, row: &[u64], w: &mut Writer) {
+    debug_assert!(row.iter().all(|&x| x < m.value()));
+    write_bits(row, m.bits(), w);
+}
+
+/// Reads `out.len()` residues.
+///
+/// # Errors
+/// Truncated input, a residue ≥ q, or a padding bit that is set.
+pub fn read_row(m: &Modulus, r: &mut Reader<'_>, out: &mut [u64]) -> Result<(), DecodeError> {
+    const WHAT: &str = "row of residues";
+    read_bits(m.bits(), WHAT, r, out)?;
+    let canonical = out.iter().fold(true, |all, &x| all & (x < m.value()));
+    if canonical { Ok(()) } else { Err(r.error(WHAT, Fault::Invalid)) }
 }
 
 /// Appends all rows of an element. The basis is not written: both sides know it.

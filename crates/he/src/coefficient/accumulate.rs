@@ -9,6 +9,7 @@ use oblivia_ring::word::{self, Doubled, Span};
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::OnceLock;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Where in an output ciphertext the results are: coefficients, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,16 @@ struct Input {
     transformed: OnceLock<[Split; 2]>,
 }
 
+/// c0 beside what the client sent gives the server's share.
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.c0.zeroize();
+        if let Some([c0, _]) = self.transformed.get_mut() {
+            c0.zeroize();
+        }
+    }
+}
+
 impl Input {
     fn transformed(&self, params: &Params) -> &[Split; 2] {
         let forward = |x: &Doubled| params.ring().forward(x.coefficients(), params.q_bits());
@@ -98,6 +109,7 @@ impl Inputs {
         let delta = params.delta_bits();
         let expand = |(index, (c0, own)): (usize, (&Vec<u64>, &Vec<u64>))| {
             let c0: Vec<u64> = c0.iter().zip(own).map(|(&c, &x)| c.wrapping_add(x << delta)).collect();
+            let c0 = Zeroizing::new(c0);
             let c1 = upload.uniform_half(index);
             Input { c0: Doubled::new(&c0), c1: Doubled::new(&c1), transformed: OnceLock::new() }
         };
@@ -143,7 +155,7 @@ impl fmt::Debug for Accumulated {
 }
 
 /// One sum: Σ inputs\[i\]·kernel + Δ·bias over the products (i, kernel).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sum<'a> {
     /// Input ciphertexts and kernels.
     pub products: Vec<(usize, &'a PreparedKernel)>,
@@ -151,6 +163,13 @@ pub struct Sum<'a> {
     pub outputs: &'a Outputs,
     /// A number per output, modulo 2^k.
     pub bias: Vec<u64>,
+}
+
+impl fmt::Debug for Sum<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = (self.products.len(), self.outputs.len());
+        f.debug_struct("Sum").field("products", &sizes.0).field("outputs", &sizes.1).finish_non_exhaustive()
+    }
 }
 
 impl Sum<'_> {

@@ -1,12 +1,12 @@
 //! Keys of a session: the client's secret, and the public key the server encrypts zeros with.
 
-use super::bits;
+use super::params::read_bits;
 use super::ring::{Ring, Split, centre, fill_uniform};
 use crate::HeError;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
-use oblivia_ring::{Ntt, Poly, sample};
+use oblivia_ring::{Ntt, Poly, packing, sample};
 use std::fmt;
 
 const DOMAIN: &str = "he coefficient public a v1";
@@ -105,12 +105,12 @@ impl PublicKey {
 
     /// Bytes of an encoding: b alone.
     pub fn encoded_bytes(ring: &Ring) -> usize {
-        bits::row_bytes(ring.n(), ring.max_modulus_bits())
+        packing::bits_bytes(ring.n(), ring.max_modulus_bits())
     }
 
     /// Appends b.
     pub fn encode(&self, w: &mut Writer) {
-        bits::write(&self.b, self.ring.max_modulus_bits(), w);
+        packing::write_bits(&self.b, self.ring.max_modulus_bits(), w);
     }
 
     /// Reads the b of the session with this nonce and transcript. Any b is harmless: c1 is hidden by a and v alone.
@@ -124,7 +124,7 @@ impl PublicKey {
         r: &mut Reader<'_>,
     ) -> Result<Self, HeError> {
         let bits = ring.max_modulus_bits();
-        let b = bits::read(ring.n(), bits, "public key", r)?;
+        let b = read_bits(ring.n(), bits, "public key", r)?;
         Ok(Self {
             ring: ring.clone(),
             b_ntt: ring.forward(&b, bits),

@@ -13,9 +13,10 @@ use super::upload::{UploadRandomness, uniform_half};
 use crate::HeError;
 use oblivia_base::Secret;
 use oblivia_ring::word::{self, Doubled, Span};
+use std::fmt;
 
 /// What both parties know and draw for one reply. Randomness is drawn a second time from generators in the same state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Everything<'a> {
     /// The widths.
     pub params: &'a Params,
@@ -37,6 +38,12 @@ pub struct Everything<'a> {
     pub bias: &'a [u64],
     /// What the reply was masked with.
     pub reply: &'a ReplyRandomness,
+}
+
+impl fmt::Debug for Everything<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Everything").field("params", self.params).finish_non_exhaustive()
+    }
 }
 
 /// One result, by its parts: P* = Δ·y + products + zero + dropped0 + dropped1, modulo 2^q.

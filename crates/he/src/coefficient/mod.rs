@@ -39,7 +39,6 @@
 //! and dropping; the masking order and the rounding are ours, with the argument above.
 
 mod accumulate;
-mod bits;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod kernel;

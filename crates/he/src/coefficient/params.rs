@@ -2,7 +2,8 @@
 
 use super::ring::Ring;
 use crate::HeError;
-use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use oblivia_base::codec::{Decode, DecodeError, Encode, Fault, Reader, Writer};
+use oblivia_ring::packing;
 use std::fmt;
 
 /// All widths of one layer, bits.
@@ -141,4 +142,19 @@ impl fmt::Debug for Params {
 /// 2^bits − 1, bits below 64.
 pub(crate) fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
+}
+
+/// `count` numbers of `bits` bits. Memory is allocated only after the reader is seen to hold them.
+pub(super) fn read_bits(
+    count: usize,
+    bits: u32,
+    what: &'static str,
+    r: &mut Reader<'_>,
+) -> Result<Vec<u64>, DecodeError> {
+    if r.remaining() < packing::bits_bytes(count, bits) {
+        return Err(r.error(what, Fault::Truncated));
+    }
+    let mut row = vec![0; count];
+    packing::read_bits(bits, what, r, &mut row)?;
+    Ok(row)
 }

@@ -1,16 +1,15 @@
 //! Masked sums on their way back to the client.
 
 use super::accumulate::{Accumulated, Outputs};
-use super::bits;
 use super::key::{PublicKey, SecretKey};
-use super::params::{Params, mask};
+use super::params::{Params, mask, read_bits};
 use super::ring::fill_uniform;
 use super::upload::draw_key;
 use crate::HeError;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Prg, Secret};
-use oblivia_ring::sample;
+use oblivia_ring::{packing, sample};
 use rayon::prelude::*;
 use std::fmt;
 
@@ -167,14 +166,14 @@ impl Reply {
     /// Bytes of an encoding: `outputs`·(q − d0) bits, up to a whole byte, and n·(q − d1) bits.
     pub fn encoded_bytes(params: &Params, outputs: usize) -> usize {
         let [b0, b1] = params.reply_bits();
-        bits::row_bytes(outputs, b0) + bits::row_bytes(params.n(), b1)
+        packing::bits_bytes(outputs, b0) + packing::bits_bytes(params.n(), b1)
     }
 
     /// Appends c0 and c1, packed.
     pub fn encode(&self, w: &mut Writer) {
         let [b0, b1] = self.params.reply_bits();
-        bits::write(&self.c0, b0, w);
-        bits::write(&self.c1, b1, w);
+        packing::write_bits(&self.c0, b0, w);
+        packing::write_bits(&self.c1, b1, w);
     }
 
     /// Reads a reply with exactly `outputs` results.
@@ -183,8 +182,8 @@ impl Reply {
     /// [`HeError::Decode`] for bytes that are no canonical encoding.
     pub fn decode(params: &Params, outputs: usize, r: &mut Reader<'_>) -> Result<Self, HeError> {
         let [b0, b1] = params.reply_bits();
-        let c0 = bits::read(outputs, b0, "reply c0", r)?;
-        let c1 = bits::read(params.n(), b1, "reply c1", r)?;
+        let c0 = read_bits(outputs, b0, "reply c0", r)?;
+        let c1 = read_bits(params.n(), b1, "reply c1", r)?;
         Ok(Self { params: params.clone(), c0, c1 })
     }
 }

@@ -1,14 +1,13 @@
 //! Encrypted shares on their way to the server.
 
-use super::bits;
 use super::key::SecretKey;
-use super::params::Params;
+use super::params::{Params, read_bits};
 use super::ring::fill_uniform;
 use crate::HeError;
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Prg, PublicSeed, Secret};
-use oblivia_ring::sample;
+use oblivia_ring::{packing, sample};
 use rayon::prelude::*;
 use std::fmt;
 
@@ -119,13 +118,13 @@ impl Upload {
 
     /// Bytes of an encoding: 32, and n·q bits per ciphertext.
     pub fn encoded_bytes(params: &Params, ciphertexts: usize) -> usize {
-        32 + ciphertexts * bits::row_bytes(params.n(), params.q_bits())
+        32 + ciphertexts * packing::bits_bytes(params.n(), params.q_bits())
     }
 
     /// Appends seed and c0 of all ciphertexts, packed.
     pub fn encode(&self, w: &mut Writer) {
         self.seed.encode(w);
-        self.c0.iter().for_each(|c| bits::write(c, self.params.q_bits(), w));
+        self.c0.iter().for_each(|c| packing::write_bits(c, self.params.q_bits(), w));
     }
 
     /// Reads an upload of exactly `ciphertexts` ciphertexts.
@@ -134,7 +133,7 @@ impl Upload {
     /// [`HeError::Decode`] for bytes that are no canonical encoding.
     pub fn decode(params: &Params, ciphertexts: usize, r: &mut Reader<'_>) -> Result<Self, HeError> {
         let seed = PublicSeed::decode(r)?;
-        let row = |_| bits::read(params.n(), params.q_bits(), "upload", r);
+        let row = |_| read_bits(params.n(), params.q_bits(), "upload", r);
         let c0 = (0..ciphertexts).map(row).collect::<Result<_, _>>()?;
         Ok(Self { params: params.clone(), seed, c0 })
     }

@@ -13,6 +13,7 @@ use oblivia_he::coefficient::{
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Replies whose sums are computed together.
@@ -132,7 +133,7 @@ impl LinearClient {
 }
 
 /// The server's half: it holds the weights, prepared.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LinearServer {
     packing: Packing,
     params: Params,
@@ -141,6 +142,16 @@ pub struct LinearServer {
     /// Per output channel, modulo 2^64.
     bias: Vec<u64>,
     method: Method,
+}
+
+impl fmt::Debug for LinearServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinearServer")
+            .field("packing", &self.packing)
+            .field("params", &self.params)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LinearServer {

@@ -41,6 +41,12 @@ impl Doubled {
     }
 }
 
+impl zeroize::Zeroize for Doubled {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 impl std::fmt::Debug for Doubled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Doubled(..)")
