@@ -32,9 +32,10 @@ pub fn small(system: &'static str, wish: Wish, inputs: usize) -> Case {
         input: InputSpec::Tensor,
         input_range: [0.0, 1.0],
         output: OutputPolicy::Logits,
+        fixed: None,
     };
     let inputs = (0..inputs).map(|i| bits(0x9d3a_u32.rotate_left(5 * i as u32) ^ i as u32)).collect();
-    Case { system, wish, model: Model { public, weights }, inputs }
+    Case { system, wish, model: Model { public, weights, calibration: None }, inputs }
 }
 
 /// An image of zeros and ones.

@@ -54,7 +54,8 @@ fn a_transcript_without_published_zeros_is_byte_by_byte_that_of_a_model_that_has
         let zeros = tensors.iter_mut().flat_map(|t| t.data_mut()).filter(|v| **v == 0.0);
         zeros.for_each(|v| *v = f32::MIN_POSITIVE);
         let public = without.model.public;
-        without.model = Model { weights: Weights::new(&public.graph, tensors).unwrap(), public };
+        without.model =
+            Model { weights: Weights::new(&public.graph, tensors).unwrap(), public, calibration: None };
         let logs = leaks::check(&with, &without);
         // All but the replies, whose noise depends on the weights.
         let same = |m: &&LoggedMessage| !(m.kind == OUTPUT && m.direction == Direction::Down);

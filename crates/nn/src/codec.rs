@@ -1,6 +1,7 @@
 //! Wire encodings. A decoded graph is rebuilt node by node, so it obeys every rule a graph obeys.
 #![deny(clippy::indexing_slicing)]
 
+use crate::fixed::Formats;
 use crate::graph::WeightFact;
 use crate::op::{Conv, Op, Pool, WeightId};
 use crate::{Graph, ImageInput, InputSpec, OutputPolicy, PublicModel, Shape, WireId, Zeros};
@@ -408,6 +409,8 @@ impl Encode for PublicModel {
         self.input.encode(w);
         self.input_range.iter().for_each(|&v| w.f64(v + 0.0));
         self.output.encode(w);
+        w.bool(self.fixed.is_some());
+        self.fixed.iter().for_each(|formats| formats.encode(w));
     }
 }
 
@@ -425,6 +428,7 @@ impl Decode for PublicModel {
             input: InputSpec::decode(r)?,
             input_range: [r.f64("input range")?, r.f64("input range")?],
             output: OutputPolicy::decode(r)?,
+            fixed: if r.bool("fixed-point formats")? { Some(Formats::decode(r)?) } else { None },
         };
         model.check().map_err(|_| r.error("model", Fault::Invalid))?;
         Ok(model)

@@ -1,6 +1,8 @@
 //! A model as its owner has it, and the part of it a client may see.
 
+use crate::fixed::{Calibration, Formats};
 use crate::{Graph, NnError, Tensor, WeightId};
+use std::sync::Arc;
 
 /// The weight tensors of a model, in the order the graph declares them.
 #[derive(Clone, Debug)]
@@ -101,6 +103,8 @@ pub struct Model {
     pub public: PublicModel,
     /// The secret part.
     pub weights: Weights,
+    /// What makes a network in fixed point of it, for systems that compute on shares.
+    pub calibration: Option<Arc<Calibration>>,
 }
 
 /// What everyone who talks to the model's server knows.
@@ -118,6 +122,8 @@ pub struct PublicModel {
     pub input_range: [f64; 2],
     /// What the client gets.
     pub output: OutputPolicy,
+    /// Published widths, shifts, norms and scales of the network in fixed point.
+    pub fixed: Option<Formats>,
 }
 
 impl PublicModel {

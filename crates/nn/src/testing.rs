@@ -128,8 +128,9 @@ impl Build {
             input: InputSpec::Tensor,
             input_range: [-1.0, 1.0],
             output: OutputPolicy::Logits,
+            fixed: None,
         };
-        Model { public, weights }
+        Model { public, weights, calibration: None }
     }
 }
 

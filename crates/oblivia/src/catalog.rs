@@ -1,7 +1,7 @@
 //! A server's models, and their plans as they are asked for.
 
 use crate::prepared::{Prepared, PreparedFill};
-use oblivia_nn::{Model, pass};
+use oblivia_nn::{Model, fixed, pass};
 use oblivia_protocol::session::{Catalog, Hello, Offered};
 use oblivia_protocol::{Error, Loaded, Plan, System, Wish};
 use rayon::ThreadPool;
@@ -128,6 +128,7 @@ pub fn served(model: &Model) -> Result<Model, Error> {
     let input = |e: oblivia_nn::NnError| Error::Input(e.to_string());
     let mut model = pass::fold(&pass::complete_square(model).map_err(input)?).map_err(input)?;
     pass::publish_row_norms(&mut model).map_err(input)?;
+    fixed::publish(&mut model).map_err(input)?;
     Ok(model)
 }
 
@@ -235,9 +236,10 @@ mod tests {
             input: InputSpec::Tensor,
             input_range: [0.0, 1.0],
             output: OutputPolicy::Logits,
+            fixed: None,
         };
         let mut models = Models::new(systems, pool, 9).with_wish(BTreeMap::new(), Some(100));
-        models.add(&Model { public, weights }).unwrap();
+        models.add(&Model { public, weights, calibration: None }).unwrap();
         (models, numbers)
     }
 

@@ -94,8 +94,9 @@ fn describe(imported: Imported, manifest: &Manifest) -> Result<Model, String> {
         input: manifest.input_spec()?,
         input_range: manifest.input.range,
         output: manifest.policy(),
+        fixed: None,
     };
-    let mut model = Model { public, weights: imported.weights };
+    let mut model = Model { public, weights: imported.weights, calibration: None };
     if manifest.zeros_published() {
         pass::publish_zeros(&mut model).map_err(|e| format!("zeros.published: {e}"))?;
     }
@@ -117,6 +118,7 @@ fn undescribed(imported: Imported, file: &Path, named: &Path) -> Result<Loaded, 
         input: InputSpec::Tensor,
         input_range,
         output: OutputPolicy::Logits,
+        fixed: None,
     };
     public.check()?;
     let note = format!(
@@ -124,7 +126,11 @@ fn undescribed(imported: Imported, file: &Path, named: &Path) -> Result<Loaded, 
          are given, no bounds are published; write a {MANIFEST} beside it to say otherwise",
         file.display()
     );
-    Ok(Loaded { model: Model { public, weights: imported.weights }, manifest: None, notes: vec![note] })
+    Ok(Loaded {
+        model: Model { public, weights: imported.weights, calibration: None },
+        manifest: None,
+        notes: vec![note],
+    })
 }
 
 /// A name in the manifest's alphabet from a file's or folder's.

@@ -20,6 +20,7 @@
 //! widening from l to k bits of a value that may be negative needs |x| < 2^(l−2), of one that may not only
 //! x < 2^(l−1); maxima likewise; accumulators need |y| < 2^(k−1), which is what |⌊y/2^f⌋| < 2^(l−1) says.
 
+mod calibration;
 mod channels;
 mod codec;
 mod formats;
@@ -30,6 +31,7 @@ mod report;
 mod round;
 mod scales;
 
+pub use calibration::{Calibration, publish};
 pub use formats::{Certainty, Formats, LinearFormat, Network, WireFormat};
 pub use model::{FixedModel, LayerWeights, Trace};
 pub use quantise::{Options, quantise};

@@ -1,6 +1,6 @@
 //! Quadratic activations as squares.
 
-use crate::{Graph, Model, NnError, Node, Op, Shape, Tensor, WeightId, Weights, WireId};
+use crate::{Graph, Model, NnError, Node, Op, PublicModel, Shape, Tensor, WeightId, Weights, WireId};
 
 /// Rewrites `a·x² + b·x`, a > 0, as `(√a·x + b/(2√a))² − b²/(4a)`: one square between sums and products with constants,
 /// which [`super::fold`] takes into the layer before. `a` and `b` are single numbers or one per channel.
@@ -31,9 +31,9 @@ pub fn complete_square(model: &Model) -> Result<Model, NnError> {
     }
     out.set_output(wires[old.output().index()])?;
     let weights = Weights::new(&out, tensors)?;
-    let mut public = model.public.clone();
+    let mut public = PublicModel { fixed: None, ..model.public.clone() };
     public.graph = out;
-    Ok(Model { public, weights })
+    Ok(Model { public, weights, calibration: model.calibration.clone() })
 }
 
 fn first_name(graph: &Graph) -> String {
@@ -154,8 +154,9 @@ mod tests {
             input: InputSpec::Tensor,
             input_range: [-1.0, 1.0],
             output: OutputPolicy::Logits,
+            fixed: None,
         };
-        Model { public, weights }
+        Model { public, weights, calibration: None }
     }
 
     #[test]

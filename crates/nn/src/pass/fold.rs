@@ -1,6 +1,8 @@
 //! Folding of what surrounds a linear layer into the layer.
 
-use crate::{Conv, Graph, Model, NnError, Node, Op, Shape, Tensor, WeightId, Weights, WireId, Zeros};
+use crate::{
+    Conv, Graph, Model, NnError, Node, Op, PublicModel, Shape, Tensor, WeightId, Weights, WireId, Zeros,
+};
 
 /// Folds batch normalisation and constants into the convolution or dense layer before them, zero padding
 /// into the convolution after it, and drops nodes that only rename a wire (identity, flatten of a vector,
@@ -30,9 +32,9 @@ pub fn fold(model: &Model) -> Result<Model, NnError> {
     let output = out.wires[plan.resolve(graph.output()).index()];
     out.graph.set_output(output)?;
     let weights = Weights::new(&out.graph, out.tensors)?;
-    let mut public = model.public.clone();
+    let mut public = PublicModel { fixed: None, ..model.public.clone() };
     public.graph = out.graph;
-    Ok(Model { public, weights })
+    Ok(Model { public, weights, calibration: model.calibration.clone() })
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

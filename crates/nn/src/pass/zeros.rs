@@ -37,7 +37,11 @@ mod tests {
             Tensor::new(t.shape().clone(), values.collect()).unwrap()
         };
         let tensors = model.weights.tensors().iter().map(zero).collect();
-        Model { weights: Weights::new(&model.public.graph, tensors).unwrap(), public: model.public.clone() }
+        Model {
+            weights: Weights::new(&model.public.graph, tensors).unwrap(),
+            public: model.public.clone(),
+            calibration: None,
+        }
     }
 
     #[test]

@@ -168,6 +168,7 @@ pub(crate) fn model(name: &str) -> PublicModel {
         input: InputSpec::Tensor,
         input_range: [0.0, 1.0],
         output: OutputPolicy::Logits,
+        fixed: None,
     }
 }
 

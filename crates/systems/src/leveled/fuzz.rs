@@ -71,6 +71,7 @@ pub(super) fn network(s: &Sizes) -> Result<PublicModel, NnError> {
         input: InputSpec::Tensor,
         input_range: [0.0, 2.0],
         output: OutputPolicy::Logits,
+        fixed: None,
     })
 }
 

@@ -103,8 +103,9 @@ impl Build {
             input: InputSpec::Tensor,
             input_range: [-1.0, 1.0],
             output: OutputPolicy::Logits,
+            fixed: None,
         };
-        let mut model = Model { public, weights };
+        let mut model = Model { public, weights, calibration: None };
         pass::publish_row_norms(&mut model).unwrap();
         (model, inputs)
     }

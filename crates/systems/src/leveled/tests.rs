@@ -68,8 +68,9 @@ pub(super) fn network(size: usize, maps: usize, hidden: usize, outputs: usize) -
         input: InputSpec::Tensor,
         input_range: [0.0, 1.0],
         output: OutputPolicy::Logits,
+        fixed: None,
     };
-    let mut model = Model { public, weights };
+    let mut model = Model { public, weights, calibration: None };
     pass::publish_row_norms(&mut model).unwrap();
     (model, inputs)
 }

@@ -36,7 +36,7 @@ pub(super) fn pruned(model: &Model, inputs: &[Tensor], keep: Keep<'_>) -> Model 
     for (i, m) in max.iter().enumerate() {
         public.graph.set_bound(WireId(i as u32), 1.5 * f64::from(*m).max(1e-3)).unwrap();
     }
-    let mut model = Model { public, weights };
+    let mut model = Model { public, weights, calibration: None };
     pass::publish_row_norms(&mut model).unwrap();
     model
 }
@@ -192,8 +192,11 @@ fn zeros_that_are_not_published_change_no_byte_of_model_and_plan() {
     for v in tensors.iter_mut().flat_map(|t| t.data_mut()).filter(|v| **v == 0.0) {
         *v = f32::MIN_POSITIVE;
     }
-    let mut without =
-        Model { weights: Weights::new(&with.public.graph, tensors).unwrap(), public: with.public.clone() };
+    let mut without = Model {
+        weights: Weights::new(&with.public.graph, tensors).unwrap(),
+        public: with.public.clone(),
+        calibration: None,
+    };
     pass::publish_row_norms(&mut without).unwrap();
     assert_eq!(with.public.to_bytes(), without.public.to_bytes());
     let plans = [&with, &without].map(|m| search(&m.public, &Wish::default()).unwrap());
@@ -240,7 +243,7 @@ fn weights_that_are_not_the_zeros_that_were_published_are_not_loaded() {
     let plan = search(&open.public, &Wish::default()).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert!(super::server::Prepared::new(&plan, &open, &pool).is_ok());
-    let other = Model { public: open.public, weights: model.weights };
+    let other = Model { public: open.public, weights: model.weights, calibration: None };
     let error = super::server::Prepared::new(&plan, &other, &pool).err().unwrap().to_string();
     assert!(error.contains("published as zero"), "{error}");
 }

@@ -127,7 +127,7 @@ mod tests {
             Tensor::new(w.shape.clone(), values).unwrap()
         });
         let weights = Weights::new(&public.graph, tensors.collect()).unwrap();
-        let model = Model { public: public.clone(), weights };
+        let model = Model { public: public.clone(), weights, calibration: None };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let prepared = server::Prepared::new(plan, &model, &pool).unwrap();
         let read = terms.maker.read(LABEL, &keys_body).unwrap();
