@@ -234,18 +234,9 @@ impl FixedModel {
     /// Operators without weights; the caller wraps.
     fn other(&self, i: usize, node: &Node, trace: &Trace) -> Vec<i64> {
         let bits = self.network.wires()[i].bits;
-        let of = |i: usize| node.inputs.get(i).map_or(&[][..], |w| &trace.wires[w.index()]);
-        let x = of(0);
-        let to = &node.fact.shape;
-        let from = node.inputs.first().map_or(to, |w| &self.network.graph().nodes()[w.index()].fact.shape);
-        let shapes = [from, to];
-        let sum = |p: &Pool| {
-            pool::windows(p, x, shapes, |image, w, rows, cols| {
-                rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]).sum()
-            })
-        };
+        let of: Vec<&[i64]> = node.inputs.iter().map(|w| &trace.wires[w.index()][..]).collect();
+        let x = of.first().copied().unwrap_or_default();
         match &node.op {
-            Op::Add => x.iter().zip(of(1)).map(|(a, b)| a + b).collect(),
             Op::Relu => x.iter().map(|&v| v.max(0)).collect(),
             Op::Clip { .. } => {
                 let per = (x.len() / self.tops[i].len().max(1)).max(1);
@@ -254,19 +245,14 @@ impl FixedModel {
                 };
                 x.chunks(per).zip(&self.tops[i]).flat_map(clip).collect()
             }
-            Op::MaxPool(p) => pool::windows(p, x, shapes, |image, w, rows, cols| {
-                let cells = rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]);
-                cells.copied().max().unwrap_or(0)
-            }),
-            Op::AveragePool(p) => sum(p),
-            Op::GlobalAveragePool => {
-                let per = (x.len() / to.elements().max(1)).max(1);
-                x.chunks(per).map(|channel| channel.iter().sum()).collect()
+            Op::MaxPool(p) => {
+                let shapes = self.network.shapes(node);
+                pool::windows(p, x, shapes, |image, w, rows, cols| {
+                    let cells = rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]);
+                    cells.copied().max().unwrap_or(0)
+                })
             }
-            Op::Slice { starts, steps, .. } => layout::slice(x, starts, steps, shapes),
-            Op::Pad { before, .. } => layout::pad(x, before, 0, shapes),
-            Op::Concat { .. } => (0..node.inputs.len()).flat_map(of).copied().collect(),
-            _ => x.to_vec(),
+            _ => self.network.on_share(WireId(i as u32), &of),
         }
     }
 
@@ -350,6 +336,53 @@ impl FixedModel {
 }
 
 impl Network {
+    /// Shapes of a node's first operand and of its result.
+    fn shapes<'a>(&'a self, node: &'a Node) -> [&'a Shape; 2] {
+        let from = node.inputs.first().and_then(|w| self.graph().nodes().get(w.index()));
+        [from.map_or(&node.fact.shape, |n| &n.fact.shape), &node.fact.shape]
+    }
+
+    /// Whether each party computes the operator that makes `wire` on its own share: sums and moved values.
+    pub fn is_on_share(&self, wire: WireId) -> bool {
+        let op = self.graph().nodes().get(wire.index()).map(|n| &n.op);
+        let other = |op: &Op| {
+            matches!(
+                op,
+                Op::Input | Op::Conv(_) | Op::Dense { .. } | Op::Relu | Op::Clip { .. } | Op::MaxPool(_)
+            )
+        };
+        op.is_some_and(|op| !other(op))
+    }
+
+    /// An operator of [`Network::is_on_share`] on one party's shares of its operands, or on the values themselves, mod
+    /// 2^64. Operands must have the graph's shapes.
+    pub fn on_share(&self, wire: WireId, operands: &[&[i64]]) -> Vec<i64> {
+        let Some(node) = self.graph().nodes().get(wire.index()) else { return Vec::new() };
+        let x = operands.first().copied().unwrap_or_default();
+        let (shapes, to) = (self.shapes(node), &node.fact.shape);
+        let add = |sum: i64, v: &i64| sum.wrapping_add(*v);
+        let sum = |p: &Pool| {
+            pool::windows(p, x, shapes, |image, w, rows, cols| {
+                rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]).fold(0, add)
+            })
+        };
+        match &node.op {
+            Op::Add => {
+                let y = operands.get(1).copied().unwrap_or_default();
+                x.iter().zip(y).map(|(a, b)| a.wrapping_add(*b)).collect()
+            }
+            Op::AveragePool(p) => sum(p),
+            Op::GlobalAveragePool => {
+                let per = (x.len() / to.elements().max(1)).max(1);
+                x.chunks(per).map(|channel| channel.iter().fold(0, add)).collect()
+            }
+            Op::Slice { starts, steps, .. } => layout::slice(x, starts, steps, shapes),
+            Op::Pad { before, .. } => layout::pad(x, before, 0, shapes),
+            Op::Concat { .. } => operands.concat(),
+            _ => x.to_vec(),
+        }
+    }
+
     /// The integers of an input: round(x · scale), inside the published range.
     ///
     /// # Errors
