@@ -134,8 +134,8 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         .map(|x| Ok(eval::run(&model, &oblivia::tensor(&model.public, x)?)?))
         .collect::<Result<_>>()?;
     let folded = oblivia::served(&model)?;
-    let integers = a.id.system.integers(&prediction.receipt.plan, &folded)?;
-    let fixed: Option<Vec<Tensor>> = integers
+    let reference = a.id.system.reference(&prediction.receipt.plan, &folded)?;
+    let fixed: Option<Vec<Tensor>> = reference
         .map(|m| {
             inputs.iter().map(|x| Ok(m.eval(&oblivia::tensor(&model.public, x)?)?)).collect::<Result<_>>()
         })

@@ -108,24 +108,52 @@ pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
 /// ends with the right labels or with an error that blames peer, link or time; nothing hangs.
 pub fn check(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
     let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
+    let fired: u32 =
+        actions().iter().map(|action| check_action(case, state, last, keys, *action, &right)).sum();
+    assert!(fired > 0, "no fault happened");
+}
+
+/// As [`check`], all faults at the same time: for sessions of many messages, which mostly wait for what never comes.
+pub fn check_at_once(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
+    let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
+    let one = |(i, action): (usize, FaultAction)| {
+        let state = state.join(i.to_string());
+        check_action(case, &state, last, keys, action, &right)
+    };
+    std::thread::scope(|scope| {
+        let one = &one;
+        let all: Vec<_> = actions().into_iter().enumerate().map(|a| scope.spawn(move || one(a))).collect();
+        for each in all {
+            assert!(each.join().expect("the check holds") > 0, "no fault happened");
+        }
+    });
+}
+
+/// One kind of fault at every message of both directions; how often it happened.
+fn check_action(
+    case: &Case,
+    state: &Path,
+    last: [u64; 2],
+    keys: Keys,
+    action: FaultAction,
+    right: &[Option<usize>],
+) -> u32 {
     let mut fired = 0;
     for (direction, last) in [Direction::ClientToServer, Direction::ServerToClient].into_iter().zip(last) {
         for at in 0..=last {
-            for action in actions() {
-                let ended = run(case, state, FaultPlan { direction, at: Place::Message(at), action }, keys);
-                fired += u32::from(ended.fired);
-                let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
-                well_ended(&ended, action, &right, &what);
-                // What comes twice behind the last message, nobody reads any more.
-                if ended.fired && at + 1 < last {
-                    let harmless = matches!(action, FaultAction::Delay(_));
-                    let small = matches!(action, FaultAction::Truncate { .. } | FaultAction::FlipBit { .. });
-                    assert!(ended.client.is_err() || harmless || small || at == 0, "{what}");
-                }
+            let ended = run(case, state, FaultPlan { direction, at: Place::Message(at), action }, keys);
+            fired += u32::from(ended.fired);
+            let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
+            well_ended(&ended, action, right, &what);
+            // What comes twice behind the last message, nobody reads any more.
+            if ended.fired && at + 1 < last {
+                let harmless = matches!(action, FaultAction::Delay(_));
+                let small = matches!(action, FaultAction::Truncate { .. } | FaultAction::FlipBit { .. });
+                assert!(ended.client.is_err() || harmless || small || at == 0, "{what}");
             }
         }
     }
-    assert!(fired > 0, "no fault happened");
+    fired
 }
 
 /// The right labels, or an error that blames peer, link or time.

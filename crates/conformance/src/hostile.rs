@@ -10,7 +10,8 @@ use oblivia_net::memory::{self, MemoryWire};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{self, Hello, Offer, Request};
 use oblivia_protocol::{
-    Channel, Direction, Error, Expect, KeyMemory, Kind, LinkError, LoggedMessage, Notice, Role, Silent, Wire,
+    BoxFuture, Channel, Direction, Error, Expect, Identities, KeyMemory, Kind, LinkError, LoggedMessage,
+    Notice, Role, Silent, Wire,
 };
 use std::time::{Duration, Instant};
 
@@ -229,6 +230,96 @@ pub fn tricks(case: &Case, script: &[LoggedMessage]) {
                 Blame::PeerMisbehaved
             };
             assert_eq!(blame, expected, "{trick:?} at message {at}: {error}");
+        }
+    }
+}
+
+/// A wire that plays a trick on one message of whoever holds it.
+struct Tampered {
+    wire: MemoryWire,
+    /// Messages until then.
+    at: usize,
+    trick: Trick,
+}
+
+impl Wire for Tampered {
+    fn send(&mut self, kind: Kind, body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
+        let (kind, body) = match self.at {
+            0 => apply(self.trick, kind, &body),
+            _ => (kind, body),
+        };
+        self.at = self.at.wrapping_sub(1);
+        self.wire.send(kind, body)
+    }
+
+    fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
+        self.wire.recv(expect)
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), LinkError>> {
+        self.wire.finish()
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        self.wire.binding()
+    }
+
+    fn identities(&self) -> Option<Identities> {
+        self.wire.identities()
+    }
+}
+
+/// Runs `case` with a trick in place of message `at` of `by`, and returns how both ended.
+pub fn tampered(case: &Case, by: Role, at: usize, trick: Trick) -> [Result<(), Error>; 2] {
+    let machine = Machine::new(1).expect("threads");
+    let models = case.models(&machine);
+    let (to_server, to_client) = memory::pair();
+    let wire = |own: Role, wire: MemoryWire| -> Box<dyn Wire> {
+        if own == by { Box::new(Tampered { wire, at, trick }) } else { Box::new(wire) }
+    };
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let rng = SessionRng::insecure_seeded(1);
+            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
+            let wire = wire(Role::Server, to_client);
+            let memory = KeyMemory::default();
+            block_on(party::server(wire, &models, rng, &machine, &admit, memory, &mut Silent)).map(drop)
+        });
+        let client = scope.spawn(|| {
+            let question = Question {
+                request: case.request(),
+                confirm: &mut |_, _| Ok(()),
+                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
+                observer: &mut Silent,
+                memory: KeyMemory::default(),
+                assurance: String::new(),
+                began: Instant::now(),
+            };
+            let (wire, rng) = (wire(Role::Client, to_server), SessionRng::insecure_seeded(2));
+            block_on(party::client(wire, oblivia_systems::SYSTEMS, rng, &machine, question)).map(drop)
+        });
+        [client, server].map(|side| side.join().expect("nobody panics"))
+    })
+}
+
+/// Every trick in place of each of the first `messages` messages of client and server, the ones that agree on the plan left
+/// out: another kind or size ends at the receiver, who blames the peer. Bytes without meaning in place of shares may change
+/// the answer unnoticed, where a system says so; nothing panics or hangs.
+pub fn tampered_anywhere(case: &Case, messages: [usize; 2]) {
+    for (by, (first, last)) in [(Role::Client, (2, messages[0])), (Role::Server, (1, messages[1]))] {
+        for at in first..last {
+            for trick in TRICKS {
+                let [client, server] = tampered(case, by, at, trick);
+                let receiver = if by == Role::Client { server } else { client };
+                let what = format!("{trick:?} at message {at} of the {by}: {receiver:?}");
+                match (trick, receiver) {
+                    (Trick::Garbage, Ok(())) => {}
+                    (_, Ok(())) => panic!("{what}"),
+                    (_, Err(e)) => {
+                        assert!(matches!(e.blame(), Blame::PeerMisbehaved | Blame::InvalidMessage), "{what}")
+                    }
+                }
+            }
         }
     }
 }

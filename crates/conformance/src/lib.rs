@@ -28,4 +28,4 @@ mod run;
 mod small;
 
 pub use run::{Case, Failed, Pair, block_on, mnist, over_memory};
-pub use small::small;
+pub use small::{small, small_relu};

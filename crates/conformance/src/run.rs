@@ -1,5 +1,5 @@
 use oblivia::party::{self, Question};
-use oblivia::{Input, Machine, Models, Prediction, Served, load_image, load_model, tensor};
+use oblivia::{Input, Machine, Models, Prediction, Served, load_image, load_model, served, tensor};
 use oblivia_base::SessionRng;
 use oblivia_net::memory;
 use oblivia_nn::{Model, PublicModel, Tensor, eval};
@@ -56,9 +56,22 @@ impl Case {
         models
     }
 
-    /// What the clear network gives on the inputs.
+    /// What the network gives on the inputs: in floats, or as the case's plan computes it.
     pub fn expected(&self) -> Vec<Tensor> {
-        self.inputs.iter().map(|x| eval::run(&self.model, x).expect("the clear network runs")).collect()
+        let served = served(&self.model).expect("the model can be served");
+        let system = oblivia_systems::find(self.system).expect("a system of this build");
+        let reference = match &served.public.fixed {
+            None => None,
+            Some(_) => {
+                let plan = system.plan(&served.public, &self.wish).expect("a plan");
+                system.reference(&plan, &served).expect("a reference")
+            }
+        };
+        let one = |x: &Tensor| match &reference {
+            Some(reference) => reference.eval(x).expect("the reference runs"),
+            None => eval::run(&self.model, x).expect("the clear network runs"),
+        };
+        self.inputs.iter().map(one).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oblivia::{Input, load_model, served, tensor};
 use oblivia_data::{Split, data_dir, mnist};
 use oblivia_nn::eval;
-use oblivia_protocol::Wish;
+use oblivia_protocol::{Reference, Wish};
 use std::path::{Path, PathBuf};
 
 fn main() -> std::process::ExitCode {
@@ -25,7 +25,9 @@ fn accuracy(folder: &Path) -> Result<(), Failed> {
     let model = load_model(&root.join("models/mnist-cryptonets"))?;
     let folded = served(&model)?;
     let plan = system.plan(&folded.public, &Wish { mode: Some("exact".into()), ..Wish::default() })?;
-    let integers = system.integers(&plan, &folded)?.ok_or("mode exact has an integer network")?;
+    let Some(Reference::Integers(integers)) = system.reference(&plan, &folded)? else {
+        return Err("mode exact has an integer network".into());
+    };
     let peak = integers.ranges()?[folded.public.graph.output().index()].peak();
     let set = mnist(folder, Split::Test)?;
     let (mut right, mut float, mut same, mut seen) = (0, 0, 0, 0u128);

@@ -39,6 +39,12 @@ impl Stock {
         self.supplies.iter().map(Supply::left).sum()
     }
 
+    /// Drops what is left; its indices are not given out again.
+    fn discard(&mut self) {
+        self.index += self.left();
+        self.supplies.clear();
+    }
+
     fn require(&self, wanted: usize) -> Result<(), MpcError> {
         let (wanted, left) = (wanted as u64, self.left());
         if wanted <= left { Ok(()) } else { Err(MpcError::Exhausted { wanted, left }) }
@@ -110,6 +116,11 @@ impl CotSender {
     /// COTs that can be taken before a refill.
     pub fn left(&self) -> u64 {
         self.stock.left()
+    }
+
+    /// Drops the COTs in stock; the peer must do so at the same place.
+    pub fn discard(&mut self) {
+        self.stock.discard();
     }
 
     /// Index of the COT that is taken next.
@@ -232,6 +243,11 @@ impl CotReceiver {
     /// COTs that can be taken before a refill.
     pub fn left(&self) -> u64 {
         self.stock.left()
+    }
+
+    /// Drops the COTs in stock; the peer must do so at the same place.
+    pub fn discard(&mut self) {
+        self.stock.discard();
     }
 
     /// Index of the COT that is taken next.

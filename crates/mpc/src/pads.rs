@@ -56,6 +56,12 @@ impl CotPads {
         (self.sender, self.chooser)
     }
 
+    /// Drops what is left in both stocks; the peer must do so at the same place.
+    pub fn discard(&mut self) {
+        self.sender.discard();
+        self.chooser.discard();
+    }
+
     /// COTs left where this party is the sender, and where it chooses.
     pub fn left(&self) -> [u64; 2] {
         [self.sender.left(), self.chooser.left()]

@@ -29,6 +29,6 @@ pub use plan::{Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest
 pub use receipt::{KeyReceipt, Receipt, Seconds};
 pub use role::Role;
 pub use system::{
-    Answer, Context, Event, Loaded, Observer, Outcome, Seat, Silent, Support, System, Workload,
+    Answer, Context, Event, Loaded, Observer, Outcome, Reference, Seat, Silent, Support, System, Workload,
 };
 pub use wire::{BoxFuture, Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};

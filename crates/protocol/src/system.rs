@@ -9,8 +9,9 @@ use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, SessionRng};
+use oblivia_nn::fixed::{FixedModel, Nearest};
 use oblivia_nn::quant::IntegerModel;
-use oblivia_nn::{Graph, Model, Node, PublicModel, Tensor};
+use oblivia_nn::{Graph, Model, NnError, Node, PublicModel, Tensor};
 use rayon::ThreadPool;
 use std::any::Any;
 use std::sync::Arc;
@@ -118,6 +119,33 @@ pub struct Context<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// A network that a plan computes in place of the float network.
+#[derive(Debug)]
+pub enum Reference {
+    /// In whole numbers, exactly.
+    Integers(IntegerModel),
+    /// In fixed point, with results of layers rounded to nearest.
+    FixedPoint(FixedModel),
+}
+
+impl Reference {
+    /// Its outputs, in the model's units.
+    ///
+    /// # Errors
+    /// As [`IntegerModel::eval`] and [`FixedModel::run`].
+    pub fn eval(&self, input: &Tensor) -> Result<Tensor, NnError> {
+        match self {
+            Self::Integers(model) => model.eval(input),
+            Self::FixedPoint(model) => {
+                let network = model.network();
+                let trace = model.run(&network.input(input)?, &mut Nearest)?;
+                let output = trace.wires.get(network.graph().output().index());
+                network.output(output.map_or(&[][..], Vec::as_slice))
+            }
+        }
+    }
+}
+
 /// A piece of work whose time a planner wants to know.
 pub struct Workload {
     /// Its name in [`crate::Wish::units`].
@@ -172,8 +200,8 @@ pub trait System: Send + Sync {
     }
     /// Prepares a model for serving under a plan of `plan` or `check`.
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error>;
-    /// The network in whole numbers that `plan` computes exactly, where it is not the float network.
-    fn integers(&self, _: &Plan, _: &Model) -> Result<Option<IntegerModel>, Error> {
+    /// The network that `plan` computes and its error bound is about, where it is not the float network.
+    fn reference(&self, _: &Plan, _: &Model) -> Result<Option<Reference>, Error> {
         Ok(None)
     }
     /// Plays the role of `seat` to the end.

@@ -5,6 +5,7 @@
 pub mod clear;
 mod common;
 pub mod fuzz;
+pub mod hybrid;
 pub mod leveled;
 mod registry;
 

@@ -130,6 +130,14 @@ impl Network {
         Ok(Self { graph, formats, wires, layer, input_range: model.input_range })
     }
 
+    /// Whether an operator has fixed-point arithmetic.
+    ///
+    /// # Errors
+    /// [`NnError::BadNode`] with the reason if it has none.
+    pub fn supports(node: &Node) -> Result<(), NnError> {
+        supported(node)
+    }
+
     /// The structure, with operators as in the table of [`crate::fixed`].
     pub fn graph(&self) -> &Graph {
         &self.graph

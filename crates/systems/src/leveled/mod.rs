@@ -29,10 +29,10 @@ mod zeros_tests;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_base::seed::EntropySource;
-use oblivia_nn::quant::IntegerModel;
 use oblivia_nn::{Graph, Model, Node, PublicModel};
 use oblivia_protocol::{
-    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Seat, Support, System, Wish, Workload,
+    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Reference, Seat, Support, System, Wish,
+    Workload,
 };
 use rayon::ThreadPool;
 use std::sync::Arc;
@@ -91,9 +91,9 @@ impl System for Leveled {
         })
     }
 
-    fn integers(&self, plan: &Plan, model: &Model) -> Result<Option<IntegerModel>, Error> {
+    fn reference(&self, plan: &Plan, model: &Model) -> Result<Option<Reference>, Error> {
         match exact::is_mode(&plan.choices.mode) {
-            true => exact::server::integers(plan, model).map(Some),
+            true => exact::server::integers(plan, model).map(|m| Some(Reference::Integers(m))),
             false => Ok(None),
         }
     }

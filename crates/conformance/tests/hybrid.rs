@@ -1,0 +1,50 @@
+//! System `hybrid` against the suite, on small networks.
+
+use oblivia_conformance::faults::Keys;
+use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, over_memory, small_relu};
+use oblivia_nn::OutputPolicy;
+use oblivia_protocol::Wish;
+
+fn case(inputs: usize) -> Case {
+    small_relu("hybrid", Wish::default(), inputs)
+}
+
+#[test]
+fn answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_refused() {
+    let three = case(3);
+    let pair = over_memory(&three, 1).expect("the session succeeds");
+    assert!(pair.client.receipt.plan.error.value() > 0.0);
+    answers::check(&three, &pair);
+    costs::check(&pair);
+    let (mut a, mut b) = (case(2), case(2));
+    a.inputs.truncate(1);
+    b.inputs.remove(0);
+    leaks::check(&a, &b);
+    let one = case(1);
+    hostile::wrong_plan(&one);
+}
+
+#[test]
+fn a_class_alone_is_the_largest_output_at_the_declared_cost() {
+    let mut two = case(2);
+    two.model.public.output = OutputPolicy::ArgMax;
+    let pair = over_memory(&two, 2).expect("the session succeeds");
+    costs::check(&pair);
+    let expected = two.expected();
+    for (found, expected) in pair.client.outputs.iter().zip(&expected) {
+        let found = found.as_ref().expect("an answer");
+        assert_eq!(found.argmax(), expected.argmax());
+        assert!(found.data().iter().all(|v| *v == 0.0 || *v == 1.0), "no scores are given");
+    }
+}
+
+#[test]
+fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
+    let state = tempfile::tempdir().expect("a folder");
+    faults::check_at_once(&case(1), state.path(), [18, 17], Keys::Fresh);
+}
+
+#[test]
+fn messages_of_another_kind_or_size_are_refused_wherever_they_come_and_nothing_makes_a_party_panic() {
+    hostile::tampered_anywhere(&case(1), [18, 17]);
+}

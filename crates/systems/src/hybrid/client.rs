@@ -1,0 +1,214 @@
+//! The client: keys, its half of linear layers, the outputs.
+
+use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
+use super::plan::{Derived, NONCE_BYTES, derive};
+use super::stock::{Stock, setup};
+use super::tap::Tap;
+use super::walk::{Hand, WalkError, walk};
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Prg, Secret};
+use oblivia_he::coefficient::{PublicKey, SecretKey};
+use oblivia_mpc::setup::OpenerAwaitsAnswer;
+use oblivia_mpc::{Party, Session};
+use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
+use oblivia_pack::coefficient::LinearClient;
+use oblivia_protocol::{Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
+use rayon::ThreadPool;
+use std::collections::BTreeMap;
+
+pub(super) async fn run(
+    model: &PublicModel,
+    inputs: Vec<Tensor>,
+    plan: &Plan,
+    cx: &mut Context<'_>,
+) -> Result<Outcome, Error> {
+    let d = derive(model, &plan.choices)?;
+    let pool = cx.pool.clone();
+    let mut hand = ClientHand::new(&d, &pool, &mut cx.rng, ())?;
+    let mut stock = begin(&d, &hand, cx).await?;
+    cx.observer.on(Event::Ready);
+    let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();
+    let mut outputs = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        cx.channel.enter(Phase::Offline);
+        stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
+        cx.channel.enter(Phase::Online);
+        cx.observer.on(Event::SampleStarted(index));
+        let before = cx.channel.meter().traffic().online;
+        // The server must not see which inputs fit: one that does not is replaced by zeros.
+        let unfit = unfit(&d, input);
+        let zeros = Tensor::zeros(input.shape().clone());
+        let sent = if unfit.is_some() { &zeros } else { input };
+        let numbers = d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?;
+        let (pads, rest) = stock.pads();
+        let link = ChannelLink::new(&mut cx.channel, Party::Client, incoming.clone());
+        let mut session = Session::new(Party::Client, Party::Client, link, pads, usize::MAX);
+        let numbers = numbers.into_iter().map(|v| v as u64).collect();
+        let opened = walk(&d, &mut session, &mut hand, numbers).await;
+        let (link, pads) = session.into_parts();
+        let opened = opened.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
+        stock = rest.put_back(pads);
+        let output = unfit.map_or_else(|| answer(&d, model, opened.unwrap_or_default()), Err);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
+        cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
+        outputs.push(output);
+    }
+    Ok(Outcome::Outputs(outputs))
+}
+
+/// The set-up as the opener.
+async fn begin<T: Tap>(d: &Derived, hand: &ClientHand<'_, T>, cx: &mut Context<'_>) -> Result<Stock, Error> {
+    cx.channel.enter_setup();
+    cx.observer.on(Event::Setup("oblivious transfers"));
+    let setup = setup(cx.session, d.choices.supply);
+    let [_, answer, _, batch] = setup.message_bytes();
+    let (opener, message) = OpenerAwaitsAnswer::start(&setup, &mut cx.rng);
+    cx.channel.send(Role::Server, KIND_SETUP, message).await?;
+    let bytes = answer + NONCE_BYTES;
+    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, bytes)).await?;
+    let mut r = Reader::new(&message);
+    let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
+    let nonce: [u8; NONCE_BYTES] = r.array("nonce").map_err(Error::invalid("Setup"))?;
+    let (opener, mut message) = opener.answer(answer, &mut cx.rng).map_err(mpc_error)?;
+    let mut w = Writer::new();
+    hand.public_key(&nonce, &cx.session, &mut cx.rng).encode(&mut w);
+    message.extend(w.into_bytes());
+    cx.channel.send(Role::Server, KIND_SETUP, message).await?;
+    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, batch)).await?;
+    let ends = opener.finish(&message).map_err(mpc_error)?;
+    Stock::begin(Party::Client, d.choices.supply, ends, &mut cx.channel, &mut cx.rng).await
+}
+
+/// Why an input cannot be predicted on: a value outside the published range, or not a number.
+fn unfit(d: &Derived, input: &Tensor) -> Option<Error> {
+    let [low, high] = d.network.input_range();
+    // Rounding of the preprocessing.
+    let slack = 1e-5 * low.abs().max(high.abs());
+    let inside = |v: &f32| (low - slack..=high + slack).contains(&f64::from(*v));
+    (!input.data().iter().all(inside)).then(|| {
+        Error::Input(format!(
+            "a value of the input is outside [{low}, {high}], the range its model publishes"
+        ))
+    })
+}
+
+/// The outputs in the model's units; of a class alone, 1 at its place and 0 elsewhere.
+fn answer(d: &Derived, model: &PublicModel, opened: Vec<u64>) -> Answer {
+    let misuse = |e: oblivia_nn::NnError| Error::Misuse(e.to_string());
+    let output = d.network.graph().output().index();
+    match model.output {
+        OutputPolicy::Logits => {
+            let spare = 64 - d.bits(output);
+            let signed: Vec<i64> = opened.iter().map(|&v| ((v << spare) as i64) >> spare).collect();
+            d.network.output(&signed).map_err(misuse)
+        }
+        OutputPolicy::ArgMax => {
+            let class = opened.first().copied().unwrap_or(u64::MAX);
+            let n = d.elements(output) as u64;
+            if class >= n {
+                let why = format!("the class is number {class} of {n}: the server computed something else");
+                return Err(Error::NumericBound { what: "the class".into(), why });
+            }
+            let data = (0..n).map(|i| if i == class { 1.0 } else { 0.0 }).collect();
+            Tensor::new(model.graph.output_shape().clone(), data).map_err(misuse)
+        }
+    }
+}
+
+/// The client's half of linear layers.
+pub(super) struct ClientHand<'a, T> {
+    sk: SecretKey,
+    layers: BTreeMap<usize, LinearClient>,
+    pool: &'a ThreadPool,
+    seeds: Prg,
+    tap: T,
+}
+
+impl<'a, T: Tap> ClientHand<'a, T> {
+    /// With a fresh key.
+    pub(super) fn new(
+        d: &Derived,
+        pool: &'a ThreadPool,
+        rng: &mut dyn EntropySource,
+        mut tap: T,
+    ) -> Result<Self, Error> {
+        let seed = fresh(rng);
+        tap.key(seed.expose());
+        let sk = key(d, seed.expose());
+        let half = |l: &super::plan::Layer| LinearClient::new(&l.packing, &l.params);
+        let layers = d.layers.iter().map(|(&node, l)| Ok((node, half(l).map_err(layer_error)?)));
+        let layers = pool.install(|| layers.collect::<Result<_, Error>>())?;
+        let seeds = Prg::new(fresh(rng).expose(), "hybrid uploads v1", &[]);
+        Ok(Self { sk, layers, pool, seeds, tap })
+    }
+
+    pub(super) fn public_key(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        session: &Digest,
+        rng: &mut dyn EntropySource,
+    ) -> PublicKey {
+        PublicKey::generate(&self.sk, nonce, session, rng)
+    }
+
+    pub(super) fn into_tap(self) -> T {
+        self.tap
+    }
+
+    fn layer(&self, node: usize) -> Result<&LinearClient, Error> {
+        self.layers.get(&node).ok_or_else(|| Error::Misuse(format!("node {node} is no layer")))
+    }
+}
+
+/// The key of a seed.
+pub(super) fn key(d: &Derived, seed: &[u8; 32]) -> SecretKey {
+    SecretKey::generate(&d.ring, &mut Prg::new(seed, "hybrid key v1", &[]))
+}
+
+/// The randomness of one upload.
+pub(super) fn upload_rng(node: usize, seed: &[u8; 32]) -> Prg {
+    Prg::new(seed, "hybrid upload v1", &[&(node as u64).to_le_bytes()])
+}
+
+/// A fresh seed.
+pub(super) fn fresh(rng: &mut dyn EntropySource) -> Secret<[u8; 32]> {
+    let mut seed = Secret::new([0; 32]);
+    rng.fill_bytes(seed.expose_mut());
+    seed
+}
+
+impl<T: Tap> Hand for ClientHand<'_, T> {
+    fn upload(&mut self, d: &Derived, node: usize, share: &Secret<Vec<u64>>) -> Result<Vec<u8>, WalkError> {
+        let seed = fresh(&mut self.seeds);
+        self.tap.upload(node, seed.expose(), share);
+        let layer = self.layer(node)?;
+        let encrypt = || layer.encrypt(&self.sk, share, &mut upload_rng(node, seed.expose()));
+        let upload = self.pool.install(encrypt)?;
+        let mut w = Writer::with_capacity(d.layers.get(&node).map_or(0, |l| l.up_bytes));
+        upload.encode(&mut w);
+        Ok(w.into_bytes())
+    }
+
+    fn reply(
+        &mut self,
+        _: &Derived,
+        _: usize,
+        _: &[u8],
+        _: &Secret<Vec<u64>>,
+    ) -> Result<(Vec<u8>, Secret<Vec<u64>>), WalkError> {
+        Err(Error::Misuse("the client was asked for a reply".into()).into())
+    }
+
+    fn finish(&mut self, _: &Derived, node: usize, replies: &[u8]) -> Result<Secret<Vec<u64>>, WalkError> {
+        let layer = self.layer(node)?;
+        let mut r = Reader::new(replies);
+        let replies = layer.decode_replies(&mut r)?;
+        r.finish().map_err(Error::invalid("Replies"))?;
+        Ok(self.pool.install(|| layer.finish(&self.sk, &replies))?)
+    }
+
+    fn tops(&self, _: &Derived, _: usize) -> Result<Option<Vec<u64>>, WalkError> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,79 @@
+#![doc = include_str!("README.md")]
+
+mod choices;
+mod client;
+mod link;
+mod plan;
+mod schedule;
+mod server;
+pub mod simulator;
+mod stock;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use crate::common::{TwoSeats, two_seats};
+use oblivia_nn::{Graph, Model, Node, PublicModel};
+use oblivia_protocol::{
+    BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Reference, Seat, Support, System, Wish,
+};
+use rayon::ThreadPool;
+use std::sync::Arc;
+
+/// The system: linear layers under encryption, comparisons on shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Hybrid;
+
+impl System for Hybrid {
+    fn id(&self) -> &'static str {
+        plan::SYSTEM
+    }
+
+    fn summary(&self) -> &'static str {
+        "client and server compute together on shares: any trained network with ReLU and max-pool, many short messages"
+    }
+
+    fn modes(&self) -> &'static [&'static str] {
+        &[plan::MODE]
+    }
+
+    fn plans(&self) -> &'static [&'static str] {
+        &plan::PLANS
+    }
+
+    fn supports(&self, graph: &Graph, node: &Node) -> Support {
+        plan::supports(graph, node)
+    }
+
+    fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+        plan::search(model, wish)
+    }
+
+    fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
+        plan::check(model, choices)
+    }
+
+    fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
+        Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+    }
+
+    fn reference(&self, plan: &Plan, model: &Model) -> Result<Option<Reference>, Error> {
+        let d = plan::derive(&model.public, &plan.choices)?;
+        server::fixed_model(&d, model).map(|m| Some(Reference::FixedPoint(m)))
+    }
+
+    fn run<'a>(
+        &'a self,
+        plan: &'a Plan,
+        seat: Seat,
+        cx: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Outcome, Error>> {
+        Box::pin(async move {
+            match two_seats::<server::Prepared>(seat, self.id())? {
+                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
+                TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, cx).await,
+            }
+        })
+    }
+}

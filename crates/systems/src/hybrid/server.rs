@@ -1,0 +1,199 @@
+//! The server: prepared weights, its half of linear layers.
+
+use super::client::fresh;
+use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
+use super::plan::{Derived, NONCE_BYTES, derive};
+use super::stock::{Stock, setup};
+use super::tap::Tap;
+use super::walk::{Hand, WalkError, walk};
+use oblivia_base::codec::{Reader, Writer};
+use oblivia_base::seed::EntropySource;
+use oblivia_base::{Prg, Secret};
+use oblivia_he::coefficient::PublicKey;
+use oblivia_mpc::setup::AnswererAwaitsBatch;
+use oblivia_mpc::{Party, Session};
+use oblivia_nn::fixed::FixedModel;
+use oblivia_nn::{Model, WireId};
+use oblivia_pack::coefficient::LinearServer;
+use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Permits, Phase, Plan, Role};
+use rand_core::Rng;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// A model's weights as kernels, shared by all sessions.
+pub(super) struct Prepared {
+    pub(super) d: Derived,
+    pub(super) layers: BTreeMap<usize, LinearServer>,
+    /// Of clips, per element.
+    tops: BTreeMap<usize, Vec<u64>>,
+}
+
+/// The network in fixed point of a model, which must be the published one.
+pub(super) fn fixed_model(d: &Derived, model: &Model) -> Result<FixedModel, Error> {
+    let Some(calibration) = &model.calibration else {
+        let why =
+            format!("`{}` has formats in fixed point and no calibration to make them of", model.public.name);
+        return Err(Error::Input(why));
+    };
+    let fixed = calibration.apply(model).map_err(|e| Error::Input(e.to_string()))?;
+    match *fixed.network() == d.network {
+        true => Ok(fixed),
+        false => Err(Error::Misuse("the calibration makes another network than the published one".into())),
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Self, Error> {
+        let d = derive(&model.public, &plan.choices)?;
+        let fixed = fixed_model(&d, model)?;
+        let prepare = |(&node, layer): (&usize, &super::plan::Layer)| {
+            let missing = || Error::Misuse(format!("node {node} has no weights"));
+            let weights = fixed.layer(WireId(node as u32)).ok_or_else(missing)?;
+            let w = Secret::new(weights.w.iter().map(|&w| i64::from(w)).collect::<Vec<i64>>());
+            let half = LinearServer::new(&layer.packing, &layer.params, w.expose(), &weights.b, None);
+            Ok((node, half.map_err(layer_error)?))
+        };
+        let layers = pool.install(|| d.layers.par_iter().map(prepare).collect::<Result<_, Error>>())?;
+        let clips = d.steps.iter().filter(|s| matches!(s, super::schedule::Step::Clip(_)));
+        let tops = clips.flat_map(|s| s.nodes()).map(|&node| {
+            let of = fixed.tops(WireId(node as u32));
+            let per = d.elements(node) / of.len().max(1);
+            (node, of.iter().flat_map(|&top| std::iter::repeat_n(top as u64, per)).collect())
+        });
+        let tops = tops.collect();
+        Ok(Self { d, layers, tops })
+    }
+}
+
+pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>) -> Result<Outcome, Error> {
+    let d = &prepared.d;
+    let (pool, permits) = (cx.pool.clone(), cx.permits.clone());
+    let (pk, mut stock) = begin(d, cx).await?;
+    let mut hand = ServerHand::new(prepared, pk, &pool, Some(&permits), &mut cx.rng, ());
+    cx.observer.on(Event::Ready);
+    let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
+    for index in 0..samples as usize {
+        cx.channel.enter(Phase::Offline);
+        stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
+        cx.channel.enter(Phase::Online);
+        cx.observer.on(Event::SampleStarted(index));
+        let before = cx.channel.meter().traffic().online;
+        let (pads, rest) = stock.pads();
+        let link = ChannelLink::new(&mut cx.channel, Party::Server, incoming.clone());
+        let mut session = Session::new(Party::Server, Party::Client, link, pads, usize::MAX);
+        let zeros = vec![0; d.network.graph().input_shape().elements()];
+        let walked = walk(d, &mut session, &mut hand, zeros).await;
+        let (link, pads) = session.into_parts();
+        walked.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
+        stock = rest.put_back(pads);
+        cx.ops.pt_mul += std::mem::take(&mut hand.products);
+        let traffic = Some(cx.channel.meter().traffic().online.since(before));
+        cx.observer.on(Event::SampleDone { index, output: None, traffic });
+    }
+    Ok(Outcome::Served)
+}
+
+/// The set-up as the answerer.
+async fn begin(d: &Derived, cx: &mut Context<'_>) -> Result<(PublicKey, Stock), Error> {
+    cx.channel.enter_setup();
+    cx.observer.on(Event::Setup("oblivious transfers"));
+    let setup = setup(cx.session, d.choices.supply);
+    let [offer, _, trees, _] = setup.message_bytes();
+    let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, offer)).await?;
+    let (answerer, mut message) =
+        AnswererAwaitsBatch::start(&setup, &message, &mut cx.rng).map_err(mpc_error)?;
+    let mut nonce = [0; NONCE_BYTES];
+    cx.rng.fill_bytes(&mut nonce);
+    message.extend(nonce);
+    cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+    let bytes = trees + PublicKey::encoded_bytes(&d.ring);
+    let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, bytes)).await?;
+    let mut r = Reader::new(&message);
+    let trees = r.raw(trees, "trees").map_err(Error::invalid("Setup"))?;
+    let pk = PublicKey::decode(&d.ring, &nonce, &cx.session, &mut r)
+        .map_err(|e| Error::InvalidMessage { message: "Setup", why: e.to_string() })?;
+    r.finish().map_err(Error::invalid("Setup"))?;
+    let (ends, message) = answerer.finish(trees).map_err(mpc_error)?;
+    cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+    let stock = Stock::begin(Party::Server, d.choices.supply, ends, &mut cx.channel, &mut cx.rng).await?;
+    Ok((pk, stock))
+}
+
+/// The server's half of linear layers.
+pub(super) struct ServerHand<'a, T> {
+    prepared: &'a Prepared,
+    pk: PublicKey,
+    pool: &'a ThreadPool,
+    permits: Option<&'a Permits>,
+    seeds: Prg,
+    /// Of a ciphertext and a kernel, so far.
+    products: u64,
+    tap: T,
+}
+
+impl<'a, T: Tap> ServerHand<'a, T> {
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        pk: PublicKey,
+        pool: &'a ThreadPool,
+        permits: Option<&'a Permits>,
+        rng: &mut dyn EntropySource,
+        tap: T,
+    ) -> Self {
+        let seeds = Prg::new(fresh(rng).expose(), "hybrid replies v1", &[]);
+        Self { prepared, pk, pool, permits, seeds, products: 0, tap }
+    }
+
+    pub(super) fn into_tap(self) -> T {
+        self.tap
+    }
+}
+
+/// The randomness of the replies of one layer.
+pub(super) fn reply_rng(node: usize, seed: &[u8; 32]) -> Prg {
+    Prg::new(seed, "hybrid reply v1", &[&(node as u64).to_le_bytes()])
+}
+
+impl<T: Tap> Hand for ServerHand<'_, T> {
+    fn upload(&mut self, _: &Derived, _: usize, _: &Secret<Vec<u64>>) -> Result<Vec<u8>, WalkError> {
+        Err(Error::Misuse("the server was asked for an upload".into()).into())
+    }
+
+    fn reply(
+        &mut self,
+        d: &Derived,
+        node: usize,
+        upload: &[u8],
+        share: &Secret<Vec<u64>>,
+    ) -> Result<(Vec<u8>, Secret<Vec<u64>>), WalkError> {
+        let missing = || Error::Misuse(format!("node {node} is not prepared"));
+        let layer = self.prepared.layers.get(&node).ok_or_else(missing)?;
+        let seed = fresh(&mut self.seeds);
+        self.tap.reply(node, seed.expose(), share);
+        let mut r = Reader::new(upload);
+        let upload = layer.decode_upload(&mut r)?;
+        r.finish().map_err(Error::invalid("Upload"))?;
+        let _turn = self.permits.map(Permits::acquire);
+        let (replies, own) = self.pool.install(|| {
+            let randomness = layer.draw(&mut reply_rng(node, seed.expose()));
+            let own = layer.share(&randomness)?;
+            Ok::<_, WalkError>((layer.evaluate(&upload, share, &self.pk, randomness)?, own))
+        })?;
+        let packing = layer.packing();
+        self.products += (0..packing.replies()).map(|i| packing.products(i).len() as u64).sum::<u64>();
+        let down = d.layers.get(&node).map_or(0, |l| l.down_bytes);
+        let mut w = Writer::with_capacity(down);
+        layer.encode_replies(&replies, &mut w);
+        Ok((w.into_bytes(), own))
+    }
+
+    fn finish(&mut self, _: &Derived, _: usize, _: &[u8]) -> Result<Secret<Vec<u64>>, WalkError> {
+        Err(Error::Misuse("the server was asked to decrypt".into()).into())
+    }
+
+    fn tops(&self, _: &Derived, node: usize) -> Result<Option<Vec<u64>>, WalkError> {
+        let missing = || Error::Misuse(format!("node {node} has no tops"));
+        Ok(Some(self.prepared.tops.get(&node).ok_or_else(missing)?.clone()))
+    }
+}

@@ -1,0 +1,196 @@
+//! Both parties in one thread, watched: what they open is compared, bit for bit, with the network in fixed point.
+//!
+//! The roundings of linear layers depend on encryption noise. The simulator takes none of them from the run: it draws the
+//! parties' randomness a second time, computes the noise of every result from its sources
+//! ([`oblivia_he::coefficient::lane`]) and so knows which way each one was rounded. Everything else is the evaluator of
+//! [`oblivia_nn::fixed`].
+
+use super::client::{ClientHand, key, upload_rng};
+use super::plan::{self, Derived};
+use super::schedule::source;
+use super::server::{Prepared, ServerHand, fixed_model, reply_rng};
+use super::tap::Tap;
+use super::walk::walk;
+use oblivia_base::{Digest, Prg, Secret};
+use oblivia_he::coefficient::{PublicKey, UploadRandomness};
+use oblivia_mpc::ideal::{dealer, pair};
+use oblivia_mpc::{Party, Session};
+use oblivia_nn::fixed::{FixedModel, Recorded};
+use oblivia_nn::{Model, Tensor, WireId};
+use oblivia_protocol::{Error, Wish};
+use rayon::ThreadPool;
+use std::collections::BTreeMap;
+
+/// A model prepared for both parties.
+pub struct Simulator {
+    prepared: Prepared,
+    fixed: FixedModel,
+}
+
+/// One image, computed by two parties and by one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// What the client opened, mod 2^l, or the class.
+    pub private: Vec<u64>,
+    /// The evaluator's outputs.
+    pub simulated: Vec<i64>,
+    /// Whether the inputs of all linear layers were equal too.
+    pub hidden_equal: bool,
+    /// Values that left their range; with any, nothing is promised.
+    pub outside: u64,
+    /// Results by how far they are from the floor of the quotient: −1, 0, 1, 2.
+    pub roundings: [u64; 4],
+}
+
+impl Compared {
+    /// Whether outputs are equal, those of a class being its number.
+    pub fn equal(&self, bits: u32) -> bool {
+        let mask = u64::MAX >> (64 - bits);
+        let equal = |(a, b): (&u64, &i64)| *a == (*b as u64) & mask;
+        self.private.len() == self.simulated.len() && self.private.iter().zip(&self.simulated).all(equal)
+    }
+}
+
+/// What one party drew and held, by layer.
+#[derive(Default)]
+struct Notes {
+    key: [u8; 32],
+    layers: BTreeMap<usize, ([u8; 32], Secret<Vec<u64>>)>,
+}
+
+impl Notes {
+    fn note(&mut self, node: usize, seed: &[u8; 32], share: &Secret<Vec<u64>>) {
+        self.layers.insert(node, (*seed, Secret::new(share.expose().clone())));
+    }
+
+    fn of(&self, node: usize) -> Result<&([u8; 32], Secret<Vec<u64>>), Error> {
+        self.layers.get(&node).ok_or_else(|| Error::Misuse(format!("nothing was noted of node {node}")))
+    }
+}
+
+impl Tap for Notes {
+    fn key(&mut self, seed: &[u8; 32]) {
+        self.key = *seed;
+    }
+
+    fn upload(&mut self, node: usize, seed: &[u8; 32], share: &Secret<Vec<u64>>) {
+        self.note(node, seed, share);
+    }
+
+    fn reply(&mut self, node: usize, seed: &[u8; 32], share: &Secret<Vec<u64>>) {
+        self.note(node, seed, share);
+    }
+}
+
+impl Simulator {
+    /// Of a model as it is served, under the plan of `wish`.
+    ///
+    /// # Errors
+    /// As planning and loading.
+    pub fn new(model: &Model, wish: &Wish, pool: &ThreadPool) -> Result<Self, Error> {
+        let plan = plan::search(&model.public, wish)?;
+        let prepared = Prepared::new(&plan, model, pool)?;
+        let fixed = fixed_model(&prepared.d, model)?;
+        Ok(Self { prepared, fixed })
+    }
+
+    /// Bits of an output.
+    pub fn output_bits(&self) -> u32 {
+        self.prepared.d.bits(self.prepared.d.network.graph().output().index())
+    }
+
+    /// Plays one image with dealt OTs and all randomness from `seed`, and computes it again.
+    ///
+    /// # Errors
+    /// What ends a session; [`Error::Misuse`] if the parties wait for each other.
+    pub fn compare(&self, input: &Tensor, seed: &[u8; 32], pool: &ThreadPool) -> Result<Compared, Error> {
+        let d = &self.prepared.d;
+        let misuse = |e: &dyn std::fmt::Display| Error::Misuse(e.to_string());
+        let numbers = d.network.input(input).map_err(|e| Error::Input(e.to_string()))?;
+        let mut rng = Prg::new(seed, "hybrid simulator client v1", &[]);
+        let mut client = ClientHand::new(d, pool, &mut rng, Notes::default())?;
+        let pk = client.public_key(seed, &Digest(*seed), &mut rng);
+        let mut rng = Prg::new(seed, "hybrid simulator server v1", &[]);
+        let mut server = ServerHand::new(&self.prepared, pk.clone(), pool, None, &mut rng, Notes::default());
+        let [theirs, ours] = dealer::pads(seed);
+        let [to_server, to_client] = pair::queue();
+        let mut a = Session::new(Party::Client, Party::Client, to_server, theirs, usize::MAX);
+        let mut b = Session::new(Party::Server, Party::Client, to_client, ours, usize::MAX);
+        let zeros = vec![0; numbers.len()];
+        let share = numbers.iter().map(|&v| v as u64).collect();
+        let (opened, served) =
+            pair::join(walk(d, &mut a, &mut client, share), walk(d, &mut b, &mut server, zeros))
+                .ok_or_else(|| Error::Misuse("both parties wait for the other".into()))?;
+        served.map_err(super::walk::WalkError::into_error)?;
+        let private = opened.map_err(super::walk::WalkError::into_error)?.unwrap_or_default();
+        let (client, server) = (client.into_tap(), server.into_tap());
+        let (recorded, roundings) = self.roundings(&client, &server, &pk, pool)?;
+        let trace = self.fixed.run(&numbers, &mut Recorded(recorded)).map_err(|e| misuse(&e))?;
+        let mut hidden_equal = true;
+        for (&node, layer) in &d.layers {
+            let mask = u64::MAX >> (64 - layer.params.k_bits());
+            let values = trace.wires.get(source(&d.network, node).index()).map_or(&[][..], Vec::as_slice);
+            let (x, y) = (client.of(node)?.1.expose(), server.of(node)?.1.expose());
+            let sums = x.iter().zip(y).map(|(x, y)| x.wrapping_add(*y) & mask);
+            hidden_equal &= sums.eq(values.iter().map(|&v| v as u64 & mask));
+        }
+        let output = d.network.graph().output().index();
+        Ok(Compared {
+            private,
+            simulated: trace.wires.get(output).cloned().unwrap_or_default(),
+            hidden_equal,
+            outside: trace.outside.iter().sum(),
+            roundings,
+        })
+    }
+
+    /// By wire, how far each result is from the floor of its quotient, from the noise of its sources.
+    fn roundings(
+        &self,
+        client: &Notes,
+        server: &Notes,
+        pk: &PublicKey,
+        pool: &ThreadPool,
+    ) -> Result<(Vec<Vec<i8>>, [u64; 4]), Error> {
+        let d: &Derived = &self.prepared.d;
+        let sk = key(d, &client.key);
+        let mut recorded = vec![Vec::new(); d.network.graph().nodes().len()];
+        let mut counts = [0; 4];
+        for (&node, layer) in &self.prepared.layers {
+            let ((up, theirs), (down, own)) = (client.of(node)?, server.of(node)?);
+            let (params, inputs) = (layer.params(), layer.packing().inputs());
+            let lanes = pool.install(|| {
+                let upload = UploadRandomness::draw(params, inputs, &mut upload_rng(node, up));
+                let replies = layer.draw(&mut reply_rng(node, down));
+                layer.replay(&sk, pk, theirs, own, &upload, &replies)
+            });
+            let lanes = lanes.map_err(super::link::layer_error)?;
+            let spare = 64 - params.share_bits();
+            let of = |lane: &oblivia_he::coefficient::lane::Lane| {
+                let quotient = (lane.exact >> params.s_bits()).wrapping_add(lane.round);
+                let off = quotient.wrapping_sub((lane.y >> params.shift_bits()) as u64);
+                ((off << spare) as i64 >> spare).clamp(-128, 127) as i8
+            };
+            let of_wire: Vec<i8> = lanes.expose().iter().map(of).collect();
+            for &off in &of_wire {
+                if let Some(count) = usize::try_from(off + 1).ok().and_then(|at| counts.get_mut(at)) {
+                    *count += 1;
+                }
+            }
+            if let Some(place) = recorded.get_mut(node) {
+                *place = of_wire;
+            }
+        }
+        Ok((recorded, counts))
+    }
+
+    /// The evaluator of the network.
+    pub fn fixed(&self) -> &FixedModel {
+        &self.fixed
+    }
+
+    /// Values of a wire.
+    pub fn elements(&self, wire: WireId) -> usize {
+        self.prepared.d.elements(wire.index())
+    }
+}

@@ -1,0 +1,99 @@
+use super::Hybrid;
+use super::simulator::Simulator;
+use oblivia_nn::fixed::{Calibration, Options, Ranges, publish};
+use oblivia_nn::testing::{Build, random_input, random_relu_model};
+use oblivia_nn::{Model, Op, OutputPolicy};
+use oblivia_protocol::{System, Wish};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::Arc;
+
+fn pool() -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(2).build().unwrap()
+}
+
+/// The model with formats in fixed point, unless some sum has no scale.
+fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<Model> {
+    let inputs: Vec<_> = (0..8).map(|seed| random_input(&model, 1000 + seed)).collect();
+    let ranges = measured.then(|| Ranges::measured(&model, &inputs).unwrap());
+    let options = Options { bits, weight_bits: 6, ..Options::default() };
+    model.calibration = Some(Arc::new(Calibration { options, ranges, overflow: 0.01 }));
+    publish(&mut model).ok()?;
+    Some(model)
+}
+
+fn compare(model: &Model, images: u64) -> [u64; 4] {
+    let pool = pool();
+    let simulator = Simulator::new(model, &Wish::default(), &pool).unwrap();
+    let mut roundings = [0; 4];
+    for image in 0..images {
+        let input = random_input(model, image);
+        let seed = [image as u8 + 1; 32];
+        let found = simulator.compare(&input, &seed, &pool).unwrap();
+        if found.outside == 0 {
+            assert!(found.hidden_equal, "{:?}", model.public.graph);
+            match model.public.output {
+                OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
+                OutputPolicy::ArgMax => {
+                    let best = found.simulated.iter().max().unwrap();
+                    let class = found.simulated.iter().position(|v| v == best).unwrap();
+                    assert_eq!(found.private, [class as u64]);
+                }
+            }
+        }
+        roundings.iter_mut().zip(found.roundings).for_each(|(a, b)| *a += b);
+    }
+    roundings
+}
+
+#[test]
+fn two_parties_open_what_the_simulator_computes_on_random_networks() {
+    let mut roundings = [0; 4];
+    let mut models = 0;
+    for seed in 0..40 {
+        let Some(model) = calibrated(random_relu_model(seed), 14 + (seed % 6) as u32, seed % 3 != 0) else {
+            continue;
+        };
+        models += 1;
+        roundings.iter_mut().zip(compare(&model, 2)).for_each(|(a, b)| *a += b);
+    }
+    assert!(models > 20, "{models}");
+    let [below, down, up, above] = roundings;
+    assert!(down > 1000 && up > 1000 && below + above < (down + up) / 1000, "{roundings:?}");
+}
+
+/// Clip, both kinds of pool, a residual sum and branches that are joined.
+fn every_operator() -> Model {
+    let mut b = Build::new(3, [2, 8, 8]);
+    b.conv("c1", 4, [3, 3], [1, 1], [1; 4], 1, true);
+    let clip = b.op("clip", Op::Clip { min: 0.0, max: 0.75 });
+    b.conv("c2", 4, [3, 3], [1, 1], [1; 4], 2, true);
+    b.add("sum", clip);
+    b.op("relu", Op::Relu);
+    let pool =
+        oblivia_nn::Pool { kernel: [3, 3], stride: [2, 2], pads: [0, 0, 1, 1], count_include_pad: false };
+    let pooled = b.op("max", Op::MaxPool(pool));
+    let left = b.conv("left", 3, [1, 1], [1, 1], [0; 4], 1, true);
+    let left_relu = b.push("left relu", Op::Relu, &[left]);
+    b.push("again", Op::Identity, &[pooled]);
+    let right = b.conv("right", 2, [3, 3], [1, 1], [1; 4], 1, true);
+    let right_relu = b.push("right relu", Op::Relu, &[right]);
+    b.push("joined", Op::Concat { count: 2 }, &[left_relu, right_relu]);
+    b.op("mean", Op::GlobalAveragePool);
+    b.op("flat", Op::Flatten);
+    b.dense("logits", 4);
+    b.finish()
+}
+
+#[test]
+fn every_operator_is_walked_as_the_simulator_does_and_a_class_is_the_largest_output() {
+    let mut model = calibrated(every_operator(), 18, true).unwrap();
+    compare(&model, 4);
+    model.public.output = OutputPolicy::ArgMax;
+    compare(&model, 4);
+}
+
+#[test]
+fn models_without_formats_are_refused_with_what_to_do() {
+    let why = Hybrid.plan(&every_operator().public, &Wish::default()).unwrap_err().to_string();
+    assert!(why.contains("oblivia quantise"), "{why}");
+}
