@@ -41,15 +41,22 @@ pub fn actions() -> [FaultAction; 6] {
     ]
 }
 
+/// How long a side is waited for where a fault may leave the other waiting for what never comes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Runs `case` over TLS on loopback with one fault.
 pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
+    run_with(case, state, plan, keys, PATIENCE)
+}
+
+fn run_with(case: &Case, state: &Path, plan: FaultPlan, keys: Keys, patience: Duration) -> Ended {
     let faults = FaultInjector::unarmed(plan);
     let direction = plan.direction;
     // Faults may leave one side waiting for what never comes, which has to end soon. A message that is late ends nothing: there
     // only a machine that leaves a side without a turn for long could, so that is waited for.
     let (idle, greeting) = match plan.action {
         FaultAction::Delay(_) => (Duration::from_secs(60), Duration::from_secs(60)),
-        _ => (Duration::from_secs(5), Duration::from_secs(2)),
+        _ => (patience, Duration::from_secs(2)),
     };
     let limits = Limits {
         idle_timeout: idle,
@@ -108,17 +115,21 @@ pub fn run(case: &Case, state: &Path, plan: FaultPlan, keys: Keys) -> Ended {
 /// ends with the right labels or with an error that blames peer, link or time; nothing hangs.
 pub fn check(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
     let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
-    let fired: u32 =
-        actions().iter().map(|action| check_action(case, state, last, keys, *action, &right)).sum();
+    let fired: u32 = actions()
+        .iter()
+        .map(|action| check_action(case, state, last, keys, (*action, PATIENCE), &right))
+        .sum();
     assert!(fired > 0, "no fault happened");
 }
 
-/// As [`check`], all faults at the same time: for sessions of many messages, which mostly wait for what never comes.
-pub fn check_at_once(case: &Case, state: &Path, last: [u64; 2], keys: Keys) {
+/// As [`check`] with fresh keys, all faults at the same time and with less patience: for sessions of many messages, which
+/// mostly wait for what never comes.
+pub fn check_at_once(case: &Case, state: &Path, last: [u64; 2]) {
+    const LITTLE: Duration = Duration::from_secs(1);
     let right: Vec<Option<usize>> = case.expected().iter().map(oblivia_nn::Tensor::argmax).collect();
     let one = |(i, action): (usize, FaultAction)| {
         let state = state.join(i.to_string());
-        check_action(case, &state, last, keys, action, &right)
+        check_action(case, &state, last, Keys::Fresh, (action, LITTLE), &right)
     };
     std::thread::scope(|scope| {
         let one = &one;
@@ -135,13 +146,14 @@ fn check_action(
     state: &Path,
     last: [u64; 2],
     keys: Keys,
-    action: FaultAction,
+    (action, patience): (FaultAction, Duration),
     right: &[Option<usize>],
 ) -> u32 {
     let mut fired = 0;
     for (direction, last) in [Direction::ClientToServer, Direction::ServerToClient].into_iter().zip(last) {
         for at in 0..=last {
-            let ended = run(case, state, FaultPlan { direction, at: Place::Message(at), action }, keys);
+            let plan = FaultPlan { direction, at: Place::Message(at), action };
+            let ended = run_with(case, state, plan, keys, patience);
             fired += u32::from(ended.fired);
             let what = format!("{action:?} at message {at}, {direction:?}: {:?}", ended.client);
             well_ended(&ended, action, right, &what);

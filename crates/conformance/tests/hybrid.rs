@@ -1,6 +1,5 @@
 //! System `hybrid` against the suite, on small networks.
 
-use oblivia_conformance::faults::Keys;
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, over_memory, small_relu};
 use oblivia_nn::OutputPolicy;
 use oblivia_protocol::Wish;
@@ -41,7 +40,7 @@ fn a_class_alone_is_the_largest_output_at_the_declared_cost() {
 #[test]
 fn a_fault_at_any_message_ends_in_an_error_or_the_right_answer() {
     let state = tempfile::tempdir().expect("a folder");
-    faults::check_at_once(&case(1), state.path(), [18, 17], Keys::Fresh);
+    faults::check_at_once(&case(1), state.path(), [18, 17]);
 }
 
 #[test]
