@@ -79,7 +79,14 @@ impl Observer for Watch<'_> {
         match event {
             Event::Setup(step) => self.bar.set_message(step),
             Event::Ready => self.bar.set_message("predicting"),
-            Event::SampleStarted(_) => self.started = Instant::now(),
+            Event::Ahead(_) => self.bar.set_message("preparing"),
+            Event::Step { done, of, what } => {
+                self.bar.set_message(format!("predicting, {what} ({done} of {of})"))
+            }
+            Event::SampleStarted(_) => {
+                self.bar.set_message("predicting");
+                self.started = Instant::now();
+            }
             Event::SampleDone { index, output, traffic } => {
                 self.bar.inc(1);
                 let seconds = self.started.elapsed().as_secs_f64();

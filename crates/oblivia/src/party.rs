@@ -10,7 +10,7 @@ use oblivia_protocol::{
 use rayon::ThreadPool;
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where a party computes, and whether it keeps what it sees of the link.
 #[derive(Clone)]
@@ -147,7 +147,16 @@ pub async fn client(
             Err(e) => (zeros.clone(), Some(Err(e))),
         })
         .unzip();
-    let mut watch = Watch { observer, began, ready: None, started: None, samples: Vec::new(), unfit };
+    let mut watch = Watch {
+        observer,
+        began,
+        ready: None,
+        ahead: None,
+        offline: Duration::ZERO,
+        started: None,
+        samples: Vec::new(),
+        unfit,
+    };
     let seat = Seat::Client { model: agreed.model.clone(), inputs };
     let Ran { outcome, channel, ops, keys } =
         run(&agreed, seat, channel, rng, machine, memory, &mut watch).await?;
@@ -168,8 +177,8 @@ pub async fn client(
         ops,
         seconds: Seconds {
             setup: ready.duration_since(began).as_secs_f64(),
-            offline: 0.0,
-            online: ready.elapsed().as_secs_f64(),
+            offline: watch.offline.as_secs_f64(),
+            online: ready.elapsed().saturating_sub(watch.offline).as_secs_f64(),
         },
         threads: machine.threads(),
         assurance,
@@ -255,6 +264,9 @@ struct Watch<'a> {
     observer: &'a mut dyn Observer,
     began: Instant,
     ready: Option<Instant>,
+    /// Since when work is done ahead of a group.
+    ahead: Option<Instant>,
+    offline: Duration,
     started: Option<Instant>,
     samples: Vec<SampleRecord>,
     /// The errors of inputs that zeros stand for.
@@ -265,13 +277,17 @@ impl Observer for Watch<'_> {
     fn on(&mut self, event: Event<'_>) {
         match &event {
             Event::Ready => self.ready = Some(Instant::now()),
-            Event::SampleStarted(_) => self.started = Some(Instant::now()),
+            Event::Ahead(_) => self.ahead = Some(Instant::now()),
+            Event::SampleStarted(_) => {
+                self.offline += self.ahead.take().map_or(Duration::ZERO, |since| since.elapsed());
+                self.started = Some(Instant::now());
+            }
             Event::SampleDone { traffic: Some(traffic), .. } => {
                 let started = self.started.take().unwrap_or(self.began);
                 let seconds = started.elapsed().as_secs_f64();
                 self.samples.push(SampleRecord { seconds, traffic: *traffic });
             }
-            Event::SampleDone { traffic: None, .. } | Event::Setup(_) => {}
+            Event::SampleDone { traffic: None, .. } | Event::Setup(_) | Event::Step { .. } => {}
         }
         self.observer.on(match event {
             Event::SampleDone { index, output, traffic } => {

@@ -70,8 +70,19 @@ pub enum Event<'a> {
     Setup(&'static str),
     /// Everything that happens once per session is done.
     Ready,
+    /// Work ahead of a group of samples begins: the first of them. Where there is none, this is not said.
+    Ahead(usize),
     /// Work on a group of samples begins: the first of them.
     SampleStarted(usize),
+    /// A step of many within a group is done.
+    Step {
+        /// How many are.
+        done: usize,
+        /// Of so many.
+        of: usize,
+        /// The last of them.
+        what: &'a str,
+    },
     /// A sample is done. Those of a group are done one after the other.
     SampleDone {
         /// Which.

@@ -31,6 +31,7 @@ pub(super) async fn run(
     let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
+        cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
         stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
         cx.channel.enter(Phase::Online);
@@ -45,7 +46,7 @@ pub(super) async fn run(
         let link = ChannelLink::new(&mut cx.channel, Party::Client, incoming.clone());
         let mut session = Session::new(Party::Client, Party::Client, link, pads, usize::MAX);
         let numbers = numbers.into_iter().map(|v| v as u64).collect();
-        let opened = walk(&d, &mut session, &mut hand, numbers).await;
+        let opened = walk(&d, &mut session, &mut hand, numbers, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         let opened = opened.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.put_back(pads);

@@ -15,7 +15,8 @@ use oblivia_pack::coefficient::Packing;
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
-    Behaviour, Choices, Cost, Error, ErrorBound, Leak, OpCounts, Plan, Role, Support, Traffic, TrustRow, Wish,
+    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, Traffic,
+    TrustRow, Wish,
 };
 use std::collections::BTreeMap;
 
@@ -61,6 +62,13 @@ impl Derived {
     /// Elements of wire `wire`.
     pub(super) fn elements(&self, wire: usize) -> usize {
         self.network.graph().nodes().get(wire).map_or(0, |n| n.fact.shape.elements())
+    }
+
+    /// That `done` steps are done.
+    pub(super) fn step(&self, done: usize) -> Event<'_> {
+        let last = self.steps.get(done.saturating_sub(1)).and_then(|s| s.nodes().last());
+        let what = last.map_or("", |&node| name(&self.network, node));
+        Event::Step { done, of: self.steps.len(), what }
     }
 
     /// Correlated OTs of one image.

@@ -74,6 +74,7 @@ pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>)
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
     for index in 0..samples as usize {
+        cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
         stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
         cx.channel.enter(Phase::Online);
@@ -83,7 +84,7 @@ pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>)
         let link = ChannelLink::new(&mut cx.channel, Party::Server, incoming.clone());
         let mut session = Session::new(Party::Server, Party::Client, link, pads, usize::MAX);
         let zeros = vec![0; d.network.graph().input_shape().elements()];
-        let walked = walk(d, &mut session, &mut hand, zeros).await;
+        let walked = walk(d, &mut session, &mut hand, zeros, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         walked.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.put_back(pads);

@@ -118,9 +118,11 @@ impl Simulator {
         let mut b = Session::new(Party::Server, Party::Client, to_client, ours, usize::MAX);
         let zeros = vec![0; numbers.len()];
         let share = numbers.iter().map(|&v| v as u64).collect();
-        let (opened, served) =
-            pair::join(walk(d, &mut a, &mut client, share), walk(d, &mut b, &mut server, zeros))
-                .ok_or_else(|| Error::Misuse("both parties wait for the other".into()))?;
+        let (opened, served) = pair::join(
+            walk(d, &mut a, &mut client, share, |_| ()),
+            walk(d, &mut b, &mut server, zeros, |_| ()),
+        )
+        .ok_or_else(|| Error::Misuse("both parties wait for the other".into()))?;
         served.map_err(super::walk::WalkError::into_error)?;
         let private = opened.map_err(super::walk::WalkError::into_error)?.unwrap_or_default();
         let (client, server) = (client.into_tap(), server.into_tap());

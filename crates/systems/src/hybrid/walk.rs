@@ -198,17 +198,18 @@ impl<'a> Wires<'a> {
 }
 
 /// Walks to the output. `input` is this party's share of it: the client's numbers, the server's zeros. The client gets the
-/// opened outputs, mod 2^l, or the class.
+/// opened outputs, mod 2^l, or the class. `done` hears how many steps are.
 pub(super) async fn walk<L: Link, P: PadSource, H: Hand>(
     d: &Derived,
     cx: &mut Session<L, P>,
     hand: &mut H,
     input: Vec<u64>,
+    mut done: impl FnMut(usize) + Send,
 ) -> Result<Option<Vec<u64>>, WalkError> {
     let radix = d.choices.radix;
     let mut wires = Wires::new(d);
     wires.put(d.network.graph().input().index(), Shares::new(INPUT_BITS, input)?);
-    for step in &d.steps {
+    for (at, step) in d.steps.iter().enumerate() {
         match step {
             Step::Local(node) => {
                 let node = *node;
@@ -248,6 +249,7 @@ pub(super) async fn walk<L: Link, P: PadSource, H: Hand>(
                 wires.put(*node, y);
             }
         }
+        done(at + 1);
     }
     let output = d.network.graph().output().index();
     let y = wires.take(output)?;
