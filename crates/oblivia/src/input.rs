@@ -33,7 +33,7 @@ pub fn load_model(path: &Path) -> Result<Model, Error> {
 /// [`Error::Model`] and [`Error::ModelFile`] say what is wrong where.
 pub fn open_model(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
     oblivia_onnx::open(path).map_err(|e| match e {
-        OnnxError::Io { .. } | OnnxError::Manifest { .. } => Error::Model(e),
+        OnnxError::Io { .. } | OnnxError::Manifest { .. } | OnnxError::Calibration { .. } => Error::Model(e),
         source => Error::ModelFile { path: path.to_owned(), source },
     })
 }
