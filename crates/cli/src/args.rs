@@ -1,5 +1,9 @@
 //! The command line, typed: a value that parses is usable, so what is wrong with a flag is a usage error.
 
+mod quantise;
+
+pub(crate) use quantise::QuantiseArgs;
+
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::builder::{TypedValueParser, ValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -76,6 +80,9 @@ pub(crate) enum Command {
     /// Time this machine, so that plans are weighed with its own costs.
     #[command(after_long_help = CALIBRATE_JSON)]
     Calibrate(CalibrateArgs),
+    /// Bring a model to fixed point, for systems that compute on shares, and show what that costs in accuracy.
+    #[command(after_long_help = quantise::JSON)]
+    Quantise(QuantiseArgs),
     /// Show or forget the secret keys this machine keeps.
     #[command(after_long_help = KEYS_JSON)]
     Keys(KeysArgs),

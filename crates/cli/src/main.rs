@@ -15,6 +15,7 @@ mod plan;
 mod predict;
 mod process;
 mod progress;
+mod quantise;
 mod receipt;
 mod serve;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Serve(a) => serve::run(&a),
         Command::Predict(a) => predict::run(&a),
         Command::Calibrate(a) => calibrate::run(&a),
+        Command::Quantise(a) => quantise::run(&a),
         Command::Keys(a) => keys::run(&a),
         Command::Bench(a) => bench::run(&a),
     };

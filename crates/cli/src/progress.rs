@@ -25,24 +25,21 @@ pub(crate) struct Done<'a> {
 /// Makes the row of a sample.
 type Row<'a> = Box<dyn FnMut(Done<'_>) -> String + Send + 'a>;
 
-/// Watches a session for a person.
-pub(crate) struct Watch<'a> {
+/// A line that moves, on standard error if that is a terminal, once work takes longer than a second.
+pub(crate) struct Bar {
     bar: ProgressBar,
     /// Ends the thread that waits to show the bar.
     stop: Option<(Sender<()>, JoinHandle<()>)>,
-    row: Option<Row<'a>>,
-    started: Instant,
-    printed: Result<()>,
 }
 
-impl<'a> Watch<'a> {
-    /// Watches `samples` samples; the bar is on standard error if that is a terminal.
-    pub(crate) fn new(samples: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(samples), ProgressDrawTarget::hidden());
+impl Bar {
+    /// Counts to `steps` of what `message` says.
+    pub(crate) fn new(steps: u64, message: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} [{elapsed}]") {
             bar.set_style(style);
         }
-        bar.set_message("connecting");
+        bar.set_message(message);
         let (sender, receiver) = mpsc::channel::<()>();
         let shown = bar.clone();
         let waiting = std::thread::Builder::new().name("progress".into()).spawn(move || {
@@ -53,7 +50,39 @@ impl<'a> Watch<'a> {
         });
         // Without a thread there is no bar, and nothing else changes.
         let stop = waiting.ok().map(|thread| (sender, thread));
-        Self { bar, stop, row: None, started: Instant::now(), printed: Ok(()) }
+        Self { bar, stop }
+    }
+
+    /// One step is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Bar {
+    /// Clears the line.
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.stop.take() {
+            drop(sender);
+            // A thread that only waits does not fail.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Watches a session for a person.
+pub(crate) struct Watch<'a> {
+    line: Bar,
+    row: Option<Row<'a>>,
+    started: Instant,
+    printed: Result<()>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches `samples` samples.
+    pub(crate) fn new(samples: u64) -> Self {
+        Self { line: Bar::new(samples, "connecting"), row: None, started: Instant::now(), printed: Ok(()) }
     }
 
     /// Prints a row for every sample as it is done.
@@ -62,14 +91,9 @@ impl<'a> Watch<'a> {
         self
     }
 
-    /// Clears the bar; an error if a row could not be printed.
-    pub(crate) fn done(mut self) -> Result<()> {
-        if let Some((sender, thread)) = self.stop.take() {
-            drop(sender);
-            // A thread that only waits does not fail.
-            let _ = thread.join();
-        }
-        self.bar.finish_and_clear();
+    /// Clears the line; an error if a row could not be printed.
+    pub(crate) fn done(self) -> Result<()> {
+        drop(self.line);
         self.printed
     }
 }
@@ -77,22 +101,22 @@ impl<'a> Watch<'a> {
 impl Observer for Watch<'_> {
     fn on(&mut self, event: Event<'_>) {
         match event {
-            Event::Setup(step) => self.bar.set_message(step),
-            Event::Ready => self.bar.set_message("predicting"),
-            Event::Ahead(_) => self.bar.set_message("preparing"),
+            Event::Setup(step) => self.line.bar.set_message(step),
+            Event::Ready => self.line.bar.set_message("predicting"),
+            Event::Ahead(_) => self.line.bar.set_message("preparing"),
             Event::Step { done, of, what } => {
-                self.bar.set_message(format!("predicting, {what} ({done} of {of})"))
+                self.line.bar.set_message(format!("predicting, {what} ({done} of {of})"))
             }
             Event::SampleStarted(_) => {
-                self.bar.set_message("predicting");
+                self.line.bar.set_message("predicting");
                 self.started = Instant::now();
             }
             Event::SampleDone { index, output, traffic } => {
-                self.bar.inc(1);
+                self.line.bar.inc(1);
                 let seconds = self.started.elapsed().as_secs_f64();
                 if let (Some(row), Some(output), true) = (&mut self.row, output, self.printed.is_ok()) {
                     let text = row(Done { index, output, seconds, traffic });
-                    self.printed = self.bar.suspend(|| out(&text));
+                    self.printed = self.line.bar.suspend(|| out(&text));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crate::{
     DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, NpyData, Pixels, decode_image, read,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The largest `labels.csv` read, in bytes.
 const MAX_CSV_BYTES: u64 = 16 << 20;
@@ -35,55 +35,129 @@ pub fn mnist(folder: impl AsRef<Path>, split: Split) -> Result<Vec<Labelled>, Da
         Split::Train => "train",
         Split::Test => "t10k",
     };
-    let images = idx(folder.as_ref(), &format!("{prefix}-images-idx3-ubyte"))?;
-    let labels = idx(folder.as_ref(), &format!("{prefix}-labels-idx1-ubyte"))?;
-    let bad = |why: String| DataError::BadSet { what: format!("{prefix} images and labels"), why };
-    let (&[n, rows, columns], &[m]) = (images.dims(), labels.dims()) else {
-        return Err(bad(format!("have shapes {:?} and {:?}", images.dims(), labels.dims())));
-    };
-    if n != m || rows == 0 || columns == 0 {
-        return Err(bad(format!("{n} images of {columns}×{rows} pixels and {m} labels do not match")));
-    }
-    let pairs = images.data().chunks(rows * columns).zip(labels.data()).enumerate();
-    let labelled = pairs.map(|(i, (image, &label))| {
-        let pixels = Pixels::new(columns, rows, 1, image.to_vec())?;
-        Ok(Labelled { name: i.to_string(), pixels, label: usize::from(label) })
-    });
-    labelled.collect()
+    let file = |name: &str| zipped(folder.as_ref().join(format!("{prefix}-{name}-ubyte")));
+    labelled_arrays(file("images-idx3"), file("labels-idx1"))
 }
 
 /// Reads the CIFAR-10 test images of `folder` as they came out of JPEG: `test_jpeg_x.npy`, bytes of shape
 /// `[n, height, width, 3]`, and `test_jpeg_y.npy`, bytes of shape `[n]`.
 pub fn cifar10_jpeg_test(folder: impl AsRef<Path>) -> Result<Vec<Labelled>, DataError> {
-    let npy = |name: &str| {
-        let path = folder.as_ref().join(name);
-        Npy::parse(&read(&path, MAX_NPY_BYTES)?)
-            .map_err(|e| DataError::BadSet { what: path.display().to_string(), why: e.to_string() })
-    };
-    let (images, labels) = (npy("test_jpeg_x.npy")?, npy("test_jpeg_y.npy")?);
-    let bad = |why: String| DataError::BadSet { what: "test_jpeg images and labels".into(), why };
-    let (NpyData::U8(x), NpyData::U8(y)) = (images.data(), labels.data()) else {
-        return Err(bad("are not bytes".into()));
-    };
-    let (&[n, height, width, 3], &[m]) = (images.shape(), labels.shape()) else {
-        return Err(bad(format!("have shapes {:?} and {:?}", images.shape(), labels.shape())));
-    };
-    if n != m || height == 0 || width == 0 {
-        return Err(bad(format!("{n} images of {width}×{height} pixels and {m} labels do not match")));
-    }
-    let pairs = x.chunks(height * width * 3).zip(y).enumerate();
-    let labelled = pairs.map(|(i, (image, &label))| {
-        let pixels = Pixels::new(width, height, 3, image.to_vec())?;
-        Ok(Labelled { name: i.to_string(), pixels, label: usize::from(label) })
-    });
-    labelled.collect()
+    let file = |name: &str| folder.as_ref().join(name);
+    labelled_arrays(file("test_jpeg_x.npy"), file("test_jpeg_y.npy"))
 }
 
-fn idx(folder: &Path, name: &str) -> Result<Idx, DataError> {
-    let zipped = folder.join(format!("{name}.gz"));
-    let path = if zipped.exists() { zipped } else { folder.join(name) };
-    Idx::parse(&read(&path, MAX_IDX_BYTES)?)
-        .map_err(|e| DataError::BadSet { what: path.display().to_string(), why: e.to_string() })
+/// The file with `.gz` if there is one, else the one without.
+fn zipped(path: PathBuf) -> PathBuf {
+    let mut with = path.clone().into_os_string();
+    with.push(".gz");
+    let with = PathBuf::from(with);
+    if with.exists() { with } else { path }
+}
+
+/// The file with the labels of a file of images, where it lies beside it by its name: `…labels-idx1…` of `…images-idx3…`,
+/// either with `.gz` or plain, `…_y.npy` of `…_x.npy`.
+pub fn labels_beside(images: impl AsRef<Path>) -> Option<PathBuf> {
+    let images = images.as_ref();
+    let name = images.file_name()?.to_str()?;
+    let labels = match name.strip_suffix("_x.npy") {
+        Some(stem) => images.with_file_name(format!("{stem}_y.npy")),
+        None if name.contains("images-idx3") => {
+            let plain = name.strip_suffix(".gz").unwrap_or(name);
+            zipped(images.with_file_name(plain.replace("images-idx3", "labels-idx1")))
+        }
+        None => return None,
+    };
+    labels.is_file().then_some(labels)
+}
+
+/// Reads the images of one array and their labels of another. Images: idx of bytes `[n, height, width]`, or npy of bytes
+/// `[n, height, width, 1 or 3]` or `[n, height, width]`, told apart by the suffix `.npy`. Labels: as many whole numbers from
+/// 0 on.
+pub fn labelled_arrays(
+    images: impl AsRef<Path>,
+    labels: impl AsRef<Path>,
+) -> Result<Vec<Labelled>, DataError> {
+    let (images, labels) = (images.as_ref(), labels.as_ref());
+    let pixels = array_images(images)?;
+    let array = Array::read(labels)?;
+    let bad = |why: String| DataError::BadSet { what: labels.display().to_string(), why };
+    let classes =
+        array.classes().ok_or_else(|| bad("labels are no list of whole numbers from 0 on".into()))?;
+    if pixels.len() != classes.len() {
+        let (n, m, of) = (pixels.len(), classes.len(), images.display());
+        return Err(bad(format!("{n} images of {of} and {m} labels do not match")));
+    }
+    let labelled = |(i, (pixels, label))| Labelled { name: format!("{i}"), pixels, label };
+    let pairs = pixels.into_iter().zip(classes).enumerate();
+    Ok(pairs.map(labelled).collect())
+}
+
+/// The images of one array as [`labelled_arrays`] takes them.
+pub fn array_images(path: impl AsRef<Path>) -> Result<Vec<Pixels>, DataError> {
+    let path = path.as_ref();
+    let array = Array::read(path)?;
+    let bad = |why: String| DataError::BadSet { what: path.display().to_string(), why };
+    let (height, width, channels) = match *array.dims() {
+        [_, height, width] => (height, width, 1),
+        [_, height, width, channels @ (1 | 3)] => (height, width, channels),
+        ref dims => {
+            return Err(bad(format!(
+                "shape {dims:?} is not that of images, [n, height, width] or [n, height, width, 3]"
+            )));
+        }
+    };
+    let (Some(bytes), true) = (array.bytes(), height > 0 && width > 0) else {
+        return Err(bad(format!("images are bytes; these are not, or have no pixels ({width}×{height})")));
+    };
+    let images = bytes.chunks(height * width * channels);
+    images.map(|image| Pixels::new(width, height, channels, image.to_vec())).collect()
+}
+
+/// An array of either format.
+enum Array {
+    Idx(Idx),
+    Npy(Npy),
+}
+
+impl Array {
+    fn read(path: &Path) -> Result<Self, DataError> {
+        let read = match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            true => Npy::parse(&read(path, MAX_NPY_BYTES)?).map(Self::Npy),
+            false => Idx::parse(&read(path, MAX_IDX_BYTES)?).map(Self::Idx),
+        };
+        read.map_err(|e| DataError::BadSet { what: path.display().to_string(), why: e.to_string() })
+    }
+
+    fn dims(&self) -> &[usize] {
+        match self {
+            Self::Idx(idx) => idx.dims(),
+            Self::Npy(npy) => npy.shape(),
+        }
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Idx(idx) => Some(idx.data()),
+            Self::Npy(npy) => match npy.data() {
+                NpyData::U8(bytes) => Some(bytes),
+                _ => None,
+            },
+        }
+    }
+
+    /// As class indices.
+    fn classes(&self) -> Option<Vec<usize>> {
+        let [_] = self.dims() else { return None };
+        match self {
+            Self::Npy(npy) => match npy.data() {
+                NpyData::I32(v) => v.iter().map(|&v| usize::try_from(v).ok()).collect(),
+                NpyData::I64(v) => v.iter().map(|&v| usize::try_from(v).ok()).collect(),
+                NpyData::U8(v) => Some(v.iter().map(|&v| usize::from(v)).collect()),
+                NpyData::F32(_) | NpyData::F64(_) => None,
+            },
+            Self::Idx(idx) => Some(idx.data().iter().map(|&v| usize::from(v)).collect()),
+        }
+    }
 }
 
 /// Reads a folder of images with a `labels.csv` (header `file,label` or `file,class`, one line per image,
@@ -162,13 +236,67 @@ mod tests {
         let labels = |n: u8| [&[0, 0, 8, 1, 0, 0, 0, n][..], &vec![3; n.into()]].concat();
         std::fs::write(dir.path().join("t10k-labels-idx1-ubyte"), labels(2)).unwrap();
         let error = mnist(dir.path(), Split::Test).unwrap_err().to_string();
-        assert!(error.contains("1 images of 2×1 pixels and 2 labels"), "{error}");
+        assert!(error.contains("1 images of ") && error.contains("and 2 labels do not match"), "{error}");
         std::fs::write(dir.path().join("t10k-labels-idx1-ubyte"), labels(1)).unwrap();
         let set = mnist(dir.path(), Split::Test).unwrap();
         assert_eq!(
             set,
             [Labelled { name: "0".into(), pixels: Pixels::new(2, 1, 1, vec![5, 6]).unwrap(), label: 3 }]
         );
+    }
+
+    fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn images_of_an_array_have_the_labels_that_lie_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        std::fs::write(file("a_x.npy"), npy("|u1", "(2, 1, 1, 3)", &[1, 2, 3, 4, 5, 6])).unwrap();
+        assert_eq!(labels_beside(file("a_x.npy")), None);
+        std::fs::write(file("a_y.npy"), npy("<i4", "(2,)", &[7, 0, 0, 0, 9, 0, 0, 0])).unwrap();
+        let labels = labels_beside(file("a_x.npy")).unwrap();
+        let set = labelled_arrays(file("a_x.npy"), &labels).unwrap();
+        assert_eq!(
+            set.iter().map(|l| (l.label, l.pixels.data())).collect::<Vec<_>>(),
+            [(7, &[1, 2, 3][..]), (9, &[4, 5, 6])]
+        );
+        for (images, labels) in
+            [("t-images-idx3-ubyte", "t-labels-idx1-ubyte.gz"), ("t.images-idx3.gz", "t.labels-idx1")]
+        {
+            assert_eq!(labels_beside(file(images)), None);
+            std::fs::write(file(labels), []).unwrap();
+            assert_eq!(labels_beside(file(images)), Some(file(labels)));
+        }
+        assert_eq!(labels_beside(file("a_y.npy")), None);
+    }
+
+    #[test]
+    fn arrays_that_are_no_labelled_images_are_named_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let (x, y) = (dir.path().join("x.npy"), dir.path().join("y.npy"));
+        let image = npy("|u1", "(1, 1, 1)", &[5]);
+        for (images, labels, expected) in [
+            (
+                npy("|u1", "(1, 1, 1, 2)", &[1, 2]),
+                npy("|u1", "(1,)", &[1]),
+                "x.npy: shape [1, 1, 1, 2] is not that of images",
+            ),
+            (npy("<i4", "(1, 1, 1)", &[0; 4]), npy("|u1", "(1,)", &[1]), "x.npy: images are bytes"),
+            (npy("|u1", "(1, 0, 1)", &[]), npy("|u1", "(1,)", &[1]), "no pixels"),
+            (image.clone(), npy("<f4", "(1,)", &[0; 4]), "y.npy: labels are no list of whole numbers"),
+            (image.clone(), npy("<i4", "(1,)", &[255; 4]), "labels are no list of whole numbers"),
+            (image.clone(), npy("|u1", "(1, 1)", &[1]), "labels are no list of whole numbers"),
+            (image.clone(), npy("|u1", "(2,)", &[1, 2]), "and 2 labels do not match"),
+            (image, b"PK".to_vec(), "y.npy: not a readable npy file"),
+        ] {
+            std::fs::write(&x, images).unwrap();
+            std::fs::write(&y, labels).unwrap();
+            let error = labelled_arrays(&x, &y).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
     }
 
     proptest! {

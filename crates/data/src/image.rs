@@ -70,6 +70,18 @@ impl Pixels {
         &self.data
     }
 
+    /// The middle `width` columns of the middle `height` rows; the extra one of an odd remainder is on the right and below.
+    /// `None` where the image is smaller.
+    pub fn centre(&self, width: usize, height: usize) -> Option<Self> {
+        let left = self.width.checked_sub(width)? / 2;
+        let top = self.height.checked_sub(height)? / 2;
+        let rows = self.data.chunks(self.width * self.channels).skip(top).take(height);
+        let row =
+            |r: &[u8]| r.iter().skip(left * self.channels).take(width * self.channels).copied().collect();
+        let data = rows.flat_map(|r| -> Vec<u8> { row(r) }).collect();
+        Self::new(width, height, self.channels, data).ok()
+    }
+
     /// The model's input: `(pixel − mean) / std` per channel, computed in double precision, as
     /// `[channels, height, width]`.
     ///
@@ -180,6 +192,18 @@ mod tests {
     fn model(channels: usize, bgr: bool) -> ImageInput {
         let (mean, std) = (vec![10.0; channels], vec![2.0; channels]);
         ImageInput { width: 2, height: 1, channels, bgr, mean, std }
+    }
+
+    #[test]
+    fn the_centre_of_an_image_leaves_out_as_much_on_each_side() {
+        let grey = Pixels::new(4, 3, 1, (0..12).collect()).unwrap();
+        assert_eq!(grey.centre(2, 1).unwrap().data(), [5, 6]);
+        assert_eq!(grey.centre(1, 2).unwrap().data(), [1, 5]);
+        assert_eq!(grey.centre(4, 3).as_ref(), Some(&grey));
+        assert_eq!(grey.centre(5, 1), None);
+        assert_eq!(grey.centre(1, 4), None);
+        let colour = Pixels::new(3, 1, 3, (0..9).collect()).unwrap();
+        assert_eq!(colour.centre(1, 1).unwrap().data(), [3, 4, 5]);
     }
 
     #[test]

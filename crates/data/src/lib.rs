@@ -14,7 +14,9 @@ mod image;
 mod locate;
 mod npy;
 
-pub use dataset::{Labelled, Split, cifar10_jpeg_test, labelled_folder, mnist};
+pub use dataset::{
+    Labelled, Split, array_images, cifar10_jpeg_test, labelled_arrays, labelled_folder, labels_beside, mnist,
+};
 pub use error::DataError;
 pub use file::read;
 pub use idx::{Idx, MAX_IDX_BYTES};

@@ -126,9 +126,14 @@ impl Models {
 /// The model as a server offers it.
 pub fn served(model: &Model) -> Result<Model, Error> {
     let input = |e: oblivia_nn::NnError| Error::Input(e.to_string());
-    let mut model = pass::fold(&pass::complete_square(model).map_err(input)?).map_err(input)?;
+    let mut model = pass::normal_form(model).map_err(input)?;
     pass::publish_row_norms(&mut model).map_err(input)?;
-    fixed::publish(&mut model).map_err(input)?;
+    fixed::publish(&mut model).map_err(|e| {
+        let name = &model.public.name;
+        Error::Input(format!(
+            "[fixed_point] of model `{name}`: {e}; run `oblivia quantise`, perhaps with more bits, or delete the section"
+        ))
+    })?;
     Ok(model)
 }
 

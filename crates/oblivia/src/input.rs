@@ -32,10 +32,23 @@ pub fn load_model(path: &Path) -> Result<Model, Error> {
 /// # Errors
 /// [`Error::Model`] and [`Error::ModelFile`] say what is wrong where.
 pub fn open_model(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
-    oblivia_onnx::open(path).map_err(|e| match e {
-        OnnxError::Io { .. } | OnnxError::Manifest { .. } => Error::Model(e),
+    oblivia_onnx::open(path).map_err(in_model(path))
+}
+
+/// As [`open_model`], without looking at the calibration beside the manifest: for whoever makes a new one.
+///
+/// # Errors
+/// As [`open_model`].
+pub fn open_uncalibrated(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
+    oblivia_onnx::open_uncalibrated(path).map_err(in_model(path))
+}
+
+/// Adds the model to an error that does not name its file.
+fn in_model(path: &Path) -> impl Fn(OnnxError) -> Error {
+    move |e| match e {
+        OnnxError::Io { .. } | OnnxError::Manifest { .. } | OnnxError::Calibration { .. } => Error::Model(e),
         source => Error::ModelFile { path: path.to_owned(), source },
-    })
+    }
 }
 
 /// Loads an image (PNG, JPEG) or, by the suffix `.npy`, an array.

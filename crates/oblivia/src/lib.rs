@@ -33,7 +33,7 @@ pub use calibration::{calibration_file, read_calibration, write_calibration};
 pub use catalog::{Models, served};
 pub use client::{Ask, Client, Trust};
 pub use error::Error;
-pub use input::{Input, is_idx, load_image, load_images, load_model, open_model, tensor};
+pub use input::{Input, is_idx, load_image, load_images, load_model, open_model, open_uncalibrated, tensor};
 pub use key_cache::{KeyCache, KeyCacheFill};
 pub use key_files::{AboutKey, KeptKey, KeyFiles};
 pub use oblivia_protocol::{Answer, Leak, Observer, Plan, Receipt, Silent, Wish};

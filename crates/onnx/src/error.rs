@@ -76,6 +76,14 @@ pub enum OnnxError {
         /// What is wrong and where.
         why: String,
     },
+    /// The calibration beside the manifest is wrong, or of another model.
+    #[error("calibration {path}: {why}")]
+    Calibration {
+        /// The file.
+        path: String,
+        /// What is wrong and where.
+        why: String,
+    },
     /// A graph rule is broken.
     #[error(transparent)]
     Nn(#[from] NnError),

@@ -1,7 +1,7 @@
 //! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take unbounded memory. The
 //! tests run them on damaged real files; cargo-fuzz can run them as they are.
 
-use crate::{Manifest, import};
+use crate::{CalibrationFile, Manifest, import};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_nn::Graph;
 
@@ -17,5 +17,15 @@ pub fn onnx(bytes: &[u8]) {
 pub fn manifest(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         drop(Manifest::parse(text, "fuzz"));
+    }
+}
+
+/// Parses bytes as a calibration. One that is accepted must survive being written.
+pub fn calibration(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(file) = CalibrationFile::parse(text, "fuzz")
+    {
+        let again = CalibrationFile::parse(&file.to_text("fuzz"), "fuzz");
+        assert_eq!(again.as_ref(), Ok(&file), "a calibration must be read as it was written");
     }
 }

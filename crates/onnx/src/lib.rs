@@ -12,7 +12,9 @@
 #![deny(clippy::indexing_slicing)]
 
 mod attributes;
+mod calibration;
 mod error;
+mod fixed_point;
 pub mod fuzz;
 mod import;
 mod load;
@@ -26,9 +28,11 @@ mod value;
 #[path = "proto/onnx.rs"]
 mod proto;
 
+pub use calibration::CalibrationFile;
 pub use error::OnnxError;
+pub use fixed_point::FixedPointSection;
 pub use import::{Ending, Imported, import};
-pub use load::{Loaded, load, open};
+pub use load::{Loaded, load, open, open_uncalibrated};
 pub use manifest::{
     ChannelOrder, InputKind, InputSection, Layout, Manifest, OutputKind, OutputSection, Policy, RangesSection,
 };

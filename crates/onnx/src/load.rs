@@ -1,11 +1,15 @@
 //! Reading a model from disk.
 
 use crate::import::tidy;
-use crate::{Ending, Imported, MAX_FILE_BYTES, Manifest, OnnxError, import};
+use crate::{
+    CalibrationFile, Ending, FixedPointSection, Imported, MAX_FILE_BYTES, Manifest, OnnxError, import,
+};
+use oblivia_nn::fixed::Calibration;
 use oblivia_nn::{InputSpec, Model, OutputPolicy, PublicModel, pass};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The manifest's name, beside the ONNX file.
 const MANIFEST: &str = "model.toml";
@@ -17,6 +21,8 @@ pub struct Loaded {
     pub model: Model,
     /// The manifest, if there is one.
     pub manifest: Option<Manifest>,
+    /// Where it is.
+    pub manifest_path: Option<PathBuf>,
     /// What the user should know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -30,8 +36,19 @@ pub fn load(path: impl AsRef<Path>) -> Result<Model, OnnxError> {
 /// `model.toml` beside a `.onnx` file counts if it names that file.
 ///
 /// Without a manifest the input is a tensor in [-1, 1], labels are indices, all outputs are given, no bounds
-/// are published, and a note says so.
+/// are published, and a note says so. With a manifest that has a section `[fixed_point]` the model carries its calibration.
 pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
+    let mut loaded = open_uncalibrated(path)?;
+    if let (Some(manifest), Some(at)) = (&loaded.manifest, &loaded.manifest_path)
+        && let Some(section) = &manifest.fixed_point
+    {
+        loaded.model.calibration = Some(Arc::new(calibration(section, at, &loaded.model)?));
+    }
+    Ok(loaded)
+}
+
+/// As [`open`], without looking at the calibration: for whoever makes a new one.
+pub fn open_uncalibrated(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
     let path = path.as_ref();
     let is_folder = std::fs::metadata(path).map_err(|e| io(path, &e))?.is_dir();
     let manifest_path = if is_folder { path.join(MANIFEST) } else { path.with_file_name(MANIFEST) };
@@ -52,12 +69,42 @@ pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
             let bad = |why| OnnxError::Manifest { path: manifest_path.display().to_string(), why };
             let model = describe(imported, &manifest).map_err(bad)?;
             model.public.check().map_err(|e| bad(e.to_string()))?;
-            Loaded { model, manifest: Some(manifest), notes: Vec::new() }
+            Loaded { model, manifest: Some(manifest), manifest_path: Some(manifest_path), notes: Vec::new() }
         }
         None => undescribed(imported, &file, if is_folder { path } else { &file })?,
     };
     finish(&mut loaded, ending, &file);
     Ok(loaded)
+}
+
+/// What a section asks for, with the measurements beside the manifest.
+fn calibration(
+    section: &FixedPointSection,
+    manifest: &Path,
+    model: &Model,
+) -> Result<Calibration, OnnxError> {
+    let options = section.options();
+    let Some(name) = &section.calibration else {
+        return Ok(Calibration { options, ranges: None, overflow: 0.0 });
+    };
+    let path = manifest.with_file_name(name);
+    let shown = path.display().to_string();
+    let bad = |why: String| OnnxError::Calibration { path: shown.clone(), why };
+    let bytes = read(&path, CalibrationFile::MAX_BYTES).map_err(|e| match e {
+        OnnxError::Io { path, why } => {
+            let manifest = manifest.display();
+            let why = format!(
+                "{why}; [fixed_point] of {manifest} names it: put it there or run `oblivia quantise`"
+            );
+            OnnxError::Io { path, why }
+        }
+        other => other,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| bad("is not UTF-8 text".into()))?;
+    let file = CalibrationFile::parse(&text, &shown)?;
+    let graph = pass::pool_first(&pass::normal_form(model)?.public.graph)?;
+    let ranges = file.ranges(&graph).map_err(bad)?;
+    Ok(Calibration { options, ranges: Some(ranges), overflow: section.overflow.unwrap_or(1.0) })
 }
 
 /// Does what the end of the file asks for: an ArgMax withholds all but the class, whatever a manifest says.
@@ -129,6 +176,7 @@ fn undescribed(imported: Imported, file: &Path, named: &Path) -> Result<Loaded, 
     Ok(Loaded {
         model: Model { public, weights: imported.weights, calibration: None },
         manifest: None,
+        manifest_path: None,
         notes: vec![note],
     })
 }
@@ -235,6 +283,54 @@ mod tests {
         assert_eq!(found.first().map(|z| z.as_bytes().to_vec()), Some(vec![0b0110]));
         assert!(zeros("[zeros]").unwrap_err().contains("published"));
         assert!(zeros("[zeros]\npublished = true\nlayers = []").unwrap_err().contains("unknown field"));
+    }
+
+    /// A folder with a model of one ReLU, calibrated.
+    fn calibrated(section: &str, calibration: &str) -> tempfile::TempDir {
+        let dir = folder(Some(&format!("{MANIFEST_TEXT}\n[fixed_point]\npublished = true\n{section}")));
+        write(dir.path().join("calibration.toml"), calibration).unwrap();
+        dir
+    }
+
+    const SECTION: &str = "bits = 16\nweight_bits = 9\ncalibration = \"calibration.toml\"\noverflow = 0.01";
+    const MEASURED: &str = "format = 1\nimages = 3\n[[wire]]\nname = \"x\"\npeak = [1, 2]\nrms = [0.5, 1]\n\
+        [[wire]]\nname = \"node_y\"\npeak = [1, 0.5]\nrms = [0.25, 0.125]\n";
+
+    #[test]
+    fn a_model_carries_the_calibration_beside_its_manifest() {
+        let dir = calibrated(SECTION, MEASURED);
+        let model = load(dir.path()).unwrap();
+        let calibration = model.calibration.clone().unwrap();
+        assert_eq!((calibration.options.bits, calibration.options.weight_bits), (16, 9));
+        assert_eq!(calibration.overflow, 0.01);
+        let ranges = calibration.ranges.clone().unwrap();
+        assert_eq!((ranges.images, ranges.peak.last()), (3, Some(&vec![1.0, 0.5])));
+        let always = calibrated("bits = 20\nweight_bits = 8", "");
+        assert!(load(always.path()).unwrap().calibration.unwrap().ranges.is_none());
+        assert!(load(folder(Some(MANIFEST_TEXT)).path()).unwrap().calibration.is_none());
+    }
+
+    #[test]
+    fn a_calibration_that_does_not_fit_says_where_and_stops_no_new_one() {
+        for (from, to, expected) in [
+            ("node_y", "z", "wire 1 is `z`, the model's is `node_y`"),
+            ("format = 1", "format = 3", "format 3 is not known"),
+        ] {
+            let dir = calibrated(SECTION, &MEASURED.replacen(from, to, 1));
+            let error = open(dir.path()).unwrap_err();
+            assert!(matches!(error, OnnxError::Calibration { .. }), "{error}");
+            let words = error.to_string();
+            assert!(words.contains(expected) && words.contains("calibration.toml"), "{expected}: {words}");
+            assert!(open_uncalibrated(dir.path()).unwrap().model.calibration.is_none());
+        }
+        let gone = calibrated(SECTION, MEASURED);
+        std::fs::remove_file(gone.path().join("calibration.toml")).unwrap();
+        let error = open(gone.path()).unwrap_err();
+        assert!(matches!(error, OnnxError::Io { .. }), "{error}");
+        assert!(
+            error.to_string().contains("model.toml names it: put it there or run `oblivia quantise`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The manifest beside a model: what a client must know that the ONNX file does not say.
 
 use crate::OnnxError;
+use crate::fixed_point::{FixedPointSection, is_plain};
 use oblivia_nn::{Graph, ImageInput, InputSpec, OutputPolicy, WireId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Manifest {
     pub ranges: Option<RangesSection>,
     /// Zeros among the weights.
     pub zeros: Option<ZerosSection>,
+    /// The network in fixed point.
+    pub fixed_point: Option<FixedPointSection>,
 }
 
 fn default_model() -> String {
@@ -173,8 +176,7 @@ impl Manifest {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(allowed) {
             return Err("`name` must be 1 to 64 characters of a-z, 0-9 and `-`".into());
         }
-        let plain = std::path::Path::new(&self.model).file_name().is_some_and(|f| f == self.model.as_str());
-        if !plain || self.model.contains('\\') {
+        if !is_plain(&self.model) {
             return Err(format!(
                 "`model` must be the name of a file beside the manifest, not `{}`",
                 self.model
@@ -184,6 +186,7 @@ impl Manifest {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(format!("input.range [{low}, {high}] is not an interval"));
         }
+        self.fixed_point.iter().try_for_each(FixedPointSection::check)?;
         self.input_spec().map(drop)
     }
 

@@ -290,9 +290,14 @@ pub(crate) fn images(n: usize) -> Vec<PathBuf> {
 
 /// A folder with a copy of the shipped model.
 pub(crate) fn copied_model() -> TempDir {
+    copied(MODEL, &["model.onnx", "model.toml"])
+}
+
+/// A folder with copies of files of a shipped model.
+pub(crate) fn copied(model: &str, files: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["model.onnx", "model.toml"] {
-        std::fs::copy(model().join(file), dir.path().join(file)).unwrap();
+    for file in files {
+        std::fs::copy(root().join("models").join(model).join(file), dir.path().join(file)).unwrap();
     }
     dir
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Every command that reads a model ends with this code and these words.
-fn refused_everywhere(path: &Path, code: i32, words: &[&str]) {
+pub(crate) fn refused_everywhere(path: &Path, code: i32, words: &[&str]) {
     let state = tempfile::tempdir().unwrap();
     let path = path.as_os_str();
     run(["inspect".as_ref(), path]).refused(code, words);

@@ -8,5 +8,6 @@ mod hostile;
 mod inputs;
 mod keys;
 mod places;
+mod quantise;
 mod reading;
 mod sessions;

@@ -2,8 +2,8 @@
 
 use crate::{Fact, Graph, Node, Op};
 
-/// Number of channels of a wire.
-pub(super) fn count(fact: &Fact) -> usize {
+/// Number of channels of a wire: the size of its first axis.
+pub fn count(fact: &Fact) -> usize {
     fact.shape.dims().first().copied().unwrap_or(1)
 }
 

@@ -32,6 +32,7 @@ mod round;
 mod scales;
 
 pub use calibration::{Calibration, publish};
+pub use channels::count as channel_count;
 pub use formats::{Certainty, Formats, LinearFormat, Network, WireFormat};
 pub use model::{FixedModel, LayerWeights, Trace};
 pub use quantise::{Options, quantise};

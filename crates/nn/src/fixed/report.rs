@@ -51,6 +51,12 @@ impl Accuracy {
         self.max_output = self.max_output.max(other.max_output);
         self.outside += other.outside;
     }
+
+    /// What [`declare_overflow`] declares of these inputs: an upper bound on the probability that one leaves a limit.
+    pub fn overflow(&self) -> f64 {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        upper_bound(count(self.outside), count(self.images))
+    }
 }
 
 /// Runs both networks on inputs with their labels.

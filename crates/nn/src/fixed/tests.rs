@@ -461,6 +461,7 @@ fn reports_count_what_is_right_and_overflow_is_declared() {
     assert!(report.fixed_right <= report.agree && report.agree >= 18, "{report}");
     assert!(report.max_error > 0.0 && report.max_error < 0.1 * report.max_output, "{report}");
     let declared = declare_overflow(&mut fixed, &samples, &mut Nearest).unwrap();
+    assert_eq!(report.overflow(), declared);
     assert!((declared - (1.0 - 0.05f64.powf(1.0 / 20.0))).abs() < 1e-9);
     assert!(
         matches!(fixed.network().formats().certainty, Certainty::Calibrated { overflow, .. } if overflow == declared)

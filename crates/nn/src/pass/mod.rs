@@ -11,3 +11,13 @@ pub use fold::fold;
 pub use pool_first::pool_first;
 pub use row_norms::publish_row_norms;
 pub use zeros::publish_zeros;
+
+use crate::{Model, NnError};
+
+/// The model as systems plan it: squares completed, then folded. Calibrations of fixed point are of this one.
+///
+/// # Errors
+/// As [`complete_square()`] and [`fold()`].
+pub fn normal_form(model: &Model) -> Result<Model, NnError> {
+    fold(&complete_square(model)?)
+}
