@@ -169,7 +169,9 @@ const BENCH_JSON: &str = "\
 --json prints one object, a row:
   schema, id, system, model, mode, plan, images, threads, link
   warm                      whether the server had the client's keys from a session before
+  runs                      how often it was measured; what follows is of the run with the median total
   seconds                   setup, offline, online: totals over the run, from a cold start unless warm
+  seconds_of_runs           the totals of all runs, ascending
   images_per_group          images predicted together: 1 but in mode batch, where a group with fewer costs the same
   seconds_per_group_median  online; seconds_per_image_median is the same where images_per_group is 1, else null
   images_per_second         over the online seconds, which encryption, sending and decryption are in
@@ -185,7 +187,8 @@ const BENCH_JSON: &str = "\
   learned                   what client and server learn
   plan_id, cpu, commit      the commit of the sources, + if they were changed
 
-The test sets are taken from $OBLIVIA_DATA or ../shared/data: mnist; cifar10, whose images are JPEG (lossy).";
+The test sets are taken from $OBLIVIA_DATA or ../shared/data: mnist; cifar10, whose images are JPEG (lossy); imagenet, of
+which there are 100 images, probably training images. Networks that take no images are given numbers spread over their range.";
 
 #[derive(Args)]
 pub(crate) struct Machine {
@@ -416,6 +419,9 @@ pub(crate) struct BenchArgs {
     /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
+    /// Measure so often, each time a client the server has not seen; the run with the median total is shown.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) runs: u32,
     /// Measure a client that comes again: the server has its keys from a session before.
     #[arg(long)]
     pub(crate) warm: bool,
@@ -424,8 +430,36 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
+/// A network a benchmark can run.
+struct Network {
+    /// In the id of a benchmark.
+    name: &'static str,
+    /// Below `models`.
+    folder: &'static str,
+    /// What is added to a label of the test set.
+    offset: usize,
+}
+
+const fn network(name: &'static str, folder: &'static str) -> Network {
+    Network { name, folder, offset: 0 }
+}
+
 /// The networks a benchmark can run.
-const NETWORKS: [&str; 4] = ["mnist-cryptonets", "tenseal-mnist", "cifar-lola", "cifar-quadratic"];
+const NETWORKS: [Network; 13] = [
+    network("mnist-cryptonets", "mnist-cryptonets"),
+    network("tenseal-mnist", "tenseal-mnist"),
+    network("cifar-lola", "cifar-lola"),
+    network("cifar-quadratic", "cifar-quadratic"),
+    network("bm3", "mnist-bm3"),
+    network("bm4", "minionn-cifar10"),
+    network("resnet20", "resnet20-cifar10"),
+    network("relu-64k", "relu-64k"),
+    network("relu-2m", "relu-2m"),
+    network("squeezenet", "squeezenet-imagenet"),
+    network("resnet18", "resnet18-imagenet"),
+    network("resnet50", "resnet50-random"),
+    Network { offset: 1, ..network("mobilenetv2", "mobilenetv2-imagenet") },
+];
 
 /// What to measure.
 #[derive(Clone)]
@@ -433,7 +467,10 @@ pub(crate) struct BenchId {
     /// As given.
     pub(crate) text: String,
     pub(crate) system: &'static dyn System,
-    pub(crate) network: &'static str,
+    /// The model, below `models`.
+    pub(crate) folder: &'static str,
+    /// What is added to a label of the test set.
+    pub(crate) offset: usize,
     pub(crate) mode: Option<&'static str>,
 }
 
@@ -442,16 +479,16 @@ fn bench_id(text: &str) -> Result<BenchId, String> {
         let mut parts = text.split('/');
         let system = oblivia_systems::find(parts.next()?)?;
         let network = parts.next()?;
-        let network = NETWORKS.into_iter().find(|n| *n == network)?;
+        let &Network { folder, offset, .. } = NETWORKS.iter().find(|n| n.name == network)?;
         let mode = match parts.next() {
             None => None,
             Some(mode) => Some(*system.modes().iter().find(|m| **m == mode)?),
         };
-        parts.next().is_none().then(|| BenchId { text: text.to_owned(), system, network, mode })
+        parts.next().is_none().then(|| BenchId { text: text.to_owned(), system, folder, offset, mode })
     };
     parse().ok_or_else(|| {
         let pairs = oblivia_systems::SYSTEMS.iter().flat_map(|s| {
-            NETWORKS.iter().flat_map(move |n| {
+            NETWORKS.iter().map(|n| n.name).flat_map(move |n| {
                 let modes = s.modes().iter().map(move |m| format!("{}/{n}/{m}", s.id()));
                 std::iter::once(format!("{}/{n}", s.id())).chain(modes)
             })
@@ -543,7 +580,7 @@ mod tests {
     fn a_benchmark_is_a_system_a_network_and_perhaps_a_mode() {
         let id = bench_id("leveled/mnist-cryptonets/approximate").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(
-            (id.system.id(), id.network, id.mode),
+            (id.system.id(), id.folder, id.mode),
             ("leveled", "mnist-cryptonets", Some("approximate"))
         );
         for bad in [

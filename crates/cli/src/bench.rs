@@ -6,12 +6,12 @@ use crate::output::{bytes, count, entry, json_line, out, seconds};
 use crate::process::{Scratch, ServerProcess, own_peak_memory_bytes};
 use crate::progress::Watch;
 use crate::receipt::render;
-use anyhow::{Context, Result};
+use crate::testset::{Sample, samples};
+use anyhow::Result;
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
-use oblivia_data::{Labelled, Split, cifar10_jpeg_test, data_dir, mnist};
 use oblivia_net::{ConnectOptions, parse_fingerprint};
-use oblivia_nn::{Shape, Tensor, eval};
-use oblivia_protocol::{Answer, Error, Leak, OpCounts, Role, Seconds, Traffic, Wish};
+use oblivia_nn::{Tensor, eval};
+use oblivia_protocol::{Answer, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
 use std::path::Path;
 
@@ -29,7 +29,9 @@ struct Row {
     threads: usize,
     link: String,
     warm: bool,
+    runs: u32,
     seconds: Seconds,
+    seconds_of_runs: Vec<f64>,
     seconds_per_image_median: Option<f64>,
     seconds_per_group_median: f64,
     images_per_second: f64,
@@ -84,7 +86,7 @@ struct Learned {
 
 pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let root = repository()?;
-    let folder = root.join("models").join(a.id.network);
+    let folder = root.join("models").join(a.id.folder);
     let model = load_model(&folder)?;
     // Measuring a system is asking for what it reveals, and whatever it takes is what is measured.
     let wish = Wish {
@@ -99,20 +101,22 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         Some(n) => n,
         None => DEFAULT_IMAGES.max(a.id.system.plan(&oblivia::served(&model)?.public, &wish)?.cost.group),
     };
-    let set = images(model.public.graph.input_shape(), wanted as usize)?;
-    let inputs: Vec<Input> = set.iter().map(|s| Input::Image(s.pixels.clone())).collect();
+    let set = samples(&model.public, wanted as usize, a.id.offset)?;
+    let inputs: Vec<Input> = set.iter().map(|s| s.input.clone()).collect();
 
     let state = Scratch::new()?;
     let server = ServerProcess::start(&folder, &state.path().join("server"), a.threads)?;
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
-    let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
-    let machine = Machine::new(a.threads)?;
-    let client =
-        Client::with_state(&server.at.listening, pin, &state.path().join("client"), machine, connect)?;
-    let measure = |inputs: &[Input]| {
+    // A folder of its own is a client nobody has seen before.
+    let client = |run: u32| {
+        let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
+        let (state, machine) = (state.path().join(format!("client{run}")), Machine::new(a.threads)?);
+        anyhow::Ok(Client::with_state(&server.at.listening, pin.clone(), &state, machine, connect)?)
+    };
+    let measure = |client: &Client, inputs: &[Input]| {
         let mut watch = Watch::new(inputs.len() as u64);
         let ask = Ask {
-            model: a.id.network,
+            model: &model.public.name,
             system: a.id.system.id(),
             wish: wish.clone(),
             max_time: None,
@@ -123,10 +127,18 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         watch.done()?;
         Ok::<_, anyhow::Error>(done?)
     };
-    if a.warm {
-        measure(inputs.get(..1).unwrap_or_default())?;
+    let mut runs = Vec::new();
+    for run in 0..a.runs {
+        let client = client(run)?;
+        if a.warm {
+            measure(&client, inputs.get(..1).unwrap_or_default())?;
+        }
+        runs.push(measure(&client, &inputs)?);
     }
-    let prediction = measure(&inputs)?;
+    runs.sort_by(|a, b| a.receipt.seconds.total().total_cmp(&b.receipt.seconds.total()));
+    let totals: Vec<f64> = runs.iter().map(|r| r.receipt.seconds.total()).collect();
+    // What is shown is the run whose total is the median.
+    let Some(prediction) = runs.into_iter().nth(totals.len() / 2) else { return Ok(()) };
     // Before the reference is computed here, which no client does.
     let peak = PeakMemory { client: own_peak_memory_bytes(), server: server.peak_memory_bytes() };
     let expected: Vec<Tensor> = inputs
@@ -141,7 +153,8 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         })
         .transpose()?;
     let fixed = fixed.as_deref();
-    let measured = Measured { prediction: &prediction, set: &set, expected: &expected, fixed, peak };
+    let measured =
+        Measured { prediction: &prediction, totals: &totals, set: &set, expected: &expected, fixed, peak };
     let row = row(a, measured, &root);
     if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
@@ -149,44 +162,19 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
 /// Images where none are asked for, if a group does not hold more.
 const DEFAULT_IMAGES: u32 = 100;
 
-/// The first test images of the set a network is for: CIFAR-10 (JPEG) if they have colours, else MNIST. Where there are
-/// fewer than `n` they come again.
-fn images(shape: &Shape, n: usize) -> Result<Vec<Labelled>> {
-    let sets = data_dir().context("a benchmark needs the data sets")?;
-    let (dir, mut set) = match shape.chw() {
-        Some((3, ..)) => {
-            let dir = sets.join("cifar10");
-            let set = cifar10_jpeg_test(&dir)?;
-            (dir, set)
-        }
-        _ => {
-            let dir = sets.join("mnist");
-            let set = mnist(&dir, Split::Test)?;
-            (dir, set)
-        }
-    };
-    if set.is_empty() {
-        return Err(Error::Input(format!("{} has no test images", dir.display())).into());
-    }
-    let have = set.len();
-    set.truncate(n);
-    (have..n).for_each(|i| set.extend_from_within(i % have..i % have + 1));
-    Ok(set)
-}
-
 /// The row in words.
 fn describe(row: &Row) -> String {
     let peak = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), bytes);
     let images = count(row.images, "image");
-    entry(
-        "bench",
-        &format!(
-            "{}, {images}, link {}, {}",
-            row.id,
-            row.link,
-            if row.warm { "warm" } else { "from a cold start" }
-        ),
-    ) + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
+    let start = if row.warm { "warm" } else { "from a cold start" };
+    let runs = match row.seconds_of_runs.as_slice() {
+        [first, .., last] => {
+            format!(", the median of {} runs of {} to {}", row.runs, seconds(*first), seconds(*last))
+        }
+        _ => String::new(),
+    };
+    entry("bench", &format!("{}, {images}, link {}, {start}{runs}", row.id, row.link))
+        + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
         + &entry(
             "accuracy",
             &format!(
@@ -237,7 +225,9 @@ fn figure(x: f64) -> String {
 /// What a run gives.
 struct Measured<'a> {
     prediction: &'a Prediction,
-    set: &'a [Labelled],
+    /// Seconds of all runs, ascending.
+    totals: &'a [f64],
+    set: &'a [Sample],
     /// Outputs of the clear network.
     expected: &'a [Tensor],
     /// Outputs of the network in whole numbers, where that is what the plan computes.
@@ -246,15 +236,16 @@ struct Measured<'a> {
 }
 
 fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
-    let Measured { prediction: p, set, expected, fixed, peak } = measured;
+    let Measured { prediction: p, totals, set, expected, fixed, peak } = measured;
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
     let private: Vec<Option<usize>> =
         p.outputs.iter().map(|o| o.as_ref().ok().and_then(Tensor::argmax)).collect();
     let float: Vec<Option<usize>> = expected.iter().map(Tensor::argmax).collect();
     let right = |labels: &[Option<usize>]| {
-        let hits = labels.iter().zip(set).filter(|(l, s)| **l == Some(s.label)).count();
-        hits as f64 / set.len().max(1) as f64
+        let hits = labels.iter().zip(set).filter(|(l, s)| s.label.is_some() && **l == s.label).count();
+        let known = set.iter().filter(|s| s.label.is_some()).count();
+        hits as f64 / known.max(1) as f64
     };
     let fixed_labels = fixed.map(|f| f.iter().map(Tensor::argmax).collect::<Vec<_>>());
     // What the plan claims to compute.
@@ -281,7 +272,9 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         threads: r.threads,
         warm: a.warm,
         link: a.link.map_or_else(|| "loopback".to_owned(), |l| l.to_string()),
+        runs: totals.len() as u32,
         seconds: r.seconds,
+        seconds_of_runs: totals.to_vec(),
         images_per_group: r.plan.cost.group,
         seconds_per_image_median: single.then_some(median),
         seconds_per_group_median: median,
@@ -340,6 +333,7 @@ mod tests {
     use clap::Parser;
     use oblivia::SampleRecord;
     use oblivia_data::Pixels;
+    use oblivia_nn::Shape;
     use oblivia_protocol::{KeyReceipt, KeyUse, PhaseTraffic, Receipt};
     use serde_json::Value;
     use std::sync::Arc;
@@ -358,7 +352,7 @@ mod tests {
             Tensor::new(Shape::new([10]).unwrap(), data).unwrap()
         };
         let pixels = Pixels::new(28, 28, 1, vec![0; 784]).unwrap();
-        let set = [1, 2, 3].map(|label| Labelled { name: String::new(), pixels: pixels.clone(), label });
+        let set = [1, 2, 3].map(|label| Sample { input: Input::Image(pixels.clone()), label: Some(label) });
         let expected = [one_hot(1, 2.0), one_hot(2, 2.0), one_hot(7, 2.0)];
         let outputs = vec![one_hot(1, 2.25), one_hot(5, 1.0), one_hot(7, 2.0)];
         let times = [0.3, 0.1, 0.2];
@@ -388,7 +382,14 @@ mod tests {
         let peak = PeakMemory { client: Some(5), server: None };
         row(
             &a,
-            Measured { prediction: &prediction, set: &set, expected: &expected, fixed: None, peak },
+            Measured {
+                prediction: &prediction,
+                totals: &[2.0, 2.1, 2.5],
+                set: &set,
+                expected: &expected,
+                fixed: None,
+                peak,
+            },
             &root,
         )
     }
@@ -399,7 +400,7 @@ mod tests {
         let keys =
             |v: &Value| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let mut expected =
-            "schema id system model mode plan images threads link warm seconds seconds_per_image_median \
+            "schema id system model mode plan images threads link warm runs seconds seconds_of_runs seconds_per_image_median \
                             seconds_per_group_median images_per_group images_per_second bytes rounds \
                             ops_per_image ops_per_group key_bytes peak_memory_bytes accuracy labels_equal \
                             max_output_error declared_output_error as_declared learned plan_id cpu commit"

@@ -18,6 +18,7 @@ mod progress;
 mod quantise;
 mod receipt;
 mod serve;
+mod testset;
 
 use args::{Cli, Command};
 use clap::Parser;
