@@ -301,7 +301,14 @@ fn memory(d: &Derived) -> u64 {
 
 fn parameters(d: &Derived) -> String {
     let q = d.layers.values().map(|l| l.params.q_bits());
-    let (least, most) = (q.clone().min().unwrap_or(0), q.max().unwrap_or(0));
+    let linear = match (q.clone().min(), q.max()) {
+        (Some(least), Some(most)) => format!(
+            "linear layers: RLWE of degree {}, moduli 2^{least} to 2^{most}, ternary secret (below the 128-bit limit of the \
+             HomomorphicEncryption.org table); ",
+            d.ring.n()
+        ),
+        _ => String::new(),
+    };
     let supply = match d.choices.supply {
         Supply::Extension(field) => format!("SoftSpoken extension, trees of {} leaves", 1 << field as u32),
         Supply::Silent(set) => {
@@ -309,9 +316,7 @@ fn parameters(d: &Derived) -> String {
         }
     };
     format!(
-        "linear layers: RLWE of degree {}, moduli 2^{least} to 2^{most}, ternary secret (below the 128-bit limit of the \
-         HomomorphicEncryption.org table); correlated OTs: {supply}, base OTs over ristretto255; comparisons in digits of {} bits",
-        d.ring.n(),
+        "{linear}correlated OTs: {supply}, base OTs over ristretto255; comparisons in digits of {} bits",
         d.choices.radix.digit_bits()
     )
 }
