@@ -7,6 +7,20 @@ use std::process::Command;
 const STEPS: &[(&str, &[&str])] = &[
     ("advisories and licences (cargo-deny must be installed)", &["cargo", "deny", "check"]),
     ("documentation", &["cargo", "doc", "--workspace", "--no-deps"]),
+    (
+        "two parties against the simulator, large networks (needs ../shared/data)",
+        &[
+            "env",
+            "OBLIVIA_LARGE=1",
+            "cargo",
+            "test",
+            "--release",
+            "-p",
+            "oblivia-conformance",
+            "--test",
+            "hybrid_simulator",
+        ],
+    ),
     ("benchmarks compile", &["cargo", "bench", "--workspace", "--no-run"]),
 ];
 

@@ -2,6 +2,7 @@
 
 mod choices;
 mod client;
+pub mod fuzz;
 mod link;
 mod plan;
 mod schedule;

@@ -1,0 +1,107 @@
+//! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take time and memory beyond what the model's
+//! size allows, and say whether the bytes were accepted.
+
+use super::choices::HybridChoices;
+use super::plan::{MODE, PLANS, SYSTEM};
+use crate::fuzz::derived;
+use oblivia_base::codec::Decode;
+use oblivia_base::fuzz::round_trip;
+use oblivia_nn::fixed::{Certainty, Formats, LinearFormat};
+use oblivia_nn::{Conv, Graph, InputSpec, NnError, Op, OutputPolicy, Pool, PublicModel, Shape, WireId};
+use oblivia_protocol::Choices;
+use std::sync::LazyLock;
+
+/// Convolution, pool of maxima, ReLU, dense layer on a 4×4 image.
+fn network() -> Result<PublicModel, NnError> {
+    let mut g = Graph::new("x", Shape::new([1, 4, 4])?);
+    let weight = g.weight("w", Shape::new([2, 1, 2, 2])?)?;
+    let (kernel, stride, pads) = ([2; 2], [1; 2], [0; 4]);
+    let conv = Conv { out_channels: 2, kernel, stride, pads, groups: 1, weight, bias: None };
+    let mut at = g.push("conv", Op::Conv(conv), &[WireId(0)])?;
+    at = g.push("pool", Op::MaxPool(Pool { kernel, stride, pads, count_include_pad: false }), &[at])?;
+    at = g.push("relu", Op::Relu, &[at])?;
+    at = g.push("flat", Op::Flatten, &[at])?;
+    let weight = g.weight("v", Shape::new([2, 8])?)?;
+    g.push("dense", Op::Dense { out: 2, weight, bias: None }, &[at])?;
+    let layer = LinearFormat { bits: 16, shift: 8, weight_bits: 8, norm1: 400, norm2: 200 };
+    Ok(PublicModel {
+        name: "small".into(),
+        graph: g,
+        labels: Vec::new(),
+        input: InputSpec::Tensor,
+        input_range: [0.0, 1.0],
+        output: OutputPolicy::Logits,
+        fixed: Some(Formats {
+            input_bits: 16,
+            input_scale: 100.0,
+            output_scale: 10.0,
+            layers: vec![layer; 2],
+            certainty: Certainty::Calibrated { images: 10, margin: 2.0, overflow: 1e-3 },
+        }),
+    })
+}
+
+static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network().ok());
+
+fn offered(bytes: &[u8]) -> Choices {
+    let name = str::to_owned;
+    Choices { system: name(SYSTEM), mode: name(MODE), plan: name(PLANS[0]), bytes: bytes.to_vec() }
+}
+
+/// Bytes of choices for a small network: refused, or a plan.
+pub fn choices(bytes: &[u8]) -> bool {
+    round_trip::<HybridChoices>(bytes);
+    MODEL.as_ref().is_some_and(|model| derived(model, &offered(bytes)))
+}
+
+/// Bytes of formats in fixed point that a server publishes with a small network: refused, or a plan.
+pub fn formats(bytes: &[u8]) -> bool {
+    let (Some(model), Ok(formats)) = (MODEL.as_ref(), Formats::from_bytes(bytes)) else { return false };
+    derived(&PublicModel { fixed: Some(formats), ..model.clone() }, &offered(&[2, 0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oblivia_base::codec::Encode;
+    use proptest::prelude::*;
+
+    fn honest() -> Formats {
+        MODEL.as_ref().and_then(|m| m.fixed.clone()).unwrap()
+    }
+
+    #[test]
+    fn what_a_planner_chooses_is_taken_and_nothing_behind_it() {
+        assert!(choices(&[2, 0]) && choices(&[4, 5]));
+        assert!(!choices(&[]) && !choices(&[2, 0, 0]) && !choices(&[2, 9]));
+        assert!(formats(&honest().to_bytes()));
+    }
+
+    #[test]
+    fn formats_from_which_no_plan_follows_are_refused() {
+        let with = |change: fn(&mut Formats)| {
+            let mut f = honest();
+            change(&mut f);
+            formats(&f.to_bytes())
+        };
+        assert!(!with(|f| f.layers[0].norm2 = 1 << 39), "noise above every modulus");
+        assert!(!with(|f| f.layers[0].bits = 32), "no 22 bits are left below a share");
+        assert!(!with(|f| f.layers[1].bits = 40));
+        assert!(!with(|f| f.layers.truncate(1)));
+        assert!(with(|f| f.output_scale = 1e300) && with(|f| f.output_scale = 1e-300));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn damaged_formats_are_refused_or_make_a_plan(at: prop::sample::Index, with: u8, cut in 0usize..4) {
+            let mut bytes = honest().to_bytes();
+            let i = at.index(bytes.len());
+            bytes[i] = with;
+            bytes.truncate(bytes.len() - cut.min(bytes.len()));
+            formats(&bytes);
+            choices(&bytes);
+        }
+    }
+}
