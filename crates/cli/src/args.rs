@@ -93,11 +93,12 @@ pub(crate) enum Command {
 
 const DEMO_JSON: &str = "\
 --json prints one object:
-  schema   1
-  images   one object per image: file, label (null without an answer), truth, milliseconds,
-           bytes (both ways, online; both of its group where images are predicted together)
-  right    how many labels equal the truth
-  receipt  as in `oblivia predict --json`";
+  schema   2
+  systems  one object per system, leveled and hybrid unless one is named: system, model, and
+    images   one object per image: file, label (null without an answer), truth, milliseconds,
+             bytes (both ways, online; both of its group where images are predicted together)
+    right    how many labels equal the truth
+    receipt  as in `oblivia predict --json`";
 
 const INSPECT_JSON: &str = "\
 --json prints one object:
@@ -256,9 +257,9 @@ pub(crate) struct ForgetArgs {
 
 #[derive(Args, Clone)]
 pub(crate) struct WishArgs {
-    /// The system; `oblivia inspect` says which can run a model.
-    #[arg(long, default_value = "leveled", value_parser = systems())]
-    pub(crate) system: &'static dyn System,
+    /// The system, leveled if not said; `oblivia inspect` says which can run a model.
+    #[arg(long, value_parser = systems())]
+    system: Option<&'static dyn System>,
     /// A mode of the system.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) mode: Option<String>,
@@ -279,6 +280,18 @@ pub(crate) struct WishArgs {
     /// itself at work on one answer for 3600.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<Duration>,
+}
+
+impl WishArgs {
+    /// The system that was asked for, or the one that stands for none.
+    pub(crate) fn system(&self) -> &'static dyn System {
+        self.system.unwrap_or(&oblivia_systems::leveled::Leveled)
+    }
+
+    /// Whether a system, a mode or a plan of one was asked for.
+    pub(crate) fn names_one(&self) -> bool {
+        self.system.is_some() || self.mode.is_some() || self.plan.is_some()
+    }
 }
 
 #[derive(Args)]

@@ -10,17 +10,17 @@ use serde_json::json as object;
 pub(crate) fn run(a: &PlanArgs, model: &PublicModel, wish: &Wish) -> Result<()> {
     let modes = match &wish.mode {
         Some(mode) => vec![mode.as_str()],
-        None => a.wish.system.modes().to_vec(),
+        None => a.wish.system().modes().to_vec(),
     };
     let mut rows: Vec<(String, Result<Plan, Error>)> = Vec::new();
     for mode in modes {
         let wish = Wish { mode: Some(mode.into()), ..wish.clone() };
-        if a.wish.system.plans().is_empty() {
-            rows.push((mode.into(), a.wish.system.plan(model, &wish)));
+        if a.wish.system().plans().is_empty() {
+            rows.push((mode.into(), a.wish.system().plan(model, &wish)));
         }
-        for plan in a.wish.system.plans() {
+        for plan in a.wish.system().plans() {
             let wish = Wish { plan: Some((*plan).into()), ..wish.clone() };
-            rows.push((format!("{mode}/{plan}"), a.wish.system.plan(model, &wish)));
+            rows.push((format!("{mode}/{plan}"), a.wish.system().plan(model, &wish)));
         }
     }
     if a.json {

@@ -14,7 +14,7 @@ use oblivia::{Ask, Client, Input, Machine, Prediction, Trust};
 use oblivia_data::Labelled;
 use oblivia_net::{ConnectOptions, parse_fingerprint};
 use oblivia_nn::PublicModel;
-use oblivia_protocol::{Error, Leak, Plan, Role};
+use oblivia_protocol::{Error, Leak, Plan, Role, System, Traffic};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,17 +22,46 @@ use std::time::Duration;
 /// Nothing the demonstration does takes that long.
 const MAX_TIME: Duration = Duration::from_secs(600);
 
+/// Where nothing is asked for: one network with squares, which no client has to wait for, and one with ReLU.
+const BOTH: [(&str, &str); 2] = [("leveled", "mnist-cryptonets"), ("hybrid", "mnist-bm3")];
+
 pub(crate) fn run(a: &DemoArgs) -> Result<()> {
     let root = repository()?;
     let samples = shipped(&root.join("samples/mnist"), a.images as usize)?;
-    let system = a.wish.system;
+    let asked = a.wish.system();
+    let shows: Vec<(&'static dyn System, &str)> = match a.wish.names_one() {
+        true => {
+            let of_system = BOTH.iter().find(|(id, _)| *id == asked.id());
+            vec![(asked, of_system.map_or("mnist-cryptonets", |(_, model)| *model))]
+        }
+        false => BOTH.iter().filter_map(|(id, model)| Some((oblivia_systems::find(id)?, *model))).collect(),
+    };
+    let mut played = Vec::with_capacity(shows.len());
+    for (i, &(system, model)) in shows.iter().enumerate() {
+        if i > 0 && !a.json {
+            out("\n")?;
+        }
+        let p = play(a, system, &root.join("models").join(model), &samples)?;
+        if !a.json {
+            print_end(&p, &samples)?;
+        }
+        played.push(p);
+    }
+    match (a.json, played.as_slice()) {
+        (true, _) => print_json(&played, &samples),
+        (false, [_]) => Ok(()),
+        (false, _) => out(&side_by_side(&played, &samples)),
+    }
+}
+
+/// One server process, and a client that has it classify the samples.
+fn play(a: &DemoArgs, system: &'static dyn System, model: &Path, samples: &[Labelled]) -> Result<Prediction> {
     let wish = wish(&a.wish)?;
-    let model = root.join("models/mnist-cryptonets");
     // What the client would refuse is refused before a server is started.
-    let public = oblivia::served(&oblivia::load_model(&model)?)?.public;
+    let public = oblivia::served(&oblivia::load_model(model)?)?.public;
     wish.admit(&system.plan(&public, &wish)?, samples.len() as u64)?;
     let state = Scratch::new()?;
-    let server = ServerProcess::start(&model, &state.path().join("server"), a.threads)?;
+    let server = ServerProcess::start(model, &state.path().join("server"), a.threads)?;
     let pin = Trust::Pin(parse_fingerprint(&server.at.fingerprint)?);
     let (machine, connect) = (Machine::new(a.threads)?, ConnectOptions::default());
     let client =
@@ -72,11 +101,44 @@ pub(crate) fn run(a: &DemoArgs) -> Result<()> {
     let inputs: Vec<Input> = samples.iter().map(|s| Input::Image(s.pixels.clone())).collect();
     let done = client.ask(ask, &inputs);
     watch.done()?;
-    let p = done.map_err(|e| match hint(&e, &asked, &client) {
+    done.map_err(|e| match hint(&e, &asked, &client) {
         Some(what) => anyhow::Error::from(e).context(Hint(what)),
         None => e.into(),
-    })?;
-    if a.json { print_json(&p, &samples) } else { print_end(&p, &samples) }
+    })
+}
+
+/// What the systems took, one column each.
+fn side_by_side(played: &[Prediction], samples: &[Labelled]) -> String {
+    type Cell = fn(&Prediction, &[Labelled]) -> String;
+    let rows: [(&str, Cell); 8] = [
+        ("system", |p, _| p.receipt.plan.choices.system.clone()),
+        ("model", |p, _| p.receipt.model.clone()),
+        ("right", |p, s| format!("{} of {}", right(p, s), s.len())),
+        ("set-up, once", |p, _| seconds(p.receipt.seconds.setup)),
+        ("time per image", |p, s| {
+            let t = p.receipt.seconds;
+            seconds((t.offline + t.online) / s.len().max(1) as f64)
+        }),
+        ("set-up bytes", |p, _| bytes(moved(p.receipt.traffic.setup))),
+        ("bytes per image", |p, s| {
+            let t = p.receipt.traffic;
+            bytes((moved(t.offline) + moved(t.online)) / s.len().max(1) as u64)
+        }),
+        ("messages per image", |p, s| {
+            let t = p.receipt.traffic;
+            ((t.offline.rounds + t.online.rounds) / s.len().max(1) as u64).to_string()
+        }),
+    ];
+    let line = |(name, cell): &(&str, Cell)| {
+        let cells: String = played.iter().map(|p| format!("{:>18}", cell(p, samples))).collect();
+        format!("{name:<20}{cells}\n")
+    };
+    format!("\n{}", rows.iter().map(line).collect::<String>())
+}
+
+/// Bytes both ways.
+fn moved(t: Traffic) -> u64 {
+    t.up_bytes + t.down_bytes
 }
 
 /// The first shipped images.
@@ -119,7 +181,12 @@ fn print_end(p: &Prediction, samples: &[Labelled]) -> Result<()> {
     out(&format!("\n{right} of {} right\n\n{}", samples.len(), render(&p.receipt)))
 }
 
-fn print_json(p: &Prediction, samples: &[Labelled]) -> Result<()> {
+fn print_json(played: &[Prediction], samples: &[Labelled]) -> Result<()> {
+    let systems: Vec<serde_json::Value> = played.iter().map(|p| as_json(p, samples)).collect();
+    json(&serde_json::json!({ "schema": 2, "systems": systems }))
+}
+
+fn as_json(p: &Prediction, samples: &[Labelled]) -> serde_json::Value {
     let labels = &p.model.labels;
     let images: Vec<serde_json::Value> = p
         .outputs
@@ -137,7 +204,8 @@ fn print_json(p: &Prediction, samples: &[Labelled]) -> Result<()> {
             })
         })
         .collect();
-    json(&serde_json::json!({
-        "schema": 1, "images": images, "right": right(p, samples), "receipt": p.receipt,
-    }))
+    let (system, model) = (&p.receipt.plan.choices.system, &p.receipt.model);
+    serde_json::json!({
+        "system": system, "model": model, "images": images, "right": right(p, samples), "receipt": p.receipt,
+    })
 }

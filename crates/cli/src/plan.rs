@@ -15,7 +15,7 @@ pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     if a.compare {
         return compare::run(a, &model.public, &wish);
     }
-    let plan = a.wish.system.plan(&model.public, &wish)?;
+    let plan = a.wish.system().plan(&model.public, &wish)?;
     let samples = u64::from(a.images);
     let limited = wish.max_bytes.is_some() || wish.max_memory.is_some();
     if a.json {
@@ -40,9 +40,9 @@ pub(crate) fn run(a: &PlanArgs) -> Result<()> {
 
 /// The user's wish from the flags.
 pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
-    let modes = a.system.modes();
+    let modes = a.system().modes();
     if let Some(mode) = a.mode.as_deref().filter(|m| !modes.contains(m)) {
-        let (id, known) = (a.system.id(), modes.join(", "));
+        let (id, known) = (a.system().id(), modes.join(", "));
         return Err(Usage(format!("system `{id}` has no mode `{mode}`; it has: {known}")));
     }
     Ok(Wish {

@@ -58,7 +58,7 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     }
     let ask = Ask {
         model: &a.model,
-        system: a.wish.system.id(),
+        system: a.wish.system().id(),
         wish,
         max_time: a.wish.max_seconds,
         confirm: &mut confirm,
@@ -100,8 +100,11 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn new(server: &str, model: &str, wish: &WishArgs, samples: usize) -> Self {
-        let mut question =
-            format!("{} with model `{model}`, system `{}`", count(samples as u64, "image"), wish.system.id());
+        let mut question = format!(
+            "{} with model `{model}`, system `{}`",
+            count(samples as u64, "image"),
+            wish.system().id()
+        );
         for (what, name) in [("mode", &wish.mode), ("plan", &wish.plan)] {
             if let Some(name) = name {
                 question += &format!(", {what} `{name}`");

@@ -32,16 +32,22 @@ fn learned_by_server(receipt: &Value) -> Vec<&str> {
 #[test]
 fn the_demonstration_is_right_and_costs_what_it_declared() {
     let ended = run(["demo", "--images", "3", "--json"]).well();
-    let answer = ended.json();
-    assert_eq!(labels(&answer), DIGITS[..3]);
-    assert_eq!((answer["schema"].as_u64(), answer["right"].as_u64()), (Some(1), Some(3)));
-    let receipt = &answer["receipt"];
-    assert_eq!(receipt["plan"]["choices"]["system"], "leveled");
-    assert_as_declared(receipt, 3);
-    assert_eq!(learned_by_server(receipt), ["sample-count"]);
-    let moved: u64 = answer["images"].as_array().unwrap().iter().map(|i| i["bytes"].as_u64().unwrap()).sum();
-    let online = &receipt["traffic"]["online"];
-    assert_eq!(Some(moved - online["up_bytes"].as_u64().unwrap()), online["down_bytes"].as_u64());
+    let both = ended.json();
+    assert_eq!(both["schema"].as_u64(), Some(2));
+    let names: Vec<_> = both["systems"].as_array().unwrap().iter().map(|s| s["system"].clone()).collect();
+    assert_eq!(names, ["leveled", "hybrid"]);
+    for answer in both["systems"].as_array().unwrap() {
+        assert_eq!(labels(answer), DIGITS[..3]);
+        assert_eq!(answer["right"].as_u64(), Some(3));
+        let receipt = &answer["receipt"];
+        assert_eq!(receipt["plan"]["choices"]["system"], answer["system"]);
+        assert_as_declared(receipt, 3);
+        assert_eq!(learned_by_server(receipt), ["sample-count"]);
+        let images = answer["images"].as_array().unwrap();
+        let moved: u64 = images.iter().map(|i| i["bytes"].as_u64().unwrap()).sum();
+        let online = &receipt["traffic"]["online"];
+        assert_eq!(Some(moved - online["up_bytes"].as_u64().unwrap()), online["down_bytes"].as_u64());
+    }
 }
 
 #[test]
@@ -56,7 +62,10 @@ fn the_demonstration_in_words_says_who_sees_what_and_fits_the_page() {
     assert!(widest <= Some(100), "{}", ended.out);
     assert_eq!(ended.err, "", "nothing is left to say");
     let private = run(["demo", "--images", "1"]).well();
-    assert!(private.out.contains("it is sent no image in clear"), "{}", private.out);
+    for words in ["it is sent no image in clear", "messages per image", "mnist-cryptonets         mnist-bm3"]
+    {
+        assert!(private.out.contains(words), "{words:?} is not in {}", private.out);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::common::{inherent_leaks, statement, trust};
 use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::coefficient::{Params, PublicKey, Reply, Ring, Upload};
+use oblivia_mpc::softspoken::FieldBits;
 use oblivia_mpc::{Cost as MpcCost, Party, Radix};
 use oblivia_nn::fixed::{Certainty, Network};
 use oblivia_nn::{Graph, NnError, Node, Op, OutputPolicy, PublicModel, WireId};
@@ -15,14 +16,13 @@ use oblivia_pack::coefficient::Packing;
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
-    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, Traffic,
-    TrustRow, Wish,
+    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, TrustRow, Wish,
 };
 use std::collections::BTreeMap;
 
 pub(super) const SYSTEM: &str = "hybrid";
 pub(super) const MODE: &str = "shared";
-pub(super) const PLANS: [&str; 1] = ["fused"];
+pub(super) const PLANS: [&str; 2] = ["lan", "wan"];
 
 /// log2 of the ring degree of linear layers.
 const LOG_N: u32 = 11;
@@ -109,55 +109,74 @@ pub(super) fn supports(_: &Graph, node: &Node) -> Support {
     }
 }
 
+/// What a plan is made for.
+struct LinkPrice {
+    ns_per_byte: f64,
+    /// One way.
+    ns_per_message: f64,
+}
+
+/// A gigabit and 0.1 ms there and back; a hundred megabits and 40 ms.
+fn link_of(plan: &str) -> Option<LinkPrice> {
+    match plan {
+        "lan" => Some(LinkPrice { ns_per_byte: 8.0, ns_per_message: 5e4 }),
+        "wan" => Some(LinkPrice { ns_per_byte: 80.0, ns_per_message: 2e7 }),
+        _ => None,
+    }
+}
+
 /// The best plan for `wish`.
 pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-    let named = |what: &str, wanted: &Option<String>, have: &str| match wanted {
-        Some(w) if w != have => {
-            Err(Error::Input(format!("system `{SYSTEM}` has one {what}, `{have}`, not `{w}`")))
-        }
-        _ => Ok(()),
+    if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
+        let why = format!("system `{SYSTEM}` has one mode, `{MODE}`, not `{mode}`");
+        return Err(Error::Input(why));
+    }
+    let name = wish.plan.as_deref().unwrap_or(PLANS[0]);
+    let Some(link) = link_of(name) else {
+        let have = PLANS.join(", ");
+        return Err(Error::Input(format!("system `{SYSTEM}` has no plan `{name}`; it has: {have}")));
     };
-    named("mode", &wish.mode, MODE)?;
-    named("plan", &wish.plan, PLANS[0])?;
     let mut best: Option<(f64, HybridChoices)> = None;
-    let network = network(model)?;
-    for radix in [Radix::Four, Radix::Eight] {
-        let all = Supply::ALL.map(|supply| HybridChoices { radix, supply });
-        let d = derive_from(model, network.clone(), all[0])?;
-        for choices in all {
-            let price = price(&d, choices.supply);
+    let first = HybridChoices { radix: Radix::Four, supply: Supply::ALL[0] };
+    let mut d = derive_from(model, network(model)?, first)?;
+    for radix in Radix::ALL {
+        d.choices.radix = radix;
+        d.online = walk::cost(&d)?;
+        for supply in Supply::ALL {
+            let price = price(&d, supply, &link);
             if best.is_none_or(|(least, _)| price < least) {
-                best = Some((price, choices));
+                best = Some((price, HybridChoices { radix, supply }));
             }
         }
     }
     let (_, choices) = best.ok_or_else(|| Error::Misuse("nothing to choose from".into()))?;
-    check(model, &wrap(&choices))
+    check(model, &wrap(name, &choices))
 }
 
-/// Nanoseconds of COTs and of traffic of one image with its set-up, both parties together, over a link of a gigabit.
-fn price(d: &Derived, supply: Supply) -> f64 {
-    const NS_PER_BYTE: f64 = 8.0;
+/// Nanoseconds of COTs, traffic and messages of one image with its set-up, both parties together.
+fn price(d: &Derived, supply: Supply, link: &LinkPrice) -> f64 {
     let demand = d.demand();
-    let offline = stock::refill_traffic(supply, demand);
-    let first = stock::first_traffic(supply);
-    let bytes = |t: Traffic| (t.up_bytes + t.down_bytes) as f64;
+    let (offline, first) = (stock::refill_traffic(supply, demand), stock::first_traffic(supply));
+    let online = stock::traffic(true, d.messages().iter().map(|&bytes| bytes as u64));
+    let setup: usize = stock::setup(Digest([0; 32]), supply).message_bytes().iter().sum();
+    let (mut bytes, mut messages) = (setup as f64, 4.0);
+    for t in [offline, first, online] {
+        bytes += (t.up_bytes + t.down_bytes) as f64;
+        messages += t.rounds as f64;
+    }
+    // Of both parties, measured; the hash of a random OT included.
     let ns_per_cot = match supply {
-        Supply::Extension(field) => match field {
-            oblivia_mpc::softspoken::FieldBits::Eight => 70.0,
-            _ => 31.0,
-        },
+        Supply::Extension(FieldBits::Eight) => 70.0,
+        Supply::Extension(_) => 31.0,
         Supply::Silent(_) => 30.0,
     };
-    let made = stock::made(supply, demand)
-        + supply.sets().iter().rev().skip(1).map(|s| 2 * s.outputs() as u64).sum::<u64>();
-    let setup: usize = stock::setup(Digest([0; 32]), supply).message_bytes().iter().sum();
-    NS_PER_BYTE * (bytes(offline) + bytes(first) + setup as f64 + d.online.bytes() as f64)
-        + ns_per_cot * made as f64
+    let below = supply.sets().iter().rev().skip(1).map(|s| 2 * s.outputs() as u64).sum::<u64>();
+    let made = (stock::made(supply, demand) + below) as f64;
+    link.ns_per_byte * bytes + link.ns_per_message * messages + ns_per_cot * made
 }
 
-pub(super) fn wrap(choices: &HybridChoices) -> Choices {
-    let (system, mode, plan) = (SYSTEM.into(), MODE.into(), PLANS[0].into());
+pub(super) fn wrap(plan: &str, choices: &HybridChoices) -> Choices {
+    let (system, mode, plan) = (SYSTEM.into(), MODE.into(), plan.into());
     Choices { system, mode, plan, bytes: choices.to_bytes() }
 }
 
