@@ -103,7 +103,7 @@ fn calibration(
     let text = String::from_utf8(bytes).map_err(|_| bad("is not UTF-8 text".into()))?;
     let file = CalibrationFile::parse(&text, &shown)?;
     let graph = pass::pool_first(&pass::normal_form(model)?.public.graph)?;
-    let ranges = file.ranges(&graph).map_err(bad)?;
+    let ranges = file.ranges(&graph, &model.weights).map_err(bad)?;
     Ok(Calibration { options, ranges: Some(ranges), overflow: section.overflow.unwrap_or(1.0) })
 }
 
@@ -293,7 +293,7 @@ mod tests {
     }
 
     const SECTION: &str = "bits = 16\nweight_bits = 9\ncalibration = \"calibration.toml\"\noverflow = 0.01";
-    const MEASURED: &str = "format = 1\nimages = 3\n[[wire]]\nname = \"x\"\npeak = [1, 2]\nrms = [0.5, 1]\n\
+    const MEASURED: &str = "format = 1\nweights = \"85a3a5d839507b34\"\nimages = 3\n[[wire]]\nname = \"x\"\npeak = [1, 2]\nrms = [0.5, 1]\n\
         [[wire]]\nname = \"node_y\"\npeak = [1, 0.5]\nrms = [0.25, 0.125]\n";
 
     #[test]
