@@ -56,10 +56,11 @@ pub(crate) fn run(a: &QuantiseArgs) -> Result<()> {
     let graph = pass::pool_first(&model.public.graph)?;
     let file = match a.always {
         true => None,
-        false => Some(CalibrationFile::new(&graph, &work.measure(first)?)),
+        false => Some(CalibrationFile::new(&graph, &loaded.model.weights, &work.measure(first)?)),
     };
     // What is used is what is read back from the file.
-    let ranges = file.as_ref().map(|f| f.ranges(&graph)).transpose().map_err(Error::Input)?;
+    let ranges =
+        file.as_ref().map(|f| f.ranges(&graph, &loaded.model.weights)).transpose().map_err(Error::Input)?;
     let mut calibration = Calibration { options, ranges, overflow: 1.0 };
     let fixed = calibration.apply(&model)?;
     let checked = work.check(&fixed, held_out)?;

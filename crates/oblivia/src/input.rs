@@ -2,10 +2,10 @@
 
 use crate::Error;
 use oblivia_data::{
-    DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, decode_image, read,
+    DataError, Idx, MAX_IDX_BYTES, MAX_IMAGE_BYTES, MAX_NPY_BYTES, Npy, Pixels, data_dir, decode_image, read,
 };
 use oblivia_nn::{InputSpec, Model, PublicModel, Tensor};
-use oblivia_onnx::OnnxError;
+use oblivia_onnx::{OnnxError, Opening};
 use std::path::Path;
 
 /// One sample before the model is known.
@@ -19,7 +19,8 @@ pub enum Input {
     Tensor(Tensor),
 }
 
-/// Loads a model: an ONNX file, or a folder with `model.onnx` and `model.toml`.
+/// Loads a model: an ONNX file, or a folder with `model.onnx` and `model.toml`. A manifest whose `data_model` is not shipped
+/// finds it below the data directory ([`oblivia_data::data_dir`]).
 ///
 /// # Errors
 /// As [`open_model`].
@@ -32,7 +33,7 @@ pub fn load_model(path: &Path) -> Result<Model, Error> {
 /// # Errors
 /// [`Error::Model`] and [`Error::ModelFile`] say what is wrong where.
 pub fn open_model(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
-    oblivia_onnx::open(path).map_err(in_model(path))
+    open_with(path, true)
 }
 
 /// As [`open_model`], without looking at the calibration beside the manifest: for whoever makes a new one.
@@ -40,15 +41,15 @@ pub fn open_model(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
 /// # Errors
 /// As [`open_model`].
 pub fn open_uncalibrated(path: &Path) -> Result<oblivia_onnx::Loaded, Error> {
-    oblivia_onnx::open_uncalibrated(path).map_err(in_model(path))
+    open_with(path, false)
 }
 
-/// Adds the model to an error that does not name its file.
-fn in_model(path: &Path) -> impl Fn(OnnxError) -> Error {
-    move |e| match e {
+fn open_with(path: &Path, calibration: bool) -> Result<oblivia_onnx::Loaded, Error> {
+    let opening = Opening { calibration, data_dir: &|| data_dir().map_err(|e| e.to_string()) };
+    oblivia_onnx::open_with(path, &opening).map_err(|e| match e {
         OnnxError::Io { .. } | OnnxError::Manifest { .. } | OnnxError::Calibration { .. } => Error::Model(e),
         source => Error::ModelFile { path: path.to_owned(), source },
-    }
+    })
 }
 
 /// Loads an image (PNG, JPEG) or, by the suffix `.npy`, an array.

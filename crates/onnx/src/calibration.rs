@@ -1,8 +1,9 @@
 //! The calibration beside a manifest: what its owner measured to bring the model to fixed point.
 
 use crate::OnnxError;
-use oblivia_nn::Graph;
+use oblivia_base::Transcript;
 use oblivia_nn::fixed::{Ranges, channel_count};
+use oblivia_nn::{Graph, Weights};
 use serde::Deserialize;
 use std::fmt::Write as _;
 
@@ -19,6 +20,8 @@ const AGAIN: &str = "run `oblivia quantise` again";
 #[serde(deny_unknown_fields)]
 pub struct CalibrationFile {
     format: u32,
+    /// Of the weights that were measured.
+    weights: String,
     images: u32,
     #[serde(default, rename = "wire")]
     wires: Vec<Wire>,
@@ -44,9 +47,10 @@ impl CalibrationFile {
     /// The largest file read, in bytes.
     pub const MAX_BYTES: u64 = 16 << 20;
 
-    /// The file of ranges of the wires of `graph` (a network's, [`oblivia_nn::fixed::Network::graph`]). Numbers are brought
-    /// to six significant digits: quantise with what [`CalibrationFile::ranges`] gives back.
-    pub fn new(graph: &Graph, ranges: &Ranges) -> Self {
+    /// The file of ranges of the wires of `graph` (a network's, [`oblivia_nn::fixed::Network::graph`]), for a model with
+    /// these weights in its ONNX file. Numbers are brought to six significant digits: quantise with what
+    /// [`CalibrationFile::ranges`] gives back.
+    pub fn new(graph: &Graph, weights: &Weights, ranges: &Ranges) -> Self {
         let six = |values: &Vec<f64>| values.iter().map(|&v| six_digits(v)).collect();
         let wire = |((node, peak), rms): ((&oblivia_nn::Node, _), _)| Wire {
             name: node.name.clone(),
@@ -54,7 +58,7 @@ impl CalibrationFile {
             rms: six(rms),
         };
         let wires = graph.nodes().iter().zip(&ranges.peak).zip(&ranges.rms).map(wire).collect();
-        Self { format: FORMAT, images: ranges.images, wires }
+        Self { format: FORMAT, weights: fingerprint(weights), images: ranges.images, wires }
     }
 
     /// Reads a file and checks all that can be checked without the model; `path` is for messages.
@@ -76,6 +80,9 @@ impl CalibrationFile {
         if self.images == 0 {
             return Err(format!("`images` is 0: nothing was measured; {AGAIN}"));
         }
+        if self.weights.len() != 16 || !self.weights.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(format!("`weights` is not 16 hexadecimal digits; {AGAIN}"));
+        }
         for (i, wire) in self.wires.iter().enumerate() {
             for (what, values) in [("peak", &wire.peak), ("rms", &wire.rms)] {
                 // What 32-bit floats give.
@@ -92,11 +99,11 @@ impl CalibrationFile {
     }
 
     /// The ranges, if the file is of `graph` ([`oblivia_nn::pass::pool_first`] of the model in normal form,
-    /// [`oblivia_nn::pass::normal_form`]).
+    /// [`oblivia_nn::pass::normal_form`]) and of the weights in the model's ONNX file.
     ///
     /// # Errors
-    /// A sentence that names the first wire that differs.
-    pub fn ranges(&self, graph: &Graph) -> Result<Ranges, String> {
+    /// A sentence that names the first wire that differs, or says that weights do.
+    pub fn ranges(&self, graph: &Graph, weights: &Weights) -> Result<Ranges, String> {
         let of_another = format!("it is of another model; {AGAIN}");
         let nodes = graph.nodes();
         for (i, (node, wire)) in nodes.iter().zip(&self.wires).enumerate() {
@@ -117,6 +124,11 @@ impl CalibrationFile {
             let found = self.wires.len();
             return Err(format!("{found} wires for the model's {}: {of_another}", nodes.len()));
         }
+        if self.weights != fingerprint(weights) {
+            return Err(format!(
+                "it is of other weights: limits and the probability declared are not theirs; {AGAIN}"
+            ));
+        }
         let (peak, rms) = self.wires.iter().map(|w| (w.peak.clone(), w.rms.clone())).unzip();
         Ok(Ranges { images: self.images, peak, rms })
     }
@@ -128,8 +140,9 @@ impl CalibrationFile {
              # SECRET, like the weights: it depends on them and on the calibration images. Clients never get it.\n\
              # By wire of the network, in its order, a number per channel: largest |x| and root mean square.\n\n\
              format = {}\n\
+             weights = \"{}\"  # of which it was measured\n\
              images = {}\n",
-            self.format, self.images
+            self.format, self.weights, self.images
         );
         for wire in &self.wires {
             let name = toml::Value::String(wire.name.clone());
@@ -164,6 +177,16 @@ fn list(text: &mut String, name: &str, values: &[f64]) {
     text.push_str("]\n");
 }
 
+/// Tells weights apart: the first 64 bits of a digest of all values, in 16 hexadecimal digits.
+fn fingerprint(weights: &Weights) -> String {
+    let mut transcript = Transcript::new("oblivia calibration of fixed point, weights");
+    for tensor in weights.tensors() {
+        let bytes: Vec<u8> = tensor.data().iter().flat_map(|v| v.to_le_bytes()).collect();
+        transcript.absorb("tensor", &bytes);
+    }
+    transcript.digest().short()
+}
+
 /// The nearest number with six significant digits.
 fn six_digits(v: f64) -> f64 {
     format!("{v:.5e}").parse().unwrap_or(v)
@@ -180,10 +203,10 @@ fn without_source(e: &toml::de::Error, text: &str) -> String {
 #[expect(clippy::indexing_slicing, reason = "tests index what they made")]
 pub(crate) mod tests {
     use super::*;
-    use oblivia_nn::{Op, Shape, WireId};
+    use oblivia_nn::{Op, Shape, Tensor, WireId};
     use proptest::prelude::*;
 
-    pub(crate) const TEXT: &str = "format = 1\nimages = 3\n\
+    pub(crate) const TEXT: &str = "format = 1\nweights = \"85a3a5d839507b34\"\nimages = 3\n\
         [[wire]]\nname = \"x\"\npeak = [1.0, 2.5]\nrms = [0.5, 1e-7]\n\
         [[wire]]\nname = \"y \\\"1\\\"\"\npeak = [1, 0]\nrms = [0.25, 0.0]\n";
 
@@ -193,19 +216,39 @@ pub(crate) mod tests {
         graph
     }
 
+    /// Weights of a graph that has none.
+    fn none() -> Weights {
+        Weights::new(&graph(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn weights_that_were_not_measured_are_told_apart() {
+        let mut graph = Graph::new("x", Shape::new([2]).unwrap());
+        graph.weight("w", Shape::new([2]).unwrap()).unwrap();
+        let weights = |v: f32| {
+            let tensor = Tensor::new(Shape::new([2]).unwrap(), vec![1.0, v]).unwrap();
+            Weights::new(&graph, vec![tensor]).unwrap()
+        };
+        let of = || vec![vec![1.0, 1.0]];
+        let file = CalibrationFile::new(&graph, &weights(0.5), &Ranges { images: 1, peak: of(), rms: of() });
+        assert!(file.ranges(&graph, &weights(0.5)).is_ok());
+        let why = file.ranges(&graph, &weights(-0.5)).unwrap_err();
+        assert!(why.contains("it is of other weights") && why.contains("oblivia quantise"), "{why}");
+    }
+
     #[test]
     fn what_is_written_is_read_back_as_it_was() {
-        let ranges = CalibrationFile::parse(TEXT, "c").unwrap().ranges(&graph()).unwrap();
+        let ranges = CalibrationFile::parse(TEXT, "c").unwrap().ranges(&graph(), &none()).unwrap();
         assert_eq!(
             (ranges.images, &ranges.peak[0][..], &ranges.rms[1][..]),
             (3, &[1.0, 2.5][..], &[0.25, 0.0][..])
         );
         let mut many = ranges;
         many.peak[1] = vec![123_456.789_f64, 1.234_567_89e-9];
-        let file = CalibrationFile::new(&graph(), &many);
+        let file = CalibrationFile::new(&graph(), &none(), &many);
         let text = file.to_text("two-relus");
         assert_eq!(CalibrationFile::parse(&text, "c").as_ref(), Ok(&file), "{text}");
-        assert_eq!(file.ranges(&graph()).unwrap().peak[1], [123_457.0, 1.234_57e-9]);
+        assert_eq!(file.ranges(&graph(), &none()).unwrap().peak[1], [123_457.0, 1.234_57e-9]);
         assert!(text.contains("SECRET") && text.contains("`two-relus`"), "{text}");
     }
 
@@ -215,7 +258,7 @@ pub(crate) mod tests {
         graph.push("y", Op::Relu, &[WireId(0)]).unwrap();
         let values: Vec<f64> = (0..700).map(|i| f64::from(i) * 0.37).collect();
         let of = vec![values.clone(), values];
-        let file = CalibrationFile::new(&graph, &Ranges { images: 1, peak: of.clone(), rms: of });
+        let file = CalibrationFile::new(&graph, &none(), &Ranges { images: 1, peak: of.clone(), rms: of });
         let text = file.to_text("m");
         assert!(text.lines().filter(|l| !l.starts_with('#')).all(|l| l.len() <= COLUMNS), "{text}");
         assert_eq!(CalibrationFile::parse(&text, "c"), Ok(file));
@@ -226,14 +269,16 @@ pub(crate) mod tests {
         for (from, to, expected) in [
             ("format = 1", "format = 2", "format 2 is not known"),
             ("images = 3", "images = 0", "`images` is 0"),
-            ("images = 3", "images = -3", "line 2: "),
+            ("images = 3", "images = -3", "line 3: "),
+            ("85a3", "85a", "`weights` is not 16 hexadecimal digits"),
+            ("85a3", "85ax", "`weights` is not 16 hexadecimal digits"),
             ("images = 3", "pictures = 3", "unknown field `pictures`"),
             ("2.5]", "-2.5]", "wire 0 `x`: number 1 of `peak` is negative"),
             ("2.5]", "nan]", "not finite"),
             ("2.5]", "inf]", "not finite"),
             ("2.5]", "1e39]", "above 3.4e38"),
             ("0.25,", "-0.25,", "wire 1 `y \"1\"`: number 0 of `rms`"),
-            ("2.5]", "\"2.5\"]", "line 5: invalid type"),
+            ("2.5]", "\"2.5\"]", "line 6: invalid type"),
             ("2.5]", "2.5", "line "),
             ("rms = [0.5, 1e-7]\n", "", "missing field `rms`"),
         ] {
@@ -255,12 +300,12 @@ pub(crate) mod tests {
             ("[0.25, 0.0]", "[1, 2, 3]", "has 3 numbers in `rms` for 2 channels"),
         ] {
             let file = CalibrationFile::parse(&TEXT.replacen(from, to, 1), "c").unwrap();
-            let why = file.ranges(&graph()).unwrap_err();
+            let why = file.ranges(&graph(), &none()).unwrap_err();
             assert!(why.contains(expected) && why.contains("oblivia quantise"), "{expected}: {why}");
         }
         let mut short = CalibrationFile::parse(TEXT, "c").unwrap();
         short.wires.pop();
-        assert!(short.ranges(&graph()).unwrap_err().contains("1 wires for the model's 2"));
+        assert!(short.ranges(&graph(), &none()).unwrap_err().contains("1 wires for the model's 2"));
     }
 
     proptest! {

@@ -32,7 +32,7 @@ pub use calibration::CalibrationFile;
 pub use error::OnnxError;
 pub use fixed_point::FixedPointSection;
 pub use import::{Ending, Imported, import};
-pub use load::{Loaded, load, open, open_uncalibrated};
+pub use load::{Loaded, Opening, load, open, open_with};
 pub use manifest::{
     ChannelOrder, InputKind, InputSection, Layout, Manifest, OutputKind, OutputSection, Policy, RangesSection,
 };

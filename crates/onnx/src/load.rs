@@ -27,6 +27,28 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
+/// What is looked for beside a manifest.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// Whether the calibration is read that `[fixed_point]` names; without it for whoever makes a new one.
+    pub calibration: bool,
+    /// Finds the directory of test data, which `data_model` is below, or says why there is none.
+    pub data_dir: &'a dyn Fn() -> Result<PathBuf, String>,
+}
+
+impl std::fmt::Debug for Opening<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("calibration", &self.calibration).finish_non_exhaustive()
+    }
+}
+
+impl Default for Opening<'_> {
+    /// With the calibration, and without a data directory.
+    fn default() -> Self {
+        Self { calibration: true, data_dir: &|| Err("there is no directory of test data here".into()) }
+    }
+}
+
 /// The model at `path`, a `.onnx` file or a folder with one. See [`open`] for its manifest and for notes.
 pub fn load(path: impl AsRef<Path>) -> Result<Model, OnnxError> {
     Ok(open(path)?.model)
@@ -38,30 +60,39 @@ pub fn load(path: impl AsRef<Path>) -> Result<Model, OnnxError> {
 /// Without a manifest the input is a tensor in [-1, 1], labels are indices, all outputs are given, no bounds
 /// are published, and a note says so. With a manifest that has a section `[fixed_point]` the model carries its calibration.
 pub fn open(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
-    let mut loaded = open_uncalibrated(path)?;
+    open_with(path, &Opening::default())
+}
+
+/// As [`open`], with a say in what is looked for.
+pub fn open_with(path: impl AsRef<Path>, opening: &Opening<'_>) -> Result<Loaded, OnnxError> {
+    let mut loaded = open_uncalibrated(path.as_ref(), opening)?;
     if let (Some(manifest), Some(at)) = (&loaded.manifest, &loaded.manifest_path)
-        && let Some(section) = &manifest.fixed_point
+        && let Some(section) = manifest.fixed_point.as_ref().filter(|_| opening.calibration)
     {
         loaded.model.calibration = Some(Arc::new(calibration(section, at, &loaded.model)?));
     }
     Ok(loaded)
 }
 
-/// As [`open`], without looking at the calibration: for whoever makes a new one.
-pub fn open_uncalibrated(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
-    let path = path.as_ref();
+fn open_uncalibrated(path: &Path, opening: &Opening<'_>) -> Result<Loaded, OnnxError> {
     let is_folder = std::fs::metadata(path).map_err(|e| io(path, &e))?.is_dir();
     let manifest_path = if is_folder { path.join(MANIFEST) } else { path.with_file_name(MANIFEST) };
     let mut manifest = match manifest_path.is_file() {
         true => Some(read_manifest(&manifest_path)?),
         false => None,
     };
-    let file = match (&manifest, is_folder) {
-        (Some(m), true) => path.join(&m.model),
-        (None, true) => path.join("model.onnx"),
-        (_, false) => path.to_owned(),
+    if !is_folder {
+        manifest =
+            manifest.filter(|m| path.file_name().is_some_and(|f| m.model_file().is_some_and(|m| f == m)));
+    }
+    let elsewhere = manifest.as_ref().and_then(|m| m.data_model.clone());
+    let file = match (&manifest, &elsewhere) {
+        _ if !is_folder => path.to_owned(),
+        (_, Some(below)) => in_data(below, &manifest_path, opening)?,
+        (manifest, None) => {
+            path.join(manifest.as_ref().and_then(Manifest::model_file).unwrap_or("model.onnx"))
+        }
     };
-    manifest = manifest.filter(|m| file.file_name().is_some_and(|f| f == m.model.as_str()));
     let imported = import(&read(&file, MAX_FILE_BYTES)?)?;
     let ending = imported.ending;
     let mut loaded = match manifest {
@@ -75,6 +106,26 @@ pub fn open_uncalibrated(path: impl AsRef<Path>) -> Result<Loaded, OnnxError> {
     };
     finish(&mut loaded, ending, &file);
     Ok(loaded)
+}
+
+/// Where a model of the data directory is.
+fn in_data(below: &str, manifest: &Path, opening: &Opening<'_>) -> Result<PathBuf, OnnxError> {
+    let what = format!("`data_model` names {below}, a file that is not shipped with the manifest");
+    let dir = (opening.data_dir)().map_err(|why| OnnxError::Manifest {
+        path: manifest.display().to_string(),
+        why: format!("{what}: {why}"),
+    })?;
+    let file = dir.join(below);
+    match file.is_file() {
+        true => Ok(file),
+        false => Err(OnnxError::Io {
+            path: file.display().to_string(),
+            why: format!(
+                "there is no such file; {what} {}: put it there, or set OBLIVIA_DATA to the folder that has it",
+                manifest.display()
+            ),
+        }),
+    }
 }
 
 /// What a section asks for, with the measurements beside the manifest.
@@ -103,7 +154,7 @@ fn calibration(
     let text = String::from_utf8(bytes).map_err(|_| bad("is not UTF-8 text".into()))?;
     let file = CalibrationFile::parse(&text, &shown)?;
     let graph = pass::pool_first(&pass::normal_form(model)?.public.graph)?;
-    let ranges = file.ranges(&graph).map_err(bad)?;
+    let ranges = file.ranges(&graph, &model.weights).map_err(bad)?;
     Ok(Calibration { options, ranges: Some(ranges), overflow: section.overflow.unwrap_or(1.0) })
 }
 
@@ -293,7 +344,7 @@ mod tests {
     }
 
     const SECTION: &str = "bits = 16\nweight_bits = 9\ncalibration = \"calibration.toml\"\noverflow = 0.01";
-    const MEASURED: &str = "format = 1\nimages = 3\n[[wire]]\nname = \"x\"\npeak = [1, 2]\nrms = [0.5, 1]\n\
+    const MEASURED: &str = "format = 1\nweights = \"85a3a5d839507b34\"\nimages = 3\n[[wire]]\nname = \"x\"\npeak = [1, 2]\nrms = [0.5, 1]\n\
         [[wire]]\nname = \"node_y\"\npeak = [1, 0.5]\nrms = [0.25, 0.125]\n";
 
     #[test]
@@ -321,7 +372,8 @@ mod tests {
             assert!(matches!(error, OnnxError::Calibration { .. }), "{error}");
             let words = error.to_string();
             assert!(words.contains(expected) && words.contains("calibration.toml"), "{expected}: {words}");
-            assert!(open_uncalibrated(dir.path()).unwrap().model.calibration.is_none());
+            let opening = Opening { calibration: false, ..Opening::default() };
+            assert!(open_with(dir.path(), &opening).unwrap().model.calibration.is_none());
         }
         let gone = calibrated(SECTION, MEASURED);
         std::fs::remove_file(gone.path().join("calibration.toml")).unwrap();
@@ -414,6 +466,43 @@ mod tests {
                 assert!(loaded.notes.iter().any(|n| n.contains(note)), "{:?}", loaded.notes);
             }
         }
+    }
+
+    #[test]
+    fn a_model_that_is_not_shipped_is_found_below_the_data_directory() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join("models")).unwrap();
+        write(data.path().join("models/two.onnx"), relu_model()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = |line: &str| {
+            let text = MANIFEST_TEXT.replacen("version", &format!("{line}\nversion"), 1);
+            write(dir.path().join("model.toml"), text).unwrap();
+        };
+        let found = || Ok(data.path().to_owned());
+        let opening = Opening { data_dir: &found, ..Opening::default() };
+        manifest("data_model = \"models/two.onnx\"");
+        let loaded = open_with(dir.path(), &opening).unwrap();
+        assert_eq!(loaded.model.public.name, "two-relus");
+        // A file beside the manifest is not the one it speaks of.
+        write(dir.path().join("model.onnx"), relu_model()).unwrap();
+        assert!(open_with(dir.path().join("model.onnx"), &opening).unwrap().manifest.is_none());
+
+        let none = open(dir.path()).unwrap_err().to_string();
+        assert!(
+            none.contains("model.toml: `data_model` names models/two.onnx") && none.contains("no directory"),
+            "{none}"
+        );
+        manifest("data_model = \"models/three.onnx\"");
+        let absent = open_with(dir.path(), &opening).unwrap_err();
+        assert!(matches!(&absent, OnnxError::Io { why, .. } if why.contains("set OBLIVIA_DATA")), "{absent}");
+        for line in ["\"../two.onnx\"", "\"/two.onnx\"", "\"models/../../two.onnx\"", "\"\"", "'a\\b'"] {
+            manifest(&format!("data_model = {line}"));
+            let why = open_with(dir.path(), &opening).unwrap_err().to_string();
+            assert!(why.contains("`data_model` must be a path below the data directory"), "{line}: {why}");
+        }
+        manifest("data_model = \"models/two.onnx\"\nmodel = \"model.onnx\"");
+        let both = open_with(dir.path(), &opening).unwrap_err().to_string();
+        assert!(both.contains("both given"), "{both}");
     }
 
     #[test]

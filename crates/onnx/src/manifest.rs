@@ -5,6 +5,7 @@ use crate::fixed_point::{FixedPointSection, is_plain};
 use oblivia_nn::{Graph, ImageInput, InputSpec, OutputPolicy, WireId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 /// The only version of the layout so far.
 const FORMAT: u32 = 1;
@@ -25,9 +26,10 @@ pub struct Manifest {
     /// SPDX expression, of the weights.
     #[serde(default)]
     pub licence: String,
-    /// File name of the ONNX file, in the folder of the manifest.
-    #[serde(default = "default_model")]
-    pub model: String,
+    /// File name of the ONNX file, in the folder of the manifest; `model.onnx` if neither this nor `data_model` is given.
+    pub model: Option<String>,
+    /// In place of `model`: path of the ONNX file below the directory of test data, for files that are not shipped.
+    pub data_model: Option<String>,
     /// One label per output.
     pub labels: Vec<String>,
     /// How an input is prepared.
@@ -40,10 +42,6 @@ pub struct Manifest {
     pub zeros: Option<ZerosSection>,
     /// The network in fixed point.
     pub fixed_point: Option<FixedPointSection>,
-}
-
-fn default_model() -> String {
-    "model.onnx".into()
 }
 
 /// Section `[input]`.
@@ -176,11 +174,19 @@ impl Manifest {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(allowed) {
             return Err("`name` must be 1 to 64 characters of a-z, 0-9 and `-`".into());
         }
-        if !is_plain(&self.model) {
-            return Err(format!(
-                "`model` must be the name of a file beside the manifest, not `{}`",
-                self.model
-            ));
+        if let Some(model) = self.model.as_ref().filter(|m| !is_plain(m)) {
+            return Err(format!("`model` must be the name of a file beside the manifest, not `{model}`"));
+        }
+        if let Some(path) = &self.data_model {
+            if self.model.is_some() {
+                return Err(
+                    "`model` and `data_model` are both given; keep the one that holds the model".into()
+                );
+            }
+            let below = |c: Component<'_>| matches!(c, Component::Normal(_));
+            if path.is_empty() || path.contains('\\') || !Path::new(path).components().all(below) {
+                return Err(format!("`data_model` must be a path below the data directory, not `{path}`"));
+            }
         }
         let [low, high] = self.input.range;
         if !(low.is_finite() && high.is_finite() && low < high) {
@@ -188,6 +194,14 @@ impl Manifest {
         }
         self.fixed_point.iter().try_for_each(FixedPointSection::check)?;
         self.input_spec().map(drop)
+    }
+
+    /// The name of the ONNX file beside the manifest, unless it is in the data directory.
+    pub(crate) fn model_file(&self) -> Option<&str> {
+        match self.data_model {
+            Some(_) => None,
+            None => Some(self.model.as_deref().unwrap_or("model.onnx")),
+        }
     }
 
     /// How an input is prepared.

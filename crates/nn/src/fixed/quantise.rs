@@ -195,6 +195,8 @@ fn rough(v: u64) -> u64 {
 struct Layer {
     /// By output, [inputs of its group][taps].
     rows: Vec<Vec<f64>>,
+    /// By output: the largest |weight|.
+    tops: Vec<f64>,
     bias: Vec<f64>,
     /// By output: sum over taps of the mean square of what they meet, in integer units.
     power: Vec<f64>,
@@ -217,11 +219,13 @@ impl Layer {
         let w = model.weights.get(weight);
         let outputs = w.shape().dims().first().copied().unwrap_or(1).max(1);
         let (maps, of_part) = ((outputs / parts).max(1), inputs / parts);
-        let mut layer = Self { rows: Vec::new(), bias: Vec::new(), power: Vec::new() };
+        let mut layer = Self { rows: Vec::new(), tops: Vec::new(), bias: Vec::new(), power: Vec::new() };
         for (m, row) in w.data().chunks((w.data().len() / outputs).max(1)).enumerate() {
             let first = m / maps * of_part;
             let row = row.iter().enumerate().map(|(at, &v)| f64::from(v) / scales[first + at / taps]);
-            layer.rows.push(row.collect());
+            let row: Vec<f64> = row.collect();
+            layer.tops.push(row.iter().fold(0.0, |m, v| m.max(v.abs())));
+            layer.rows.push(row);
             let b = bias.and_then(|b| model.weights.get(b).data().get(m)).copied().unwrap_or(0.0);
             layer.bias.push(f64::from(b));
             let square = |c: usize| (ranges.rms[x].get(c).copied().unwrap_or(0.0) * scales[c]).powi(2);
@@ -233,7 +237,7 @@ impl Layer {
     /// The largest scale at which each row's weights fit.
     fn finest(&self, options: &Options) -> impl Iterator<Item = f64> {
         let most = f64::from((1u32 << (options.weight_bits - 1)) - 1);
-        self.rows.iter().map(move |row| most / row.iter().fold(0.0f64, |m, v| m.max(v.abs())))
+        self.tops.iter().map(move |top| most / top)
     }
 
     /// The scales a shift would give the groups this layer alone makes.
