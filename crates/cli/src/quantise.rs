@@ -11,7 +11,7 @@ use oblivia_base::Prg;
 use oblivia_data::{Labelled, array_images, labelled_arrays, labelled_folder, labels_beside};
 use oblivia_nn::fixed::{Accuracy, Calibration, FixedModel, Options, Random, Ranges, accuracy};
 use oblivia_nn::{InputSpec, Model, Tensor, WireId, pass};
-use oblivia_onnx::{CalibrationFile, FixedPointSection, Manifest};
+use oblivia_onnx::{CalibrationFile, Declared, FixedPointSection, Manifest};
 use oblivia_protocol::Error;
 use rayon::prelude::*;
 use serde_json::{Value, json as object};
@@ -61,15 +61,16 @@ pub(crate) fn run(a: &QuantiseArgs) -> Result<()> {
     // What is used is what is read back from the file.
     let ranges =
         file.as_ref().map(|f| f.ranges(&graph, &loaded.model.weights)).transpose().map_err(Error::Input)?;
-    let mut calibration = Calibration { options, ranges, overflow: 1.0 };
+    let mut calibration = Calibration { options, ranges, overflow: 1.0, error: None };
     let fixed = calibration.apply(&model)?;
     let checked = work.check(&fixed, held_out)?;
     calibration.overflow = checked.as_ref().map_or(1.0, |c| declared(c.0.overflow()));
+    calibration.error = checked.as_ref().map(|c| declared(c.0.max_error));
 
     let named = manifest.fixed_point.as_ref().and_then(|s| s.calibration.clone());
     let name = named.unwrap_or_else(|| CALIBRATION.into());
-    let section =
-        FixedPointSection::new(&options, file.as_ref().map(|_| (name.as_str(), calibration.overflow)));
+    let beside = Declared { name: &name, overflow: calibration.overflow, error: calibration.error };
+    let section = FixedPointSection::new(&options, file.as_ref().map(|_| beside));
     let secret = file.map(|f| (path.with_file_name(&name), f.to_text(&manifest.name)));
     let written = match a.dry_run {
         true => Vec::new(),

@@ -64,7 +64,7 @@ pub fn small_relu(system: &'static str, wish: Wish, inputs: usize) -> Case {
     let weights = Weights::new(&graph, tensors).expect("weights of the declared shapes");
     let public = PublicModel { graph, ..model.public };
     let options = Options { bits: 16, ..Options::default() };
-    let calibration = Calibration { options, ranges: None, overflow: 0.0 };
+    let calibration = Calibration { options, ranges: None, overflow: 0.0, error: None };
     Case { system, wish, model: Model { public, weights, calibration: Some(Arc::new(calibration)) }, inputs }
 }
 

@@ -28,11 +28,24 @@ pub struct FixedPointSection {
     pub calibration: Option<String>,
     /// Declared bound on the probability that some value of an input leaves its limit; with a calibration only.
     pub overflow: Option<f64>,
+    /// Largest difference of an output from the float network's on images that were checked; with a calibration only.
+    pub error: Option<f64>,
+}
+
+/// What is declared beside a calibration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Declared<'a> {
+    /// The calibration's file name.
+    pub name: &'a str,
+    /// [`FixedPointSection::overflow`].
+    pub overflow: f64,
+    /// [`FixedPointSection::error`].
+    pub error: Option<f64>,
 }
 
 impl FixedPointSection {
-    /// The section that asks for `options`; with a calibration its file name and the probability declared.
-    pub fn new(options: &Options, calibration: Option<(&str, f64)>) -> Self {
+    /// The section that asks for `options`; with a calibration what is declared beside it.
+    pub fn new(options: &Options, calibration: Option<Declared<'_>>) -> Self {
         Self {
             published: true,
             bits: options.bits,
@@ -40,8 +53,9 @@ impl FixedPointSection {
             max_shift: Some(options.max_shift),
             margin: Some(options.margin),
             floor: Some(options.floor),
-            calibration: calibration.map(|(name, _)| name.to_owned()),
-            overflow: calibration.map(|(_, overflow)| overflow),
+            calibration: calibration.map(|c| c.name.to_owned()),
+            overflow: calibration.map(|c| c.overflow),
+            error: calibration.and_then(|c| c.error),
         }
     }
 
@@ -82,6 +96,15 @@ impl FixedPointSection {
         }
         if !(0.0..=1.0).contains(&o.floor) {
             return bad(format!("floor = {} is outside 0 to 1", o.floor));
+        }
+        match self.error {
+            Some(_) if self.calibration.is_none() => {
+                return bad("error is for a calibration only".into());
+            }
+            Some(e) if !(e.is_finite() && e >= 0.0) => {
+                return bad(format!("error = {e} is no difference of outputs"));
+            }
+            _ => {}
         }
         match (&self.calibration, self.overflow) {
             (None, None) => Ok(()),
@@ -132,6 +155,12 @@ impl FixedPointSection {
             line(
                 format!("overflow = {v:?}"),
                 "bound on the probability that a value of an image leaves its limit, which garbles that image's answer",
+            );
+        }
+        if let Some(v) = self.error {
+            line(
+                format!("error = {v:?}"),
+                "most that an output was off the float network's on the images checked; no bound for others",
             );
         }
         text
@@ -196,7 +225,10 @@ mod tests {
         kind = \"tensor\"\nrange = [0, 1]\n[output]\ntensor = \"y\"\nkind = \"logits\"\npolicy = \"argmax\"\n";
 
     fn section() -> FixedPointSection {
-        FixedPointSection::new(&Options { bits: 17, ..Options::default() }, Some(("calibration.toml", 0.003)))
+        FixedPointSection::new(
+            &Options { bits: 17, ..Options::default() },
+            Some(Declared { name: "calibration.toml", overflow: 0.003, error: Some(0.25) }),
+        )
     }
 
     fn parse(section: &str) -> Result<FixedPointSection, String> {

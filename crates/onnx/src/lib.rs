@@ -30,7 +30,7 @@ mod proto;
 
 pub use calibration::CalibrationFile;
 pub use error::OnnxError;
-pub use fixed_point::FixedPointSection;
+pub use fixed_point::{Declared, FixedPointSection};
 pub use import::{Ending, Imported, import};
 pub use load::{Loaded, Opening, load, open, open_with};
 pub use manifest::{

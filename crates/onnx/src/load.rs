@@ -136,7 +136,7 @@ fn calibration(
 ) -> Result<Calibration, OnnxError> {
     let options = section.options();
     let Some(name) = &section.calibration else {
-        return Ok(Calibration { options, ranges: None, overflow: 0.0 });
+        return Ok(Calibration { options, ranges: None, overflow: 0.0, error: None });
     };
     let path = manifest.with_file_name(name);
     let shown = path.display().to_string();
@@ -155,7 +155,8 @@ fn calibration(
     let file = CalibrationFile::parse(&text, &shown)?;
     let graph = pass::pool_first(&pass::normal_form(model)?.public.graph)?;
     let ranges = file.ranges(&graph, &model.weights).map_err(bad)?;
-    Ok(Calibration { options, ranges: Some(ranges), overflow: section.overflow.unwrap_or(1.0) })
+    let overflow = section.overflow.unwrap_or(1.0);
+    Ok(Calibration { options, ranges: Some(ranges), overflow, error: section.error })
 }
 
 /// Does what the end of the file asks for: an ArgMax withholds all but the class, whatever a manifest says.

@@ -13,6 +13,8 @@ pub struct Calibration {
     /// Declared bound on the probability that an input leaves a limit ([`super::declare_overflow`]); without meaning where
     /// bounds hold always.
     pub overflow: f64,
+    /// Largest difference of an output from the float network's on the images that were checked.
+    pub error: Option<f64>,
 }
 
 impl Calibration {
@@ -25,7 +27,7 @@ impl Calibration {
             Some(ranges) => quantise(model, ranges, &self.options)?,
             None => quantise(model, &Ranges::always(model)?, &self.options)?,
         };
-        fixed.declare(self.overflow);
+        fixed.declare(self.overflow, self.error);
         Ok(fixed)
     }
 }

@@ -38,11 +38,13 @@ impl Encode for Certainty {
     fn encode(&self, w: &mut Writer) {
         match self {
             Self::Always => w.u8(0),
-            Self::Calibrated { images, margin, overflow } => {
+            Self::Calibrated { images, margin, overflow, error } => {
                 w.u8(1);
                 w.u32(*images);
                 w.f64(margin + 0.0);
                 w.f64(overflow + 0.0);
+                w.bool(error.is_some());
+                error.iter().for_each(|e| w.f64(e + 0.0));
             }
         }
     }
@@ -56,6 +58,7 @@ impl Decode for Certainty {
                 images: r.u32("calibration inputs")?,
                 margin: r.f64("margin")?,
                 overflow: r.f64("overflow probability")?,
+                error: if r.bool("error seen")? { Some(r.f64("error seen")?) } else { None },
             }),
             _ => Err(r.error("certainty", Fault::Invalid)),
         }

@@ -16,6 +16,8 @@ pub enum Certainty {
         /// Declared upper bound on the probability that some value of an input leaves a limit, which garbles
         /// that input's result.
         overflow: f64,
+        /// Largest difference of an output from the float network's on inputs that were checked: no bound for others.
+        error: Option<f64>,
     },
 }
 
@@ -235,10 +237,13 @@ impl Formats {
                 return bad(format!("layer {i}: {f:?}"));
             }
         }
-        if let Certainty::Calibrated { margin, overflow, .. } = self.certainty
-            && !(margin.is_finite() && margin >= 1.0 && (0.0..=1.0).contains(&overflow))
+        if let Certainty::Calibrated { margin, overflow, error, .. } = self.certainty
+            && !(margin.is_finite()
+                && margin >= 1.0
+                && (0.0..=1.0).contains(&overflow)
+                && error.is_none_or(|e| e.is_finite() && e >= 0.0))
         {
-            return bad(format!("margin {margin}, overflow probability {overflow}"));
+            return bad(format!("margin {margin}, overflow probability {overflow}, error {error:?}"));
         }
         Ok(())
     }

@@ -159,9 +159,9 @@ impl FixedModel {
     }
 
     /// Declares the probability that some value of an input leaves its limit.
-    pub(super) fn declare(&mut self, probability: f64) {
-        if let Certainty::Calibrated { overflow, .. } = self.network.certainty_mut() {
-            *overflow = probability;
+    pub(super) fn declare(&mut self, probability: f64, largest: Option<f64>) {
+        if let Certainty::Calibrated { overflow, error, .. } = self.network.certainty_mut() {
+            (*overflow, *error) = (probability, largest);
         }
     }
 

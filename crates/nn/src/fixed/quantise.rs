@@ -101,7 +101,7 @@ fn blank(model: &Model, ranges: &Ranges, options: &Options) -> Result<Network, N
     let layer = LinearFormat { bits, shift: 0, weight_bits, norm1: 0, norm2: 0 };
     let certainty = match ranges.images {
         0 => Certainty::Always,
-        images => Certainty::Calibrated { images, margin: options.margin, overflow: 1.0 },
+        images => Certainty::Calibrated { images, margin: options.margin, overflow: 1.0, error: None },
     };
     let formats = Formats {
         input_bits: bits,

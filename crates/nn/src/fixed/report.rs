@@ -107,7 +107,7 @@ pub fn declare_overflow<'a>(
         outside += u32::from(!trace.is_inside());
     }
     let bound = upper_bound(outside, images);
-    fixed.declare(bound);
+    fixed.declare(bound, None);
     Ok(bound)
 }
 

@@ -395,7 +395,7 @@ fn numbers_outside_their_ranges_are_refused() {
     let model = random_relu_model(7);
     let good = fixed(&model, &Options::default()).unwrap().network().formats().clone();
     assert!(Network::new(&model.public, good.clone()).is_ok());
-    let edits: [fn(&mut Formats); 9] = [
+    let edits: [fn(&mut Formats); 10] = [
         |f| f.input_bits = 33,
         |f| f.input_scale = 0.0,
         |f| f.output_scale = f64::NAN,
@@ -403,7 +403,8 @@ fn numbers_outside_their_ranges_are_refused() {
         |f| f.layers[0].shift = 25,
         |f| f.layers[0].weight_bits = 1,
         |f| f.layers[0].norm2 = f.layers[0].norm1 + 1,
-        |f| f.certainty = Certainty::Calibrated { images: 1, margin: 0.5, overflow: 0.0 },
+        |f| f.certainty = Certainty::Calibrated { images: 1, margin: 0.5, overflow: 0.0, error: None },
+        |f| f.certainty = Certainty::Calibrated { images: 1, margin: 2.0, overflow: 0.0, error: Some(-1.0) },
         |f| f.layers.truncate(1),
     ];
     for (i, edit) in edits.iter().enumerate() {

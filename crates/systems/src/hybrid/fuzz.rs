@@ -36,7 +36,7 @@ fn network() -> Result<PublicModel, NnError> {
             input_scale: 100.0,
             output_scale: 10.0,
             layers: vec![layer; 2],
-            certainty: Certainty::Calibrated { images: 10, margin: 2.0, overflow: 1e-3 },
+            certainty: Certainty::Calibrated { images: 10, margin: 2.0, overflow: 1e-3, error: Some(0.1) },
         }),
     })
 }

@@ -343,8 +343,8 @@ fn parameters(d: &Derived) -> String {
 /// Deviations that all roundings together stay below but for 2^-64.
 const TAIL: f64 = 9.5;
 
-/// What random rounding can do to an output, in the model's units: every rounding is off the real quotient by less than
-/// one unit, without bias, and off the nearest by half a unit more at most.
+/// What the owner measured; or else what random rounding can do to an output, in the model's units: every rounding is off
+/// the real quotient by less than one unit, without bias, and off the nearest by half a unit more at most.
 fn error(d: &Derived) -> ErrorBound {
     const OF_ONE: f64 = 1.25;
     let nodes = d.network.graph().nodes();
@@ -368,6 +368,15 @@ fn error(d: &Derived) -> ErrorBound {
         };
         deviations.push(deviation);
     }
+    if let Certainty::Calibrated { overflow, error: Some(error), .. } = d.network.formats().certainty {
+        return ErrorBound {
+            units_2_32: units(error),
+            assumption: format!(
+                "the most an output was off the float network's on the images the owner checked, which is no bound for \
+                 others; but for images with a value outside its range, which the owner bounds by a probability of {overflow:.1e}"
+            ),
+        };
+    }
     let output = d.network.graph().output().index();
     let worst = TAIL * deviations.get(output).copied().unwrap_or(0.0) / d.network.formats().output_scale;
     let overflow = match d.network.formats().certainty {
@@ -376,14 +385,18 @@ fn error(d: &Derived) -> ErrorBound {
             " and no value leaves its range, which the owner, from {images} images, bounds by a probability of {overflow:.1e}"
         ),
     };
-    let units = (worst.min(f64::from(u32::MAX - 1)) * 4_294_967_296.0).ceil();
     ErrorBound {
-        units_2_32: units as u64,
+        units_2_32: units(worst),
         assumption: format!(
             "from the published network in fixed point with results rounded to nearest, except with probability 2^-64, if \
              roundings are independent{overflow}"
         ),
     }
+}
+
+/// In 2^-32, rounded up.
+fn units(error: f64) -> u64 {
+    (error.min(f64::from(u32::MAX - 1)) * 4_294_967_296.0).ceil() as u64
 }
 
 fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {

@@ -16,7 +16,7 @@ fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<Model> {
     let inputs: Vec<_> = (0..8).map(|seed| random_input(&model, 1000 + seed)).collect();
     let ranges = measured.then(|| Ranges::measured(&model, &inputs).unwrap());
     let options = Options { bits, weight_bits: 6, ..Options::default() };
-    model.calibration = Some(Arc::new(Calibration { options, ranges, overflow: 0.01 }));
+    model.calibration = Some(Arc::new(Calibration { options, ranges, overflow: 0.01, error: None }));
     publish(&mut model).ok()?;
     Some(model)
 }
