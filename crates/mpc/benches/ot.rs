@@ -50,7 +50,7 @@ fn softspoken_ends(field: FieldBits) -> (SoftSpokenSender, SoftSpokenReceiver) {
 /// Takes `n` COTs as random OTs, a thousand at a time: first all of one party, then all of the other, which on two
 /// processors have caches of their own.
 fn consume(sender: &mut CotSender, receiver: &mut CotReceiver, n: usize) -> u64 {
-    const N: usize = 1024;
+    const N: usize = 4096;
     let (mut pads, mut choices, mut chosen) = ([[0; 2]; N], [0; N], [0; N]);
     let mut sum = 0;
     for at in (0..n).step_by(N) {

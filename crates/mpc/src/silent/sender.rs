@@ -37,7 +37,7 @@ impl SenderAwaitsCheck {
         let mut round = Round::new(label, number, set);
         round.check_base(&base)?;
         let (trees, depth, delta) = (set.trees(), set.depth(), *delta.expose());
-        let (table, rest) = base.expose().split_at(1 << set.log_table());
+        let (_, rest) = base.expose().split_at(1 << set.log_table());
         let (levels, masks) = rest.split_at(trees * depth);
         let mut message = Writer::with_capacity(set.message_bytes());
         let mut block = || {
@@ -65,7 +65,8 @@ impl SenderAwaitsCheck {
             sums.expose_mut().push(kernel::polynomial(round.of_tree(&of_tree), nodes.expose()));
         }
         let masks = Secret::new(packed(masks));
-        let table = Secret::new(table.to_vec());
+        let mut table = base;
+        table.expose_mut().truncate(1 << set.log_table());
         let trees = Trees::Whole { cipher, roots, delta: Secret::new(delta) };
         Ok((Self { round, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
     }
