@@ -47,10 +47,10 @@ fn softspoken_ends(field: FieldBits) -> (SoftSpokenSender, SoftSpokenReceiver) {
     (SoftSpokenSender::new(&label(), field, delta, &chosen, &message).unwrap(), receiver)
 }
 
-/// Takes `n` COTs as random OTs, a thousand at a time: first all of one party, then all of the other, which on two
+/// Takes `n` COTs as random OTs, two thousand at a time: first all of one party, then all of the other, which on two
 /// processors have caches of their own.
 fn consume(sender: &mut CotSender, receiver: &mut CotReceiver, n: usize) -> u64 {
-    const N: usize = 4096;
+    const N: usize = 2048;
     let (mut pads, mut choices, mut chosen) = ([[0; 2]; N], [0; N], [0; N]);
     let mut sum = 0;
     for at in (0..n).step_by(N) {

@@ -1,4 +1,4 @@
-use crate::kernel::Hashing;
+use crate::kernel::{Hashing, LINE, aligned};
 use crate::silent::Outputs;
 use oblivia_base::Secret;
 
@@ -14,7 +14,7 @@ pub(crate) enum Supply {
 /// A silent round. Its outputs are made where they are asked for.
 pub(crate) struct Round {
     outputs: Outputs,
-    /// Leaves of the tree that is being taken.
+    /// Room for the leaves of the tree that is being taken.
     leaves: Secret<Vec<u128>>,
     /// Leaves whose outputs are made.
     at: usize,
@@ -30,7 +30,7 @@ impl Supply {
 
     pub(crate) fn round(outputs: Outputs) -> Self {
         let at = outputs.tree_len();
-        let leaves = Secret::new(vec![0; at]);
+        let leaves = Secret::new(vec![0; at + LINE]);
         Self::Round(Box::new(Round { outputs, leaves, at, made: Secret::new([0; FEW]), few: 0 }))
     }
 
@@ -58,7 +58,7 @@ impl Supply {
 
 impl Round {
     fn left(&self) -> u64 {
-        self.outputs.left() + (self.leaves.expose().len() - self.at + self.few) as u64
+        self.outputs.left() + (self.outputs.tree_len() - self.at + self.few) as u64
     }
 
     fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> usize {
@@ -83,7 +83,7 @@ impl Round {
 
     /// Makes outputs, in `out` or, if these are few, beside.
     fn make(&mut self, out: &mut [u128], beside: Option<&mut Hashing<'_>>) -> usize {
-        let leaves = self.leaves.expose_mut();
+        let leaves = aligned(self.leaves.expose_mut(), self.outputs.tree_len());
         if self.at == leaves.len() {
             if self.outputs.left() == 0 {
                 return 0;

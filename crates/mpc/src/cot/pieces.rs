@@ -2,12 +2,12 @@
 
 use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, check_planes};
 use crate::MpcError;
-use crate::kernel::{packed, times_x};
+use crate::kernel::{add_to_each, packed, times_x};
 use oblivia_base::Secret;
 use std::ops::Range;
 
 /// Most COTs of a piece: a multiple of the rows of LPN made together and of the lanes of a word.
-pub(super) const COTS: usize = 768;
+pub(super) const COTS: usize = 384;
 /// Most hashes of a piece.
 const HASHES: usize = 2 * COTS;
 
@@ -88,9 +88,7 @@ impl CotSender {
             let (sums, rest) = hashes.split_at_mut(piece.len());
             sum_up(m, &work.cots.expose()[..of_piece(&piece)], sums);
             for (pad, offset) in rest.chunks_exact_mut(piece.len()).zip(&offsets.expose()[1..]) {
-                for (h, sum) in pad.iter_mut().zip(&*sums) {
-                    *h = sum ^ offset;
-                }
+                add_to_each(*offset, sums, pad);
             }
             let mut hashing = self.hash.pads(m, index, piece.len(), hashes);
             if let Some(next) = pieces.peek() {

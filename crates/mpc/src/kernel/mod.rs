@@ -19,6 +19,8 @@ use aes::Aes128;
 use aes::cipher::KeyInit;
 use oblivia_base::Secret;
 
+/// Blocks of a cache line.
+pub(crate) const LINE: usize = 4;
 /// Columns of one call of [`transpose`].
 pub(crate) const COLUMNS: usize = 4096;
 /// Indices summed up per output of [`lpn`].
@@ -140,6 +142,15 @@ pub(crate) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
     portable::polynomial(c, blocks)
 }
 
+/// The first blocks of `room` that begin a cache line, `n` of them, or fewer if `room` is not [`LINE`] longer: vectors that
+/// lie across two lines cost twice.
+pub(crate) fn aligned(room: &mut [u128], n: usize) -> &mut [u128] {
+    let skip = room.as_ptr().align_offset(16 * LINE).min(LINE);
+    let room = room.get_mut(skip..).unwrap_or_default();
+    let n = n.min(room.len());
+    &mut room[..n]
+}
+
 /// c_i^{e_i} in GF(2^128), e_i below 2^bits, in the same time for all of them.
 pub(crate) fn raise(bases: &[u128], exponents: &[u32], bits: u32) -> Vec<u128> {
     let mut out = vec![0; bases.len().min(exponents.len())];
@@ -172,6 +183,12 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
     assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
     vector!(transpose(rows, out));
     portable::transpose(rows, out);
+}
+
+/// out_i = a ⊕ b_i; short where either is.
+pub(crate) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+    vector!(add_to_each(a, b, out));
+    portable::add_to_each(a, b, out);
 }
 
 /// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.

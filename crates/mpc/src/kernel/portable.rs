@@ -247,6 +247,13 @@ pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u
 }
 
 #[inline(always)]
+pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+    for (out, b) in out.iter_mut().zip(b) {
+        *out = a ^ b;
+    }
+}
+
+#[inline(always)]
 pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
     let (b, _) = b.as_chunks::<16>();
     let n = out.len().min(a.len()).min(b.len());

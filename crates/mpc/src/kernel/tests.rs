@@ -99,6 +99,8 @@ proptest! {
             let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
             let mut masked = counted.clone();
             add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
+            let mut added = vec![0; n];
+            add_to_each(tweak, &x, &mut added);
             let mut hashed = x.clone();
             cipher.tccr(tweak, shift, stride, &mut hashed);
             let mut tree = blocks(1 << log_n, seed);
@@ -112,7 +114,7 @@ proptest! {
             patch.apply(&mut patched);
             let patched_sum = cipher.grow(&mut tree.clone(), tweak, Some(&patch));
             let powers = raise(&x, &(0..n as u32).map(|e| e * 7).collect::<Vec<_>>(), 11);
-            ((counted, masked), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
+            ((counted, masked, added), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);

@@ -5,6 +5,7 @@
 //! features.
 
 use super::{COLUMNS, Patch, portable};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Vectors in flight.
@@ -36,6 +37,15 @@ kernels! {
     fn store(a: &mut [u128; 4], v: V) {
         // SAFETY: four blocks are writable; the store asks for no alignment.
         unsafe { _mm512_storeu_si512(a.as_mut_ptr().cast(), v) }
+    }
+
+    /// The same vector, but computed here: after what is above, before what is below. The compiler would put the rounds of
+    /// one vector in a row otherwise, each of which waits for the one before.
+    fn in_order(v: V) -> V {
+        let mut v = v;
+        // SAFETY: there is no instruction.
+        unsafe { asm!("/* {0} */", inout(zmm_reg) v, options(nostack, preserves_flags)) };
+        v
     }
 
     fn load_block(a: u128) -> __m128i {
@@ -90,7 +100,7 @@ kernels! {
         }
         for key in &k[1..10] {
             for v in x.iter_mut() {
-                *v = _mm512_aesenc_epi128(*v, *key);
+                *v = in_order(_mm512_aesenc_epi128(*v, *key));
             }
         }
         for v in x.iter_mut() {
@@ -189,7 +199,8 @@ kernels! {
     /// (L ⊕ R) ‖ L of L ‖ R.
     fn sigma(x: V) -> V {
         let high = _mm512_maskz_set1_epi64(0b1010_1010, -1);
-        _mm512_xor_si512(_mm512_shuffle_epi32::<0x4e>(x), _mm512_and_si512(x, high))
+        // The halves swapped, plus x where `high` is.
+        _mm512_ternarylogic_epi64::<0x78>(_mm512_shuffle_epi32::<0x4e>(x), x, high)
     }
 
     /// Blocks first, … , first + 3 after the patch.
@@ -201,26 +212,25 @@ kernels! {
 
     /// One level for the parents in `left`, the first of which is parent `first`; adds the left children to `sum`.
     fn grow_chunk<const N: usize, const PATCH: bool>(
-        k: &[V; 11], mask: V, patch: &[[V; 2]; 2], first: usize, sum: &mut V, left: &mut [[u128; 4]], right: &mut [[u128; 4]],
+        k: &[V; 11], mask: V, patch: &[[V; 2]; 2], first: usize, sum: &mut V, left: &mut [[u128; 4]; N],
+        right: &mut [[u128; 4]; N],
     ) {
-        let mut p = [_mm512_setzero_si512(); N];
-        for (j, (v, four)) in p.iter_mut().zip(&*left).enumerate() {
-            *v = load(four);
+        let mut s = [_mm512_setzero_si512(); N];
+        for (j, (s, four)) in s.iter_mut().zip(left.iter_mut()).enumerate() {
+            let mut parent = load(four);
             if PATCH {
-                *v = patched(*v, first + 4 * j, patch[0], patch[1]);
+                parent = patched(parent, first + 4 * j, patch[0], patch[1]);
+                store(four, parent);
             }
-        }
-        let mut s = p;
-        for v in s.iter_mut() {
-            *v = sigma(*v);
+            *s = sigma(parent);
         }
         let mut c = s;
         encrypt(k, &mut c);
-        for (((c, s), p), (left, right)) in c.iter().zip(&s).zip(&p).zip(left.iter_mut().zip(right)) {
+        for (((c, s), left), right) in c.iter().zip(&s).zip(left).zip(right) {
             let child = _mm512_xor_si512(*c, *s);
             *sum = _mm512_xor_si512(*sum, child);
+            store(right, _mm512_and_si512(_mm512_xor_si512(load(left), child), mask));
             store(left, _mm512_and_si512(child, mask));
-            store(right, _mm512_and_si512(_mm512_xor_si512(*p, child), mask));
         }
     }
 
@@ -238,14 +248,24 @@ kernels! {
         let mut sum = _mm512_setzero_si512();
         let (left, left_rest) = parents.as_chunks_mut::<4>();
         let (right, right_rest) = right.as_chunks_mut::<4>();
-        for (at, (left, right)) in left.chunks_mut(FLIGHT).zip(right.chunks_mut(FLIGHT)).enumerate() {
-            let at = at * CHUNK;
-            match left.len() {
-                1 => grow_chunk::<1, PATCH>(&k, mask, patch, at, &mut sum, left, right),
-                2 => grow_chunk::<2, PATCH>(&k, mask, patch, at, &mut sum, left, right),
-                3 | 4 => grow_chunk::<4, PATCH>(&k, mask, patch, at, &mut sum, left, right),
-                _ => grow_chunk::<FLIGHT, PATCH>(&k, mask, patch, at, &mut sum, left, right),
-            }
+        let whole = 4 * left.len();
+        let ((left, left_few), (right, right_few)) = (left.as_chunks_mut::<FLIGHT>(), right.as_chunks_mut::<FLIGHT>());
+        for (at, (left, right)) in left.iter_mut().zip(right).enumerate() {
+            grow_chunk::<FLIGHT, PATCH>(&k, mask, patch, at * CHUNK, &mut sum, left, right);
+        }
+        let mut at = whole - 4 * left_few.len();
+        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<4>(), right_few.as_chunks_mut::<4>());
+        for (left, right) in left.iter_mut().zip(right) {
+            grow_chunk::<4, PATCH>(&k, mask, patch, at, &mut sum, left, right);
+            at += 16;
+        }
+        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<2>(), right_few.as_chunks_mut::<2>());
+        for (left, right) in left.iter_mut().zip(right) {
+            grow_chunk::<2, PATCH>(&k, mask, patch, at, &mut sum, left, right);
+            at += 8;
+        }
+        for (left, right) in left_few.as_chunks_mut::<1>().0.iter_mut().zip(right_few.as_chunks_mut::<1>().0) {
+            grow_chunk::<1, PATCH>(&k, mask, patch, at, &mut sum, left, right);
         }
         let mut sum = fold(sum);
         if !left_rest.is_empty() {
@@ -254,7 +274,7 @@ kernels! {
             let mut ignored = _mm512_setzero_si512();
             // The mask comes after the sum.
             let all = broadcast(u128::MAX);
-            grow_chunk::<1, PATCH>(&k, all, patch, 4 * left.len(), &mut ignored, &mut l, &mut r);
+            grow_chunk::<1, PATCH>(&k, all, patch, whole, &mut ignored, &mut l, &mut r);
             let cut = block(_mm512_castsi512_si128(mask));
             for (at, (left, right)) in left_rest.iter_mut().zip(right_rest).enumerate() {
                 sum ^= l[0][at];
@@ -457,6 +477,10 @@ kernels! {
             store_chunk(sum, &total);
             left = zero;
         }
+    }
+
+    pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+        portable::add_to_each(a, b, out);
     }
 
     pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {

@@ -2,7 +2,7 @@
 
 use super::tree::{self, Trees};
 use super::{DIGEST_BYTES, LpnSet, MASKS, Outputs, Round};
-use crate::kernel::{self, packed};
+use crate::kernel::{self, LINE, aligned, packed};
 use crate::{Label, MpcError};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
@@ -41,7 +41,8 @@ impl ReceiverAwaitsDigest {
         let mut blocks = Secret::new(vec![0; trees * (depth + 1)]);
         let mut sums = Secret::new(Vec::with_capacity(trees));
         let mut chis = Vec::with_capacity(trees);
-        let mut nodes = Secret::new(vec![0; 1 << depth]);
+        let mut room = Secret::new(vec![0; (1 << depth) + LINE]);
+        let nodes = aligned(room.expose_mut(), 1 << depth);
         let mut corrections = Secret::new(vec![0; depth]);
         for (tags, blocks) in levels.chunks_exact(depth).zip(blocks.expose_mut().chunks_exact_mut(depth + 1))
         {
@@ -52,10 +53,10 @@ impl ReceiverAwaitsDigest {
                 *correction = tag ^ u128::from_le_bytes(*sum);
                 point |= u32::from(tag & 1 == 0) << level;
             }
-            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes.expose_mut());
+            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes);
             let chi = round.of_tree(of_tree);
             points.expose_mut().push(point);
-            sums.expose_mut().push(kernel::polynomial(chi, nodes.expose()));
+            sums.expose_mut().push(kernel::polynomial(chi, nodes));
             chis.push(chi);
         }
         r.finish()?;

@@ -2,8 +2,7 @@
 //! done is done meanwhile.
 
 use super::super::{Hashing, LPN_WEIGHT, MAX_LOG_TABLE};
-use super::{RoundKeys, V, block, broadcast, counters, encrypt, load, load_block, spread, store};
-use std::arch::asm;
+use super::{RoundKeys, V, block, broadcast, counters, encrypt, in_order, load, load_block, spread, store};
 use std::arch::x86_64::*;
 
 /// Rows of the LPN matrix that are made together, and the vectors of index blocks they take.
@@ -69,15 +68,6 @@ macro_rules! lpn_step {
 }
 
 kernels! {
-    /// The same vector, computed after the loads and stores above and before those below. The compiler would gather the
-    /// rounds of AES in one place otherwise, away from the loads that they are to overlap with.
-    fn in_order(v: V) -> V {
-        let mut v = v;
-        // SAFETY: there is no instruction.
-        unsafe { asm!("/* {0} */", inout(zmm_reg) v, options(nostack, preserves_flags)) };
-        v
-    }
-
     /// Puts the byte offsets that these index blocks say into `offsets`.
     fn put_offsets(cut: V, x: &[V; LPN_VECTORS], offsets: &mut Offsets) {
         const FIELD: u32 = MAX_LOG_TABLE;
@@ -124,7 +114,7 @@ kernels! {
     /// Twice [`LPN_ROWS`] rows.
     fn lpn_rows(lpn: &Lpn<'_>, next: &mut V, offsets: &mut [Offsets; 2], leaves: &LpnPair, out: &mut LpnPair) {
         let [even, odd] = offsets;
-        let (keys, mut none) = (&lpn.keys, [_mm512_setzero_si512(); 0]);
+        let (keys, mut none): (_, [V; 0]) = (&lpn.keys, []);
         lpn_step!(lpn, next, even, odd, leaves[0], out[0], keys, none);
         lpn_step!(lpn, next, odd, even, leaves[1], out[1], keys, none);
     }
