@@ -12,17 +12,16 @@
 //! and both parties must take in the same order. A stock is of one [`Label`], hence one direction; a party that wants
 //! both directions holds a sender of one and a receiver of the other.
 
-use crate::hash::{Purpose, Tccr};
-use crate::kernel::{packed, times_x};
+use crate::hash::Tccr;
+use crate::kernel::Hashing;
 use crate::supply::Supply;
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use std::collections::VecDeque;
 
+mod pieces;
 mod planes;
 
-/// COTs hashed at a time, so that they stay in the first-level cache.
-const CHUNK: usize = 512;
 /// Most bits of a 1-of-2^m OT.
 pub const MAX_LOG_MESSAGES: u32 = 8;
 
@@ -50,13 +49,14 @@ impl Stock {
         if wanted <= left { Ok(()) } else { Err(MpcError::Exhausted { wanted, left }) }
     }
 
-    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first.
-    fn take(&mut self, out: &mut [u128]) -> u64 {
+    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first. May go on with
+    /// `beside`.
+    fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> u64 {
         let first = self.index;
         self.index += out.len() as u64;
         let mut rest = out;
         while let Some(supply) = self.supplies.front_mut().filter(|_| !rest.is_empty()) {
-            let taken = supply.take(rest);
+            let taken = supply.take(rest, beside.as_deref_mut());
             rest = &mut rest[taken..];
             if supply.left() == 0 {
                 self.supplies.pop_front();
@@ -134,7 +134,7 @@ impl CotSender {
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn take(&mut self, keys: &mut [u128]) -> Result<u64, MpcError> {
         self.stock.require(keys.len())?;
-        Ok(self.stock.take(keys))
+        Ok(self.stock.take(keys, None))
     }
 
     /// Takes `pads.len()` COTs as random 1-of-2 OTs: the low 64 bits of both pads of each.
@@ -142,14 +142,12 @@ impl CotSender {
     /// # Errors
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn random(&mut self, pads: &mut [[u64; 2]]) -> Result<(), MpcError> {
-        self.stock.require(pads.len())?;
-        let mut keys = Secret::new([0u128; CHUNK]);
-        for chunk in pads.chunks_mut(CHUNK) {
-            let keys = &mut keys.expose_mut()[..chunk.len()];
-            let first = self.stock.take(keys);
-            self.hash.pairs(first, *self.delta.expose(), keys, chunk);
-        }
-        Ok(())
+        self.by_piece(1, pads.len(), |piece, hashes| {
+            let (zero, one) = hashes.split_at(piece.len());
+            for ((pad, z), o) in pads[piece].iter_mut().zip(zero).zip(one) {
+                *pad = [*z as u64, *o as u64];
+            }
+        })
     }
 
     /// [`CotSender::random`] with pads of 128 bits.
@@ -157,23 +155,12 @@ impl CotSender {
     /// # Errors
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn random_wide(&mut self, pads: &mut [[u128; 2]]) -> Result<(), MpcError> {
-        self.stock.require(pads.len())?;
-        let delta = *self.delta.expose();
-        let mut buffer = Secret::new([0u128; 2 * CHUNK]);
-        for chunk in pads.chunks_mut(CHUNK) {
-            let (keys, twins) = buffer.expose_mut().split_at_mut(CHUNK);
-            let (keys, twins) = (&mut keys[..chunk.len()], &mut twins[..chunk.len()]);
-            let first = self.stock.take(keys);
-            for (t, k) in twins.iter_mut().zip(&*keys) {
-                *t = k ^ delta;
+        self.by_piece(1, pads.len(), |piece, hashes| {
+            let (zero, one) = hashes.split_at(piece.len());
+            for ((pad, z), o) in pads[piece].iter_mut().zip(zero).zip(one) {
+                *pad = [*z, *o];
             }
-            self.hash.hash(Purpose::PAIR, first, keys);
-            self.hash.hash(Purpose::PAIR, first, twins);
-            for ((pad, k), t) in chunk.iter_mut().zip(&*keys).zip(&*twins) {
-                *pad = [*k, *t];
-            }
-        }
-        Ok(())
+        })
     }
 
     /// Takes m COTs per random 1-of-2^m OT: the low 64 bits of the 2^m pads of each OT, in order.
@@ -186,36 +173,14 @@ impl CotSender {
     /// nothing was taken.
     pub fn random_of(&mut self, m: u32, pads: &mut [u64]) -> Result<(), MpcError> {
         let groups = check_log_messages(m, pads.len(), 1 << m.min(MAX_LOG_MESSAGES))?;
-        self.stock.require(groups * m as usize)?;
-        // Offset of pad j: Σ_i j_i·x^i·Δ.
-        let mut offsets = Secret::new(vec![0u128; 1 << m]);
-        let mut multiple = *self.delta.expose();
-        for i in 0..m {
-            for j in 0..1usize << i {
-                let of_j = offsets.expose()[j];
-                offsets.expose_mut()[j | 1 << i] = of_j ^ multiple;
-            }
-            multiple = times_x(multiple);
-        }
-        let mut keys = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
-        let mut buffer = Secret::new([0u128; CHUNK]);
-        for pads in pads.chunks_mut(CHUNK >> m << m) {
-            let buffer = &mut buffer.expose_mut()[..pads.len()];
-            let first = self.stock.index;
-            for group in buffer.chunks_exact_mut(1 << m) {
-                let keys = &mut keys.expose_mut()[..m as usize];
-                self.stock.take(keys);
-                let base = packed(keys);
-                for (b, o) in group.iter_mut().zip(offsets.expose()) {
-                    *b = base ^ o;
+        self.by_piece(m, groups, |piece, hashes| {
+            for (j, of_j) in hashes.chunks_exact(piece.len()).enumerate() {
+                let pads = pads[piece.start << m..piece.end << m].chunks_exact_mut(1 << m);
+                for (group, hash) in pads.zip(of_j) {
+                    group[j] = *hash as u64;
                 }
             }
-            self.hash.hash_groups(m, m, first, buffer);
-            for (pad, b) in pads.iter_mut().zip(buffer) {
-                *pad = *b as u64;
-            }
-        }
-        Ok(())
+        })
     }
 }
 
@@ -261,7 +226,7 @@ impl CotReceiver {
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn take(&mut self, tags: &mut [u128]) -> Result<u64, MpcError> {
         self.stock.require(tags.len())?;
-        Ok(self.stock.take(tags))
+        Ok(self.stock.take(tags, None))
     }
 
     /// Takes `pads.len()` COTs as random 1-of-2 OTs: the choices, 0 or 1, and the low 64 bits of the chosen pads.
@@ -287,20 +252,17 @@ impl CotReceiver {
         low: impl Fn(u128) -> T,
     ) -> Result<(), MpcError> {
         same_length(choices, pads)?;
-        self.stock.require(pads.len())?;
-        let mut buffer = Secret::new([0u128; CHUNK]);
-        for (choices, pads) in choices.chunks_mut(CHUNK).zip(pads.chunks_mut(CHUNK)) {
-            let tags = &mut buffer.expose_mut()[..pads.len()];
-            let first = self.stock.take(tags);
-            for (c, t) in choices.iter_mut().zip(&*tags) {
-                *c = (*t & 1) as u8;
-            }
-            self.hash.hash(Purpose::PAIR, first, tags);
-            for (pad, t) in pads.iter_mut().zip(&*tags) {
-                *pad = low(*t);
-            }
-        }
-        Ok(())
+        let mut chosen = pads.iter_mut();
+        self.by_piece(
+            1,
+            choices.len(),
+            |piece, tags| {
+                for (c, t) in choices[piece].iter_mut().zip(tags) {
+                    *c = (*t & 1) as u8;
+                }
+            },
+            |hashes| chosen.by_ref().zip(hashes).for_each(|(pad, h)| *pad = low(*h)),
+        )
     }
 
     /// Takes m COTs per random 1-of-2^m OT: the choices, below 2^m, and the low 64 bits of the chosen pads.
@@ -311,24 +273,17 @@ impl CotReceiver {
     pub fn random_of(&mut self, m: u32, choices: &mut [u8], pads: &mut [u64]) -> Result<(), MpcError> {
         check_log_messages(m, 0, 1)?;
         same_length(choices, pads)?;
-        self.stock.require(pads.len() * m as usize)?;
-        let mut tags = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
-        let mut buffer = Secret::new([0u128; CHUNK]);
-        for (choices, pads) in choices.chunks_mut(CHUNK).zip(pads.chunks_mut(CHUNK)) {
-            let buffer = &mut buffer.expose_mut()[..pads.len()];
-            let first = self.stock.index;
-            for (choice, b) in choices.iter_mut().zip(&mut *buffer) {
-                let tags = &mut tags.expose_mut()[..m as usize];
-                self.stock.take(tags);
-                *choice = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
-                *b = packed(tags);
-            }
-            self.hash.hash_groups(m, 0, first, buffer);
-            for (pad, b) in pads.iter_mut().zip(buffer) {
-                *pad = *b as u64;
-            }
-        }
-        Ok(())
+        let mut chosen = pads.iter_mut();
+        self.by_piece(
+            m,
+            choices.len(),
+            |piece, tags| {
+                for (c, tags) in choices[piece].iter_mut().zip(tags.chunks_exact(m as usize)) {
+                    *c = tags.iter().rev().fold(0, |j, t| j << 1 | (t & 1) as u8);
+                }
+            },
+            |hashes| chosen.by_ref().zip(hashes).for_each(|(pad, h)| *pad = *h as u64),
+        )
     }
 }
 

@@ -6,7 +6,7 @@
 //! steers x takes two inputs whose outputs differ by i ⊕ j.
 
 use crate::Label;
-use crate::kernel::Cipher;
+use crate::kernel::{Cipher, Hashing};
 use crate::label::low_block;
 
 /// The tweakable hash of one direction of a session, see the module.
@@ -18,14 +18,11 @@ pub struct Tccr {
 
 /// What is hashed; part of the tweak, so that no two uses of one index meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Purpose(pub(crate) u8);
+struct Purpose(u8);
 
 impl Purpose {
-    /// 1-of-2 random OT.
-    pub(crate) const PAIR: Purpose = Purpose(1);
-
-    /// 1-of-2^m random OT, 2 ≤ m ≤ 8.
-    pub(crate) const fn one_of(m: u32) -> Purpose {
+    /// 1-of-2^m random OT, 1 ≤ m ≤ 8.
+    const fn one_of(m: u32) -> Purpose {
         Purpose(m as u8)
     }
 }
@@ -42,23 +39,13 @@ impl Tccr {
     }
 
     /// The tweak of index `index` for `purpose`: direction ‖ purpose ‖ epoch ‖ index.
-    pub(crate) fn tweak(&self, purpose: Purpose, index: u64) -> u128 {
+    fn tweak(&self, purpose: Purpose, index: u64) -> u128 {
         self.prefix | u128::from(purpose.0) << 112 | u128::from(index)
     }
 
-    /// Replaces x_i by H(x_i, first + i).
-    pub(crate) fn hash(&self, purpose: Purpose, first: u64, blocks: &mut [u128]) {
-        self.cipher.tccr(self.tweak(purpose, first), 0, 1, blocks);
-    }
-
-    /// The low 64 bits of H(x_i, first + i) and of H(x_i ⊕ Δ, first + i).
-    pub(crate) fn pairs(&self, first: u64, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
-        self.cipher.tccr_pairs(self.tweak(Purpose::PAIR, first), delta, blocks, out);
-    }
-
-    /// Replaces x_i by H(x_i, first + ⌊i / 2^shift⌋·m) for OTs of m COTs each.
-    pub(crate) fn hash_groups(&self, m: u32, shift: u32, first: u64, blocks: &mut [u128]) {
-        self.cipher.tccr(self.tweak(Purpose::one_of(m), first), shift, m, blocks);
+    /// To replace x_i of each pad, of `lanes` blocks, by H(x_i, first + i·m) for OTs of m COTs each.
+    pub(crate) fn pads<'a>(&'a self, m: u32, first: u64, lanes: usize, pads: &'a mut [u128]) -> Hashing<'a> {
+        Hashing::new(&self.cipher, self.tweak(Purpose::one_of(m), first), m, lanes, pads)
     }
 }
 

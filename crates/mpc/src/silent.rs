@@ -33,7 +33,7 @@ pub use params::{LpnSet, TABLE_VERSION};
 pub use receiver::{ReceiverAwaitsDigest, ReceiverRound};
 pub use sender::{SenderAwaitsCheck, SenderRound};
 
-use crate::kernel::{self, Cipher};
+use crate::kernel::{Cipher, Hashing};
 use crate::label::low_block;
 use crate::{Label, MpcError};
 use oblivia_base::{Digest, Secret, Transcript};
@@ -110,15 +110,6 @@ impl Round {
     }
 }
 
-/// χ^{e+1} for a secret e of `bits` bits.
-fn power(chi: u128, e: u32, bits: u32) -> u128 {
-    let p = (0..bits).rev().fold(1, |p, bit| {
-        let mask = u128::from(e >> bit & 1).wrapping_neg();
-        kernel::times(kernel::times(p, p), (chi & mask) | (1 & !mask))
-    });
-    kernel::times(p, chi)
-}
-
 /// Outputs of a round, tree by tree.
 pub(crate) struct Outputs {
     trees: tree::Trees,
@@ -134,16 +125,27 @@ impl Outputs {
         1 << self.set.depth()
     }
 
-    /// Outputs of the trees not taken yet.
+    /// Outputs of the trees not grown yet.
     pub(crate) fn left(&self) -> u64 {
         ((self.set.trees() - self.next) * self.tree_len()) as u64
     }
 
-    /// The outputs of the next tree, which must be there, into `out`, which must be as long.
-    pub(crate) fn next_tree(&mut self, out: &mut [u128]) {
-        self.trees.grow(self.next, out);
-        self.matrix.lpn(self.next as u64, u128::MAX, self.table.expose(), out);
+    /// The leaves of the next tree, which must be there, into `leaves`, which must be as long.
+    pub(crate) fn grow(&mut self, leaves: &mut [u128]) {
+        self.trees.grow(self.next, leaves);
         self.next += 1;
+    }
+
+    /// Outputs first, first + 1, … of the tree grown last, of which these are the leaves. Goes on with `beside`.
+    pub(crate) fn mix(
+        &self,
+        first: usize,
+        leaves: &[u128],
+        out: &mut [u128],
+        beside: Option<&mut Hashing<'_>>,
+    ) {
+        let tree = self.next as u64 - 1;
+        self.matrix.lpn(tree, first, self.table.expose(), leaves, out, beside);
     }
 }
 

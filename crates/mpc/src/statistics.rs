@@ -1,6 +1,6 @@
 //! Outputs against a distinguisher that is first seen to catch planted faults.
 
-use crate::hash::{Purpose, Tccr};
+use crate::hash::Tccr;
 use crate::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use crate::{CotReceiver, CotSender, Direction, Label, ideal};
 use oblivia_base::{Digest, Prg, Secret};
@@ -92,7 +92,7 @@ fn the_four_pads_of_an_ot_are_independent_and_those_from_hashes_of_single_keys_a
         .chunks(2)
         .map(|pair| {
             let mut h = [pair[0], pair[0] ^ delta, pair[1], pair[1] ^ delta];
-            hash.hash(Purpose::PAIR, 0, &mut h);
+            hash.pads(1, 0, 4, &mut h).finish();
             (0..4).fold(0, |sum, j| sum ^ h[j & 1] as u64 ^ h[2 + (j >> 1)] as u64)
         })
         .collect();

@@ -1,59 +1,12 @@
 //! Random OTs bit-sliced: of the hash of each lane only some low bits are kept, bit i of 64 lanes in one word.
 //!
-//! Pads are those of [`CotSender::random`] and [`CotSender::random_of`] on the same COTs. All lanes of one pad are
-//! hashed together, and the hash goes into planes while it is in the first-level cache.
+//! Pads are those of [`CotSender::random`] and [`CotSender::random_of`] on the same COTs.
 
-use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, packed};
+use super::pieces::COTS;
+use super::{CotReceiver, CotSender};
 use crate::MpcError;
-use crate::kernel::{bit_planes, times_x};
+use crate::kernel::bit_planes;
 use oblivia_base::Secret;
-
-/// Lanes hashed at a time; a multiple of 64.
-const LANES: usize = 512;
-
-/// COTs of some lanes, their sums lane by lane, and what the sums are hashed in.
-struct Work {
-    cots: Secret<Vec<u128>>,
-    sums: Secret<Vec<u128>>,
-    hashed: Secret<Vec<u128>>,
-}
-
-impl Work {
-    fn new(m: u32, n: usize) -> Self {
-        let blocks = |per_lane: usize| Secret::new(vec![0; LANES.min(n) * per_lane]);
-        Self { cots: blocks(m as usize), sums: blocks(1), hashed: blocks(1) }
-    }
-
-    /// ⊕_i x^i·K_i of the m COTs of each of some lanes, and room for their hashes.
-    fn sum_up(&mut self, m: u32, lanes: usize) -> (&[u128], &mut [u128]) {
-        let cots = &self.cots.expose()[..lanes * m as usize];
-        let sums = &mut self.sums.expose_mut()[..lanes];
-        match m {
-            1 => sums.copy_from_slice(cots),
-            2 => sum_groups::<2>(cots, sums),
-            3 => sum_groups::<3>(cots, sums),
-            4 => sum_groups::<4>(cots, sums),
-            m => {
-                for (sum, group) in sums.iter_mut().zip(cots.chunks_exact(m as usize)) {
-                    *sum = packed(group);
-                }
-            }
-        }
-        (sums, &mut self.hashed.expose_mut()[..lanes])
-    }
-}
-
-#[inline]
-fn sum_groups<const M: usize>(cots: &[u128], sums: &mut [u128]) {
-    for (sum, group) in sums.iter_mut().zip(cots.as_chunks::<M>().0) {
-        *sum = group.iter().rev().fold(0, |sum, b| times_x(sum) ^ b);
-    }
-}
-
-/// Lanes of each piece of `n`.
-fn pieces(n: usize) -> impl Iterator<Item = usize> {
-    (0..n).step_by(LANES).map(move |at| LANES.min(n - at))
-}
 
 impl CotSender {
     /// Takes m COTs for each of `n` random 1-of-2^m OTs. Plane j·w + i gets a word for every 64 lanes: bit i of pad j,
@@ -64,44 +17,22 @@ impl CotSender {
         n: usize,
         planes: &mut [Vec<u64>],
     ) -> Result<(), MpcError> {
-        let per_pad = planes.len() >> m;
-        self.by_pad(m, n, |j, hashed| {
-            let to = planes.get_mut(j * per_pad..(j + 1) * per_pad).unwrap_or_default();
-            bit_planes(hashed, to);
+        let per_pad = (planes.len() >> m).max(1);
+        self.by_piece(m, n, |piece, hashes| {
+            for (pad, planes) in hashes.chunks_exact(piece.len()).zip(planes.chunks_exact_mut(per_pad)) {
+                bit_planes(pad, planes);
+            }
         })
     }
 
     /// Takes a COT for each of `n` random 1-of-2 OTs: pads 0 and pads 1, the low 64 bits.
     pub(crate) fn random_pairs(&mut self, n: usize, pads: [&mut Vec<u64>; 2]) -> Result<(), MpcError> {
-        self.by_pad(1, n, |j, hashed| pads[j & 1].extend(hashed.iter().map(|h| *h as u64)))
-    }
-
-    /// Hands each pad's hashes to `take`, piece by piece.
-    fn by_pad(&mut self, m: u32, n: usize, mut take: impl FnMut(usize, &[u128])) -> Result<(), MpcError> {
-        super::check_planes(m)?;
-        self.stock.require(n.saturating_mul(m as usize))?;
-        // Offset of pad j: Σ_i j_i·x^i·Δ.
-        let mut multiples = Secret::new([0u128; MAX_LOG_MESSAGES as usize]);
-        let mut multiple = *self.delta.expose();
-        for slot in multiples.expose_mut() {
-            *slot = multiple;
-            multiple = times_x(multiple);
-        }
-        let mut work = Work::new(m, n);
-        for lanes in pieces(n) {
-            let first = self.stock.take(&mut work.cots.expose_mut()[..lanes * m as usize]);
-            let (sums, hashed) = work.sum_up(m, lanes);
-            for j in 0..1usize << m {
-                let bits = multiples.expose().iter().enumerate().filter(|(i, _)| j >> i & 1 == 1);
-                let offset = bits.fold(0, |sum, (_, multiple)| sum ^ multiple);
-                for (h, k) in hashed.iter_mut().zip(sums) {
-                    *h = k ^ offset;
-                }
-                self.hash.hash_groups(m, 0, first, hashed);
-                take(j, hashed);
-            }
-        }
-        Ok(())
+        let [zero, one] = pads;
+        self.by_piece(1, n, |piece, hashes| {
+            let (of_zero, of_one) = hashes.split_at(piece.len());
+            zero.extend(of_zero.iter().map(|h| *h as u64));
+            one.extend(of_one.iter().map(|h| *h as u64));
+        })
     }
 }
 
@@ -114,7 +45,7 @@ impl CotReceiver {
         choices: &mut [Vec<u64>],
         planes: &mut [Vec<u64>],
     ) -> Result<(), MpcError> {
-        self.chosen_pads(m, n, choices, |hashed| bit_planes(hashed, planes))
+        self.chosen_pads(m, n, choices, |hashes| bit_planes(hashes, planes))
     }
 
     /// The other end of [`CotSender::random_pairs`].
@@ -125,7 +56,7 @@ impl CotReceiver {
         pads: &mut Vec<u64>,
     ) -> Result<(), MpcError> {
         let choices = std::slice::from_mut(choices);
-        self.chosen_pads(1, n, choices, |hashed| pads.extend(hashed.iter().map(|h| *h as u64)))
+        self.chosen_pads(1, n, choices, |hashes| pads.extend(hashes.iter().map(|h| *h as u64)))
     }
 
     fn chosen_pads(
@@ -133,27 +64,18 @@ impl CotReceiver {
         m: u32,
         n: usize,
         choices: &mut [Vec<u64>],
-        mut take: impl FnMut(&[u128]),
+        take: impl FnMut(&[u128]),
     ) -> Result<(), MpcError> {
-        super::check_planes(m)?;
-        self.stock.require(n.saturating_mul(m as usize))?;
-        let mut work = Work::new(m, n);
-        for lanes in pieces(n) {
-            let cots = &mut work.cots.expose_mut()[..lanes * m as usize];
-            let first = self.stock.take(cots);
-            let hashed = &mut work.hashed.expose_mut()[..lanes];
+        let mut of_plane = Secret::new(Vec::with_capacity(COTS));
+        let choose = |_, tags: &[u128]| {
             for (i, plane) in choices.iter_mut().enumerate() {
-                for (h, group) in hashed.iter_mut().zip(cots.chunks_exact(m as usize)) {
-                    *h = group[i];
-                }
-                bit_planes(hashed, std::slice::from_mut(plane));
+                let of_plane = of_plane.expose_mut();
+                of_plane.clear();
+                of_plane.extend(tags.iter().skip(i).step_by(m as usize));
+                bit_planes(of_plane, std::slice::from_mut(plane));
             }
-            let (sums, hashed) = work.sum_up(m, lanes);
-            hashed.copy_from_slice(sums);
-            self.hash.hash_groups(m, 0, first, hashed);
-            take(hashed);
-        }
-        Ok(())
+        };
+        self.by_piece(m, n, choose, take)
     }
 }
 

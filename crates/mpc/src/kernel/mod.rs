@@ -4,12 +4,14 @@
 //! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
 //! x^i. No function branches on a block or indexes by one, except [`Cipher::lpn`], whose indices are public.
 
+mod hashing;
 mod path;
 mod planes;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+pub(crate) use hashing::Hashing;
 pub use path::Path;
 pub(crate) use planes::bit_planes;
 
@@ -17,6 +19,8 @@ use aes::Aes128;
 use aes::cipher::KeyInit;
 use oblivia_base::Secret;
 
+/// Blocks of a cache line.
+pub(crate) const LINE: usize = 4;
 /// Columns of one call of [`transpose`].
 pub(crate) const COLUMNS: usize = 4096;
 /// Indices summed up per output of [`lpn`].
@@ -70,39 +74,44 @@ impl Cipher {
         portable::tccr(&self.soft, tweak, shift, stride, blocks);
     }
 
-    /// The low 64 bits of [`Cipher::tccr`] with consecutive tweaks, of x_i and of x_i ⊕ delta.
-    pub(crate) fn tccr_pairs(&self, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
-        assert_eq!(blocks.len(), out.len(), "a pair for each block");
-        vector!(tccr_pairs(self.round_keys.expose(), tweak, delta, blocks, out));
-        portable::tccr_pairs(&self.soft, tweak, delta, blocks, out);
-    }
-
-    /// One level of a tree: parents p_j in the first half of `nodes` become left children c_j = π(σ(p_j)) ⊕ σ(p_j)
-    /// there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of the left children
-    /// before the cut.
-    pub(crate) fn grow(&self, nodes: &mut [u128], mask: u128) -> u128 {
+    /// One level of a tree: parents p_j in the first half of `nodes`, after the patch, become left children
+    /// c_j = π(σ(p_j)) ⊕ σ(p_j) there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of
+    /// the left children before the cut.
+    pub(crate) fn grow(&self, nodes: &mut [u128], mask: u128, patch: Option<&Patch>) -> u128 {
         let (parents, right) = nodes.split_at_mut(nodes.len() / 2);
-        vector!(grow(self.round_keys.expose(), parents, right, mask));
+        vector!(grow(self.round_keys.expose(), parents, right, mask, patch));
+        if let Some(patch) = patch {
+            portable::apply(patch, 0, parents);
+        }
         portable::grow(&self.soft, parents, right, mask)
     }
 
     /// π(σ(x)) ⊕ σ(x), the untweaked hash of [`Cipher::grow`].
     pub(crate) fn ccr(&self, x: u128) -> u128 {
         let mut nodes = [x, 0];
-        self.grow(&mut nodes, u128::MAX)
+        self.grow(&mut nodes, u128::MAX, None)
     }
 
-    /// Adds to every output the [`LPN_WEIGHT`] entries of `table` that the public matrix says, after cutting the output
-    /// down to `mask`.
+    /// Rows first, first + 1, … of a public matrix: each output becomes its leaf plus the [`LPN_WEIGHT`] entries of `table`
+    /// that its row says. Goes on with `beside` while it waits for the table.
     ///
-    /// The matrix rows of one call are those of number `nonce`: twelve rows at a time take 20 blocks of the cipher in
-    /// counter mode. Four blocks are eight words of 64 bits, each of three indices of [`MAX_LOG_TABLE`] bits from the
-    /// bottom; the first indices of all eight come first, then the second, then the third, and of each as many bits
-    /// count as the length of the table, a power of two, has.
-    pub(crate) fn lpn(&self, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+    /// The matrix is that of number `nonce`: twelve rows at a time take 20 blocks of the cipher in counter mode. Four
+    /// blocks are eight words of 64 bits, each of three indices of [`MAX_LOG_TABLE`] bits from the bottom; the first
+    /// indices of all eight come first, then the second, then the third, and of each as many bits count as the length of
+    /// the table, a power of two, has.
+    pub(crate) fn lpn(
+        &self,
+        nonce: u64,
+        first: usize,
+        table: &[u128],
+        leaves: &[u128],
+        out: &mut [u128],
+        beside: Option<&mut Hashing<'_>>,
+    ) {
         assert!(table.len().is_power_of_two() && table.len() <= 1 << MAX_LOG_TABLE, "table of LPN");
-        vector!(lpn(self.round_keys.expose(), nonce, mask, table, out));
-        portable::lpn(&self.soft, nonce, mask, table, out);
+        assert_eq!(leaves.len(), out.len(), "a leaf for each row");
+        vector!(lpn(self.round_keys.expose(), nonce, first, table, leaves, out, beside));
+        portable::lpn(&self.soft, nonce, first, table, leaves, out);
     }
 }
 
@@ -133,17 +142,39 @@ pub(crate) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
     portable::polynomial(c, blocks)
 }
 
-/// Of a new level of 2n nodes, those on the way to the leaf `point`: the one on the way becomes 0, the one beside it
-/// `sibling`. Touches all nodes alike.
-pub(crate) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
-    vector!(puncture(nodes, point, sibling));
-    portable::puncture(nodes, point, sibling);
+/// The first blocks of `room` that begin a cache line, `n` of them, or fewer if `room` is not [`LINE`] longer: vectors that
+/// lie across two lines cost twice.
+pub(crate) fn aligned(room: &mut [u128], n: usize) -> &mut [u128] {
+    let skip = room.as_ptr().align_offset(16 * LINE).min(LINE);
+    let room = room.get_mut(skip..).unwrap_or_default();
+    let n = n.min(room.len());
+    &mut room[..n]
 }
 
-/// nodes[at] = value. Touches all nodes alike.
-pub(crate) fn replace(nodes: &mut [u128], at: u32, value: u128) {
-    vector!(replace(nodes, at, value));
-    portable::replace(nodes, at, value);
+/// c_i^{e_i} in GF(2^128), e_i below 2^bits, in the same time for all of them.
+pub(crate) fn raise(bases: &[u128], exponents: &[u32], bits: u32) -> Vec<u128> {
+    let mut out = vec![0; bases.len().min(exponents.len())];
+    raise_into(bases, exponents, bits, &mut out);
+    out
+}
+
+fn raise_into(bases: &[u128], exponents: &[u32], bits: u32, out: &mut [u128]) {
+    vector!(raise(bases, exponents, bits, out));
+    portable::raise(bases, exponents, bits, out);
+}
+
+/// Secret values that replace two nodes of a level at secret places, the second after the first.
+pub(crate) struct Patch {
+    pub(crate) at: [u32; 2],
+    pub(crate) values: [u128; 2],
+}
+
+impl Patch {
+    /// Replaces the nodes. Touches all nodes alike.
+    pub(crate) fn apply(&self, nodes: &mut [u128]) {
+        vector!(apply(self, nodes));
+        portable::apply(self, 0, nodes);
+    }
 }
 
 /// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
@@ -152,6 +183,12 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
     assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
     vector!(transpose(rows, out));
     portable::transpose(rows, out);
+}
+
+/// out_i = a ⊕ b_i; short where either is.
+pub(crate) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+    vector!(add_to_each(a, b, out));
+    portable::add_to_each(a, b, out);
 }
 
 /// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.

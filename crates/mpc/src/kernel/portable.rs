@@ -1,6 +1,6 @@
 //! Any machine. Also the definition that the vector path is held against.
 
-use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE};
+use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE, Patch};
 use aes::cipher::BlockCipherEncrypt;
 use aes::{Aes128, Block};
 
@@ -48,23 +48,6 @@ pub(super) fn tccr(aes: &Aes128, tweak: u128, shift: u32, stride: u32, blocks: &
     }
 }
 
-pub(super) fn tccr_pairs(aes: &Aes128, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
-    for (c, (blocks, out)) in blocks.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
-        let tweak = tweak + (c * CHUNK) as u128;
-        for (j, offset) in [0, delta].into_iter().enumerate() {
-            let mut hashes = [0; CHUNK];
-            let hashes = &mut hashes[..blocks.len()];
-            for (h, b) in hashes.iter_mut().zip(blocks) {
-                *h = b ^ offset;
-            }
-            tccr(aes, tweak, 0, 1, hashes);
-            for (out, h) in out.iter_mut().zip(hashes) {
-                out[j] = *h as u64;
-            }
-        }
-    }
-}
-
 /// (L ⊕ R) ‖ L of L ‖ R, the left half being the high one.
 fn sigma(x: u128) -> u128 {
     x.rotate_left(64) ^ (x & !u128::from(u64::MAX))
@@ -89,21 +72,26 @@ pub(super) fn grow(aes: &Aes128, parents: &mut [u128], right: &mut [u128], mask:
     sum
 }
 
-pub(super) fn lpn(aes: &Aes128, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
+pub(super) fn lpn(aes: &Aes128, nonce: u64, first: usize, table: &[u128], leaves: &[u128], out: &mut [u128]) {
     let cut = table.len() as u64 - 1;
     let mut blocks = [0; LPN_BLOCKS];
-    for (g, rows) in out.chunks_mut(LPN_ROWS).enumerate() {
-        counter(aes, nonce, (g * LPN_BLOCKS) as u64, &mut blocks);
+    let mut rows = out.iter_mut().zip(leaves);
+    let mut skipped = first % LPN_ROWS;
+    let mut group = (first / LPN_ROWS * LPN_BLOCKS) as u64;
+    while rows.len() > 0 {
+        counter(aes, nonce, group, &mut blocks);
         let indices = blocks.as_chunks::<4>().0.iter().flat_map(|four| {
             let words = four.iter().flat_map(|b| [*b as u64, (*b >> 64) as u64]);
             let field = move |f: u32| words.clone().map(move |w| w >> (f * MAX_LOG_TABLE) & cut);
             field(0).chain(field(1)).chain(field(2)).collect::<Vec<_>>()
         });
-        let mut indices = indices.into_iter();
-        for row in rows {
+        let mut indices = indices.skip(skipped * LPN_WEIGHT);
+        for (row, leaf) in rows.by_ref().take(LPN_ROWS - skipped) {
             let picked = indices.by_ref().take(LPN_WEIGHT);
-            *row = picked.fold(*row & mask, |sum, i| sum ^ table[i as usize]);
+            *row = picked.fold(*leaf, |sum, i| sum ^ table[i as usize]);
         }
+        skipped = 0;
+        group += LPN_BLOCKS as u64;
     }
 }
 
@@ -154,6 +142,16 @@ pub(super) fn inner(a: &[u128], b: &[u128]) -> u128 {
     reduce(sum)
 }
 
+pub(super) fn raise(bases: &[u128], exponents: &[u32], bits: u32, out: &mut [u128]) {
+    let times = |a: u128, b: u128| inner(&[a], &[b]);
+    for ((base, e), out) in bases.iter().zip(exponents).zip(out) {
+        *out = (0..bits).rev().fold(1, |p, bit| {
+            let mask = u128::from(e >> bit & 1).wrapping_neg();
+            times(times(p, p), (base & mask) | (1 & !mask))
+        });
+    }
+}
+
 pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
     blocks.iter().rev().fold(0, |sum, b| inner(&[sum ^ b], &[c]))
 }
@@ -165,25 +163,14 @@ fn equal(a: u64, b: u64) -> u128 {
     u128::from(mask) << 64 | u128::from(mask)
 }
 
+/// The first of `nodes` is node `first` of the level.
 #[inline(always)]
-pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
-    let half = nodes.len() / 2;
-    let column = u64::from(point) & (half as u64 - 1);
-    // The sibling is on the left if the point is on the right.
-    let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
-    let (left, right) = nodes.split_at_mut(half);
-    for (j, (l, r)) in left.iter_mut().zip(right).enumerate() {
-        let here = equal(j as u64, column);
-        *l = (*l & !here) | (sibling & on_left & here);
-        *r = (*r & !here) | (sibling & !on_left & here);
-    }
-}
-
-#[inline(always)]
-pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
+pub(super) fn apply(patch: &Patch, first: usize, nodes: &mut [u128]) {
     for (j, node) in nodes.iter_mut().enumerate() {
-        let here = equal(j as u64, u64::from(at));
-        *node = (*node & !here) | (value & here);
+        for (at, value) in patch.at.iter().zip(&patch.values) {
+            let here = equal((first + j) as u64, u64::from(*at));
+            *node = (*node & !here) | (value & here);
+        }
     }
 }
 
@@ -256,6 +243,13 @@ pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u
             }
         }
         left = zero;
+    }
+}
+
+#[inline(always)]
+pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+    for (out, b) in out.iter_mut().zip(b) {
+        *out = a ^ b;
     }
 }
 

@@ -96,22 +96,56 @@ proptest! {
             let cipher = Cipher::new(&key);
             let mut counted = vec![0; n];
             cipher.counter(tweak as u64, u64::MAX - 40, tweak, &mut counted);
-            let mut pairs = vec![[0; 2]; n];
-            cipher.tccr_pairs(tweak >> 1, tweak, &x, &mut pairs);
             let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
             let mut masked = counted.clone();
             add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
+            let mut added = vec![0; n];
+            add_to_each(tweak, &x, &mut added);
             let mut hashed = x.clone();
             cipher.tccr(tweak, shift, stride, &mut hashed);
             let mut tree = blocks(1 << log_n, seed);
-            let sum = cipher.grow(&mut tree, !1);
+            let sum = cipher.grow(&mut tree, !1, None);
             let table = blocks(1 << log_n, seed ^ 1);
             let mut sums = x.clone();
-            cipher.lpn(tweak as u64, !1, &table, &mut sums);
-            let mut punctured = tree.clone();
-            puncture(&mut punctured, seed.into(), tweak);
-            replace(&mut punctured, 1, 5);
-            ((counted, pairs, masked), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), punctured)
+            let first = usize::from(seed) * 5;
+            cipher.lpn(tweak as u64, first, &table, &x, &mut sums, None);
+            let patch = Patch { at: [seed.into(), 1], values: [tweak, 5] };
+            let mut patched = tree.clone();
+            patch.apply(&mut patched);
+            let patched_sum = cipher.grow(&mut tree.clone(), tweak, Some(&patch));
+            let powers = raise(&x, &(0..n as u32).map(|e| e * 7).collect::<Vec<_>>(), 11);
+            ((counted, masked, added), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
+        });
+        for r in &results[1..] {
+            prop_assert_eq!(r, &results[0]);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_and_hashes_made_together_are_those_made_one_after_the_other(
+        rows in 0usize..300, from in 0usize..100, lanes in 1usize..130, pads in 0usize..5, tweak: u128, stride in 0u32..5,
+        seed: u8,
+    ) {
+        let [matrix, hash] = [seed, !seed].map(|b| Cipher::new(&[b; 16]));
+        let (table, leaves) = (blocks(512, seed), blocks(rows + from, seed ^ 1));
+        let inputs = blocks(lanes * pads, seed ^ 2);
+        let results = on_every_path(|| {
+            let mut all = vec![0; leaves.len()];
+            matrix.lpn(9, 0, &table, &leaves, &mut all, None);
+            let mut hashes = inputs.clone();
+            hashes.chunks_mut(lanes).for_each(|pad| hash.tccr(tweak, 0, stride, pad));
+            let (mut some, mut beside) = (vec![0; rows], inputs.clone());
+            let mut hashing = Hashing::new(&hash, tweak, stride, lanes, &mut beside);
+            let half = rows / 2;
+            let (low, high) = some.split_at_mut(half);
+            matrix.lpn(9, from, &table, &leaves[from..from + half], low, Some(&mut hashing));
+            matrix.lpn(9, from + half, &table, &leaves[from + half..], high, Some(&mut hashing));
+            hashing.finish();
+            assert_eq!(some, all[from..]);
+            assert_eq!(beside, hashes);
+            (some, beside)
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -152,10 +186,11 @@ fn kernels_agree_with_an_independent_implementation() {
             assert_eq!(out, vector(name));
         }
         out = vector("inputs");
-        cipher.lpn(nonce, !1, &vector("table"), &mut out);
+        let leaves: Vec<u128> = vector("inputs").iter().map(|v| v & !1).collect();
+        cipher.lpn(nonce, 0, &vector("table"), &leaves, &mut out, None);
         assert_eq!(out, vector("lpn"));
         out = vector("tree");
-        assert_eq!(vec![cipher.grow(&mut out, !1)], vector("left_sum"));
+        assert_eq!(vec![cipher.grow(&mut out, !1, None)], vector("left_sum"));
         assert_eq!(out, vector("grown"));
         for p in vector("products").chunks(3) {
             assert_eq!(times(p[0], p[1]), p[2]);
@@ -164,7 +199,7 @@ fn kernels_agree_with_an_independent_implementation() {
 }
 
 #[test]
-fn a_polynomial_and_a_punctured_level_are_what_they_say() {
+fn polynomials_and_powers_are_what_they_say() {
     let (x, c) = (blocks(150, 1), 0x1234_5678_9abc_def0_u128 << 17);
     for p in on_every_path(|| polynomial(c, &x)) {
         let mut power = 1;
@@ -174,24 +209,30 @@ fn a_polynomial_and_a_punctured_level_are_what_they_say() {
         });
         assert_eq!(p, sum);
     }
-    for point in 0..16 {
-        for nodes in on_every_path(|| {
-            let mut nodes = blocks(16, 2);
-            puncture(&mut nodes, point, 77);
-            nodes
-        }) {
-            for (j, (new, old)) in nodes.iter().zip(blocks(16, 2)).enumerate() {
-                let j = j as u32;
-                assert_eq!(
-                    *new,
-                    if j == point {
-                        0
-                    } else if j == point ^ 8 {
-                        77
-                    } else {
-                        old
-                    }
-                );
+    for p in on_every_path(|| raise(&x, &[0, 1, 2, 21, 1024], 11)) {
+        let slow = |b: u128, e: u32| (0..e).fold(1, |p, _| times(p, b));
+        assert_eq!(p, [0, 1, 2, 21, 1024].iter().zip(&x).map(|(e, b)| slow(*b, *e)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_patched_level_has_two_nodes_replaced_and_grows_as_it_would_then() {
+    let cipher = Cipher::new(&[3; 16]);
+    for n in [2u32, 4, 16, 64] {
+        for at in 0..n {
+            let patch = Patch { at: [at, at ^ 1], values: [77, 78] };
+            let mut expected = blocks(n as usize, 2);
+            (expected[at as usize], expected[at as usize ^ 1]) = (77, 78);
+            let mut grown = [&expected[..], &expected].concat();
+            let sum = cipher.grow(&mut grown, !1, None);
+            for (nodes, level, found) in on_every_path(|| {
+                let mut nodes = blocks(n as usize, 2);
+                let mut level = [&nodes[..], &nodes].concat();
+                patch.apply(&mut nodes);
+                let found = cipher.grow(&mut level, !1, Some(&patch));
+                (nodes, level, found)
+            }) {
+                assert!(nodes == expected && level == grown && found == sum, "{n} {at}");
             }
         }
     }

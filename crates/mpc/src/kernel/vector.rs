@@ -4,29 +4,29 @@
 //! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
 //! features.
 
-use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE, portable};
+use super::{COLUMNS, Patch, portable};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Vectors in flight.
 const FLIGHT: usize = 8;
 /// Blocks in flight.
 const CHUNK: usize = 4 * FLIGHT;
-/// Rows of the LPN matrix that are made together, and the vectors of index blocks they take.
-const LPN_ROWS: usize = 12;
-const LPN_VECTORS: usize = LPN_ROWS * LPN_WEIGHT / 24;
-
 type V = __m512i;
 type RoundKeys = [u128; 11];
-
 /// Declares functions compiled for the features of this path.
 macro_rules! kernels {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: $nty:ty>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$(const $n:ident: $nty:ty),+>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
         $($(#[$meta])*
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,bmi2")]
-        $vis fn $name $(<const $n: $nty>)? ($($arg: $ty),*) $(-> $ret)? $body)*
+        $vis fn $name $(<$(const $n: $nty),+>)? ($($arg: $ty),*) $(-> $ret)? $body)*
     };
 }
+
+mod lpn;
+
+pub(super) use lpn::lpn;
 
 kernels! {
     fn load(a: &[u128; 4]) -> V {
@@ -37,6 +37,15 @@ kernels! {
     fn store(a: &mut [u128; 4], v: V) {
         // SAFETY: four blocks are writable; the store asks for no alignment.
         unsafe { _mm512_storeu_si512(a.as_mut_ptr().cast(), v) }
+    }
+
+    /// The same vector, but computed here: after what is above, before what is below. The compiler would put the rounds of
+    /// one vector in a row otherwise, each of which waits for the one before.
+    fn in_order(v: V) -> V {
+        let mut v = v;
+        // SAFETY: there is no instruction.
+        unsafe { asm!("/* {0} */", inout(zmm_reg) v, options(nostack, preserves_flags)) };
+        v
     }
 
     fn load_block(a: u128) -> __m128i {
@@ -91,7 +100,7 @@ kernels! {
         }
         for key in &k[1..10] {
             for v in x.iter_mut() {
-                *v = _mm512_aesenc_epi128(*v, *key);
+                *v = in_order(_mm512_aesenc_epi128(*v, *key));
             }
         }
         for v in x.iter_mut() {
@@ -170,29 +179,6 @@ kernels! {
         store_chunk(chunk, &hashes);
     }
 
-    pub(super) fn tccr_pairs(keys: &RoundKeys, tweak: u128, delta: u128, blocks: &[u128], out: &mut [[u64; 2]]) {
-        let k = spread(keys);
-        let (tweak, delta) = (broadcast(tweak), broadcast(delta));
-        let (chunks, rest) = blocks.as_chunks::<CHUNK>();
-        let mut last = [0; CHUNK];
-        last[..rest.len()].copy_from_slice(rest);
-        let mut pairs = [[0; 2]; CHUNK];
-        for (c, (chunk, out)) in chunks.iter().chain(Some(&last)).zip(out.chunks_mut(CHUNK)).enumerate() {
-            let x = load_chunk(chunk);
-            let mut twins = x;
-            for v in twins.iter_mut() {
-                *v = _mm512_xor_si512(*v, delta);
-            }
-            let x = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, x);
-            let twins = tccr_vectors(&k, tweak, (c * CHUNK) as u64, 0, 1, twins);
-            for (four, (x, twin)) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(x.iter().zip(&twins)) {
-                // SAFETY: eight words are writable; the store asks for no alignment.
-                unsafe { _mm512_storeu_si512(four.as_mut_ptr().cast(), _mm512_unpacklo_epi64(*x, *twin)) };
-            }
-            out.copy_from_slice(&pairs[..out.len()]);
-        }
-    }
-
     pub(super) fn tccr(keys: &RoundKeys, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
         let k = spread(keys);
         let tweak = broadcast(tweak);
@@ -213,42 +199,73 @@ kernels! {
     /// (L ⊕ R) ‖ L of L ‖ R.
     fn sigma(x: V) -> V {
         let high = _mm512_maskz_set1_epi64(0b1010_1010, -1);
-        _mm512_xor_si512(_mm512_shuffle_epi32::<0x4e>(x), _mm512_and_si512(x, high))
+        // The halves swapped, plus x where `high` is.
+        _mm512_ternarylogic_epi64::<0x78>(_mm512_shuffle_epi32::<0x4e>(x), x, high)
     }
 
-    /// One level for the parents in `left`; adds the left children to `sum`.
-    fn grow_chunk<const N: usize>(k: &[V; 11], mask: V, sum: &mut V, left: &mut [[u128; 4]], right: &mut [[u128; 4]]) {
-        let mut p = [_mm512_setzero_si512(); N];
-        for (v, four) in p.iter_mut().zip(&*left) {
-            *v = load(four);
-        }
-        let mut s = p;
-        for v in s.iter_mut() {
-            *v = sigma(*v);
+    /// Blocks first, … , first + 3 after the patch.
+    fn patched(v: V, first: usize, at: [V; 2], values: [V; 2]) -> V {
+        let index = _mm512_add_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(first as i64));
+        let v = _mm512_mask_mov_epi64(v, _mm512_cmpeq_epi64_mask(index, at[0]), values[0]);
+        _mm512_mask_mov_epi64(v, _mm512_cmpeq_epi64_mask(index, at[1]), values[1])
+    }
+
+    /// One level for the parents in `left`, the first of which is parent `first`; adds the left children to `sum`.
+    fn grow_chunk<const N: usize, const PATCH: bool>(
+        k: &[V; 11], mask: V, patch: &[[V; 2]; 2], first: usize, sum: &mut V, left: &mut [[u128; 4]; N],
+        right: &mut [[u128; 4]; N],
+    ) {
+        let mut s = [_mm512_setzero_si512(); N];
+        for (j, (s, four)) in s.iter_mut().zip(left.iter_mut()).enumerate() {
+            let mut parent = load(four);
+            if PATCH {
+                parent = patched(parent, first + 4 * j, patch[0], patch[1]);
+                store(four, parent);
+            }
+            *s = sigma(parent);
         }
         let mut c = s;
         encrypt(k, &mut c);
-        for (((c, s), p), (left, right)) in c.iter().zip(&s).zip(&p).zip(left.iter_mut().zip(right)) {
+        for (((c, s), left), right) in c.iter().zip(&s).zip(left).zip(right) {
             let child = _mm512_xor_si512(*c, *s);
             *sum = _mm512_xor_si512(*sum, child);
+            store(right, _mm512_and_si512(_mm512_xor_si512(load(left), child), mask));
             store(left, _mm512_and_si512(child, mask));
-            store(right, _mm512_and_si512(_mm512_xor_si512(*p, child), mask));
         }
     }
 
-    pub(super) fn grow(keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128) -> u128 {
+    fn spread_patch(patch: &Patch) -> [[V; 2]; 2] {
+        let [a, b] = patch.at;
+        let [x, y] = patch.values;
+        [[_mm512_set1_epi64(i64::from(a)), _mm512_set1_epi64(i64::from(b))], [broadcast(x), broadcast(y)]]
+    }
+
+    fn grow_level<const PATCH: bool>(
+        keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128, patch: &[[V; 2]; 2],
+    ) -> u128 {
         let k = spread(keys);
         let mask = broadcast(mask);
         let mut sum = _mm512_setzero_si512();
         let (left, left_rest) = parents.as_chunks_mut::<4>();
         let (right, right_rest) = right.as_chunks_mut::<4>();
-        for (left, right) in left.chunks_mut(FLIGHT).zip(right.chunks_mut(FLIGHT)) {
-            match left.len() {
-                1 => grow_chunk::<1>(&k, mask, &mut sum, left, right),
-                2 => grow_chunk::<2>(&k, mask, &mut sum, left, right),
-                3 | 4 => grow_chunk::<4>(&k, mask, &mut sum, left, right),
-                _ => grow_chunk::<FLIGHT>(&k, mask, &mut sum, left, right),
-            }
+        let whole = 4 * left.len();
+        let ((left, left_few), (right, right_few)) = (left.as_chunks_mut::<FLIGHT>(), right.as_chunks_mut::<FLIGHT>());
+        for (at, (left, right)) in left.iter_mut().zip(right).enumerate() {
+            grow_chunk::<FLIGHT, PATCH>(&k, mask, patch, at * CHUNK, &mut sum, left, right);
+        }
+        let mut at = whole - 4 * left_few.len();
+        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<4>(), right_few.as_chunks_mut::<4>());
+        for (left, right) in left.iter_mut().zip(right) {
+            grow_chunk::<4, PATCH>(&k, mask, patch, at, &mut sum, left, right);
+            at += 16;
+        }
+        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<2>(), right_few.as_chunks_mut::<2>());
+        for (left, right) in left.iter_mut().zip(right) {
+            grow_chunk::<2, PATCH>(&k, mask, patch, at, &mut sum, left, right);
+            at += 8;
+        }
+        for (left, right) in left_few.as_chunks_mut::<1>().0.iter_mut().zip(right_few.as_chunks_mut::<1>().0) {
+            grow_chunk::<1, PATCH>(&k, mask, patch, at, &mut sum, left, right);
         }
         let mut sum = fold(sum);
         if !left_rest.is_empty() {
@@ -256,7 +273,8 @@ kernels! {
             l[0][..left_rest.len()].copy_from_slice(left_rest);
             let mut ignored = _mm512_setzero_si512();
             // The mask comes after the sum.
-            grow_chunk::<1>(&k, broadcast(u128::MAX), &mut ignored, &mut l, &mut r);
+            let all = broadcast(u128::MAX);
+            grow_chunk::<1, PATCH>(&k, all, patch, whole, &mut ignored, &mut l, &mut r);
             let cut = block(_mm512_castsi512_si128(mask));
             for (at, (left, right)) in left_rest.iter_mut().zip(right_rest).enumerate() {
                 sum ^= l[0][at];
@@ -267,55 +285,23 @@ kernels! {
         sum
     }
 
-    /// Byte offsets into the table of the next [`LPN_ROWS`] rows.
-    fn lpn_offsets(k: &[V; 11], cut: V, next: &mut V, offsets: &mut [u64; LPN_ROWS * LPN_WEIGHT]) {
-        const FIELD: u32 = MAX_LOG_TABLE;
-        let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
-        let mut x = [*next; LPN_VECTORS];
-        for v in x.iter_mut() {
-            *v = *next;
-            *next = _mm512_add_epi64(*next, four);
-        }
-        encrypt(k, &mut x);
-        for (offsets, v) in offsets.as_chunks_mut::<24>().0.iter_mut().zip(&x) {
-            // The index fields, shifted by the four bits of a block's size.
-            let fields =
-                [_mm512_slli_epi64::<4>(*v), _mm512_srli_epi64::<{ FIELD - 4 }>(*v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(*v)];
-            for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
-                // SAFETY: eight words are writable; the store asks for no alignment.
-                unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
-            }
+    pub(super) fn grow(
+        keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128, patch: Option<&Patch>,
+    ) -> u128 {
+        match patch {
+            Some(patch) => grow_level::<true>(keys, parents, right, mask, &spread_patch(patch)),
+            None => grow_level::<false>(keys, parents, right, mask, &[[_mm512_setzero_si512(); 2]; 2]),
         }
     }
 
-    pub(super) fn lpn(keys: &RoundKeys, nonce: u64, mask: u128, table: &[u128], out: &mut [u128]) {
-        let k = spread(keys);
-        // Only whole blocks inside the table, whose length is a power of two, survive this.
-        let cut = _mm512_set1_epi64((table.len() as i64 - 1) << 4);
-        let base = table.as_ptr().cast::<u8>();
-        let mask = load_block(mask);
-        let mut next = counters(nonce, 0);
-        let mut offsets = [[0; LPN_ROWS * LPN_WEIGHT]; 2];
-        lpn_offsets(&k, cut, &mut next, &mut offsets[0]);
-        let (whole, rest) = out.as_chunks_mut::<LPN_ROWS>();
-        let mut last = [0; LPN_ROWS];
-        last[..rest.len()].copy_from_slice(rest);
-        for (g, rows) in whole.iter_mut().chain(Some(&mut last)).enumerate() {
-            // The next offsets are made while the loads of these wait.
-            let [even, odd] = &mut offsets;
-            let (these, ahead) = if g % 2 == 0 { (even, odd) } else { (odd, even) };
-            lpn_offsets(&k, cut, &mut next, ahead);
-            for (row, offsets) in rows.iter_mut().zip(these.as_chunks::<LPN_WEIGHT>().0) {
-                let mut sum = _mm_and_si128(load_block(*row), mask);
-                for offset in offsets {
-                    // SAFETY: the offset is cut down to a whole block inside the table.
-                    let entry = unsafe { _mm_loadu_si128(base.add(*offset as usize).cast()) };
-                    sum = _mm_xor_si128(sum, entry);
-                }
-                *row = block(sum);
-            }
+    pub(super) fn apply(patch: &Patch, nodes: &mut [u128]) {
+        let [at, values] = spread_patch(patch);
+        let (whole, rest) = nodes.as_chunks_mut::<4>();
+        let done = 4 * whole.len();
+        for (j, four) in whole.iter_mut().enumerate() {
+            store(four, patched(load(four), 4 * j, at, values));
         }
-        rest.copy_from_slice(&last[..rest.len()]);
+        portable::apply(patch, done, rest);
     }
 
     /// Adds the low, middle and high parts of the lane-wise products to `sum`.
@@ -370,56 +356,57 @@ kernels! {
         _mm512_ternarylogic_epi64::<0x96>(_mm512_xor_si512(low, near), _mm512_bslli_epi128::<8>(far), over)
     }
 
+    pub(super) fn raise(bases: &[u128], exponents: &[u32], bits: u32, out: &mut [u128]) {
+        const LANES: usize = 4 * 4;
+        let lanes = bases.chunks(LANES).zip(exponents.chunks(LANES)).zip(out.chunks_mut(LANES));
+        for ((some_bases, some_exponents), out) in lanes {
+            let (mut bases, mut exponents) = ([0; LANES], [0u64; LANES]);
+            bases[..some_bases.len()].copy_from_slice(some_bases);
+            for (e, of) in exponents.iter_mut().zip(some_exponents) {
+                *e = u64::from(*of);
+            }
+            let one = broadcast(1);
+            let mut powers = [one; LANES / 4];
+            for bit in (0..bits).rev() {
+                let quads = bases.as_chunks::<4>().0.iter().zip(exponents.as_chunks::<4>().0);
+                for (p, (base, e)) in powers.iter_mut().zip(quads) {
+                    let [a, b, c, d] = e.map(|e| ((e >> bit & 1) as i64).wrapping_neg());
+                    let mask = _mm512_set_epi64(d, d, c, c, b, b, a, a);
+                    // The base where the bit is 1, else 1.
+                    let factor = _mm512_ternarylogic_epi64::<0xca>(mask, load(base), one);
+                    *p = times_lanes(times_lanes(*p, *p), factor);
+                }
+            }
+            let mut all = [0; LANES];
+            for (four, p) in all.as_chunks_mut::<4>().0.iter_mut().zip(&powers) {
+                store(four, *p);
+            }
+            out.copy_from_slice(&all[..out.len()]);
+        }
+    }
+
     pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
         const SPAN: usize = 128;
         let square = inner(&[c], &[c]);
         let cube = inner(&[square], &[c]);
         let fourth = inner(&[square], &[square]);
-        let step = broadcast(fourth);
         let mut powers = [0; SPAN];
-        let mut next = load(&[c, square, cube, fourth]);
-        for four in powers.as_chunks_mut::<4>().0.iter_mut().take(blocks.len().div_ceil(4)) {
-            store(four, next);
-            next = times_lanes(next, step);
+        powers[..4].copy_from_slice(&[c, square, cube, fourth]);
+        // The powers up to n times the n-th, side by side, are as many more.
+        let mut known = 4;
+        while known < SPAN.min(blocks.len()) {
+            let step = broadcast(powers[known - 1]);
+            let (low, high) = powers.split_at_mut(known);
+            for (low, high) in low.as_chunks::<4>().0.iter().zip(high.as_chunks_mut::<4>().0) {
+                store(high, times_lanes(load(low), step));
+            }
+            known *= 2;
         }
         let mut sum = 0;
         for span in blocks.chunks(SPAN).rev() {
             sum = inner(&[sum], &[powers[SPAN - 1]]) ^ inner(&powers, span);
         }
         sum
-    }
-
-    /// For blocks first, … , first + 3: all ones in both words of block `at`.
-    fn lanes_at(first: usize, at: u64) -> __mmask8 {
-        let index = _mm512_add_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(first as i64));
-        _mm512_cmpeq_epi64_mask(index, _mm512_set1_epi64(at as i64))
-    }
-
-    pub(super) fn puncture(nodes: &mut [u128], point: u32, sibling: u128) {
-        let half = nodes.len() / 2;
-        if half < 4 {
-            return portable::puncture(nodes, point, sibling);
-        }
-        let column = u64::from(point) & (half as u64 - 1);
-        let on_left = u128::from((point >> half.ilog2()) & 1).wrapping_neg();
-        let (of_left, of_right) = (broadcast(sibling & on_left), broadcast(sibling & !on_left));
-        let (left, right) = nodes.split_at_mut(half);
-        let pairs = left.as_chunks_mut::<4>().0.iter_mut().zip(right.as_chunks_mut::<4>().0);
-        for (j, (l, r)) in pairs.enumerate() {
-            let here = lanes_at(4 * j, column);
-            store(l, _mm512_mask_mov_epi64(load(l), here, of_left));
-            store(r, _mm512_mask_mov_epi64(load(r), here, of_right));
-        }
-    }
-
-    pub(super) fn replace(nodes: &mut [u128], at: u32, value: u128) {
-        if !nodes.len().is_multiple_of(4) {
-            return portable::replace(nodes, at, value);
-        }
-        let value = broadcast(value);
-        for (j, four) in nodes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            store(four, _mm512_mask_mov_epi64(load(four), lanes_at(4 * j, u64::from(at)), value));
-        }
     }
 
     /// Swaps, between vectors `step` apart, the bits of every word that lie across the diagonal.
@@ -490,6 +477,10 @@ kernels! {
             store_chunk(sum, &total);
             left = zero;
         }
+    }
+
+    pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
+        portable::add_to_each(a, b, out);
     }
 
     pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {

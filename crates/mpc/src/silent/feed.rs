@@ -44,7 +44,7 @@ impl Chain {
     fn end(&mut self, mut supply: Supply) -> Result<Supply, MpcError> {
         self.round = self.round.checked_add(1).ok_or(MpcError::Order { what: "2^32 rounds are played" })?;
         let mut base = Secret::new(vec![0; self.set(self.round).base_cots()]);
-        supply.take(base.expose_mut());
+        supply.take(base.expose_mut(), None);
         self.base = Some(base);
         Ok(supply)
     }

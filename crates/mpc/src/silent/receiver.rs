@@ -1,8 +1,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::tree::{self, Trees};
-use super::{DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, power};
-use crate::kernel::{self, packed};
+use super::{DIGEST_BYTES, LpnSet, MASKS, Outputs, Round};
+use crate::kernel::{self, LINE, aligned, packed};
 use crate::{Label, MpcError};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
@@ -32,7 +32,7 @@ impl ReceiverAwaitsDigest {
         round.check_base(&base)?;
         MpcError::check_bytes("trees of a silent round", message, set.message_bytes())?;
         let (trees, depth) = (set.trees(), set.depth());
-        let (table, rest) = base.expose().split_at(1 << set.log_table());
+        let (_, rest) = base.expose().split_at(1 << set.log_table());
         let (levels, masks) = rest.split_at(trees * depth);
         let mut r = Reader::new(message);
         round.absorb_nonce("sender", &r.array("nonce")?);
@@ -40,8 +40,9 @@ impl ReceiverAwaitsDigest {
         let mut points = Secret::new(Vec::with_capacity(trees));
         let mut blocks = Secret::new(vec![0; trees * (depth + 1)]);
         let mut sums = Secret::new(Vec::with_capacity(trees));
-        let mut powers = Secret::new(Vec::with_capacity(trees));
-        let mut nodes = Secret::new(vec![0; 1 << depth]);
+        let mut chis = Vec::with_capacity(trees);
+        let mut room = Secret::new(vec![0; (1 << depth) + LINE]);
+        let nodes = aligned(room.expose_mut(), 1 << depth);
         let mut corrections = Secret::new(vec![0; depth]);
         for (tags, blocks) in levels.chunks_exact(depth).zip(blocks.expose_mut().chunks_exact_mut(depth + 1))
         {
@@ -52,15 +53,18 @@ impl ReceiverAwaitsDigest {
                 *correction = tag ^ u128::from_le_bytes(*sum);
                 point |= u32::from(tag & 1 == 0) << level;
             }
-            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes.expose_mut());
+            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes);
             let chi = round.of_tree(of_tree);
             points.expose_mut().push(point);
-            sums.expose_mut().push(kernel::polynomial(chi, nodes.expose()));
-            powers.expose_mut().push(power(chi, point, depth as u32));
+            sums.expose_mut().push(kernel::polynomial(chi, nodes));
+            chis.push(chi);
         }
         r.finish()?;
         let choices: [u128; MASKS] = std::array::from_fn(|i| masks.get(i).map_or(0, |t| t & 1));
         let psi = round.of_all();
+        // χ_τ^{α_τ + 1}; the exponent may be 2^d.
+        let exponents = Secret::new(points.expose().iter().map(|p| p + 1).collect::<Vec<u32>>());
+        let powers = Secret::new(kernel::raise(&chis, exponents.expose(), depth as u32 + 1));
         let x = kernel::polynomial(psi, powers.expose()) ^ packed(&choices);
         let v = Secret::new(kernel::polynomial(psi, sums.expose()) ^ packed(masks));
         let mut nonce = [0; 16];
@@ -71,8 +75,9 @@ impl ReceiverAwaitsDigest {
         answer.raw(&x.to_le_bytes());
         let expected = round.of_sum(*v.expose());
         let trees = Trees::Punctured { cipher, points, blocks };
-        let outputs =
-            Outputs { trees, matrix: round.matrix(), table: Secret::new(table.to_vec()), set, next: 0 };
+        let mut table = base;
+        table.expose_mut().truncate(1 << set.log_table());
+        let outputs = Outputs { trees, matrix: round.matrix(), table, set, next: 0 };
         Ok((Self { expected, outputs }, answer.into_bytes()))
     }
 

@@ -2,7 +2,7 @@
 
 use super::tree::{self, Trees};
 use super::{CHECK_BYTES, LpnSet, Outputs, Round};
-use crate::kernel::{self, packed};
+use crate::kernel::{self, LINE, aligned, packed};
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
@@ -37,7 +37,7 @@ impl SenderAwaitsCheck {
         let mut round = Round::new(label, number, set);
         round.check_base(&base)?;
         let (trees, depth, delta) = (set.trees(), set.depth(), *delta.expose());
-        let (table, rest) = base.expose().split_at(1 << set.log_table());
+        let (_, rest) = base.expose().split_at(1 << set.log_table());
         let (levels, masks) = rest.split_at(trees * depth);
         let mut message = Writer::with_capacity(set.message_bytes());
         let mut block = || {
@@ -51,21 +51,23 @@ impl SenderAwaitsCheck {
         let cipher = round.tree_cipher();
         let mut roots = Secret::new(Vec::with_capacity(trees));
         let mut sums = Secret::new(Vec::with_capacity(trees));
-        let mut nodes = Secret::new(vec![0; 1 << depth]);
+        let mut room = Secret::new(vec![0; (1 << depth) + LINE]);
+        let nodes = aligned(room.expose_mut(), 1 << depth);
         for keys in levels.chunks_exact(depth) {
             let root = u128::from_le_bytes(block());
             roots.expose_mut().push(root);
             let mut of_tree = Writer::with_capacity(16 * depth);
             let mut keys = keys.iter();
-            tree::grow(&cipher, root, delta, nodes.expose_mut(), |sum| {
+            tree::grow(&cipher, root, delta, nodes, |sum| {
                 of_tree.raw(&(sum ^ keys.next().copied().unwrap_or(0)).to_le_bytes());
             });
             let of_tree = of_tree.into_bytes();
             message.raw(&of_tree);
-            sums.expose_mut().push(kernel::polynomial(round.of_tree(&of_tree), nodes.expose()));
+            sums.expose_mut().push(kernel::polynomial(round.of_tree(&of_tree), nodes));
         }
         let masks = Secret::new(packed(masks));
-        let table = Secret::new(table.to_vec());
+        let mut table = base;
+        table.expose_mut().truncate(1 << set.log_table());
         let trees = Trees::Whole { cipher, roots, delta: Secret::new(delta) };
         Ok((Self { round, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
     }

@@ -46,7 +46,11 @@ fn play(set: LpnSet) -> Ends {
 fn all(outputs: &mut Outputs) -> Vec<u128> {
     let mut out = vec![0; outputs.left() as usize];
     let n = outputs.tree_len();
-    out.chunks_exact_mut(n).for_each(|tree| outputs.next_tree(tree));
+    let mut leaves = vec![0; n];
+    for tree in out.chunks_exact_mut(n) {
+        outputs.grow(&mut leaves);
+        outputs.mix(0, &leaves, tree, None);
+    }
     out
 }
 

@@ -5,7 +5,7 @@
 //! level i. In the last level the least significant bits are cleared, which makes them choices: 0 everywhere, and 1 at
 //! the leaf that the receiver misses, which it sets to the sum of all others ⊕ 1, as bit 0 of Δ is 1.
 
-use crate::kernel::{self, Cipher};
+use crate::kernel::{Cipher, Patch};
 use oblivia_base::Secret;
 
 /// What leaves are cut down to.
@@ -22,7 +22,7 @@ pub(super) fn grow(cipher: &Cipher, root: u128, delta: u128, nodes: &mut [u128],
     nodes[1] = root ^ delta;
     sum(root);
     for level in 1..depth {
-        sum(cipher.grow(&mut nodes[..2 << level], mask(level, depth)));
+        sum(cipher.grow(&mut nodes[..2 << level], mask(level, depth), None));
     }
 }
 
@@ -34,7 +34,14 @@ pub(super) struct Punctured<'a> {
     pub(super) blocks: &'a [u128],
 }
 
-/// First time: finds the siblings and the leaf from the sums `c` ⊕ T, one per level.
+/// Of level `level`: the node on the way to the leaf `point` is `value`, the one beside it `sibling`.
+fn on_the_way(level: usize, point: u32, value: u128, sibling: u128) -> Patch {
+    let hole = point & ((2 << level) - 1);
+    Patch { at: [hole, hole ^ 1 << level], values: [value, sibling] }
+}
+
+/// First time: finds the siblings and the leaf from the sums `c` ⊕ T, one per level. The node on the way is 0 on every
+/// level, and what is known beside it goes in when the next level is grown.
 pub(super) fn puncture(
     cipher: &Cipher,
     point: u32,
@@ -43,16 +50,16 @@ pub(super) fn puncture(
     nodes: &mut [u128],
 ) {
     let depth = nodes.len().ilog2() as usize;
-    // Both children of the hole, a node set to 0.
+    // Left child of a 0; the right one is the same.
     let of_hole = cipher.ccr(0);
-    let mut parents = 0;
+    let (mut parents, mut patch) = (0, None);
+    nodes[..2].fill(0);
     for level in 0..depth {
-        let half = 1 << level;
         let (left, right) = if level == 0 {
-            nodes[..2].fill(0);
             (0, 0)
         } else {
-            let left = cipher.grow(&mut nodes[..2 * half], mask(level, depth)) ^ of_hole;
+            let nodes = &mut nodes[..2 << level];
+            let left = cipher.grow(nodes, mask(level, depth), patch.as_ref()) ^ of_hole;
             (left, left ^ parents)
         };
         // The sibling is on the side that the point is not.
@@ -60,25 +67,21 @@ pub(super) fn puncture(
         let sibling = corrections[level] ^ (left & on_left) ^ (right & !on_left);
         blocks[level] = sibling;
         parents = left ^ right ^ sibling;
-        kernel::puncture(&mut nodes[..2 * half], point, sibling & mask(level, depth));
+        patch = Some(on_the_way(level, point, 0, sibling));
     }
     blocks[depth] = (parents & LEAF) | 1;
-    kernel::replace(nodes, point, blocks[depth]);
+    on_the_way(depth - 1, point, blocks[depth], blocks[depth - 1] & LEAF).apply(nodes);
 }
 
 /// Any later time.
 fn regrow(cipher: &Cipher, tree: &Punctured<'_>, nodes: &mut [u128]) {
-    let depth = nodes.len().ilog2() as usize;
-    for level in 0..depth {
-        let nodes = &mut nodes[..2 << level];
-        if level == 0 {
-            nodes.fill(0);
-        } else {
-            cipher.grow(nodes, mask(level, depth));
-        }
-        kernel::puncture(nodes, tree.point, tree.blocks[level] & mask(level, depth));
+    let (point, depth) = (tree.point, nodes.len().ilog2() as usize);
+    nodes[..2].fill(0);
+    for level in 1..depth {
+        let patch = on_the_way(level - 1, point, 0, tree.blocks[level - 1]);
+        cipher.grow(&mut nodes[..2 << level], mask(level, depth), Some(&patch));
     }
-    kernel::replace(nodes, tree.point, tree.blocks[depth]);
+    on_the_way(depth - 1, point, tree.blocks[depth], tree.blocks[depth - 1] & LEAF).apply(nodes);
 }
 
 /// All trees of a round, to be grown again.
