@@ -80,6 +80,15 @@ impl Cost {
         self
     }
 
+    /// Of protocols side by side, each message filled up to a byte. No protocol is no message.
+    pub(crate) fn beside(parts: &[Self]) -> Self {
+        let longest = parts.iter().map(|p| p.messages.len()).max().unwrap_or(1);
+        let whole = |part: &Self, j: usize| part.messages.get(j).map_or(0, |bits| 8 * bits.div_ceil(8));
+        let messages = (0..longest).map(|j| parts.iter().map(|p| whole(p, j)).sum()).collect();
+        let cots = [0, 1].map(|i| parts.iter().map(|p| p.cots.get(i).copied().unwrap_or(0)).sum());
+        Self { messages, cots }
+    }
+
     /// Bits of each message, both parties' in turn, the pen's holder first.
     pub fn messages(&self) -> &[u64] {
         &self.messages

@@ -38,6 +38,22 @@ impl Stock {
         self.supplies.iter().map(Supply::left).sum()
     }
 
+    /// The next `n` COTs, which the caller has checked are there, as a stock of their own with their indices.
+    fn split(&mut self, n: u64) -> Self {
+        let mut part = Self { supplies: VecDeque::new(), index: self.index };
+        self.index += n;
+        let mut rest = n;
+        while let Some(supply) = self.supplies.front_mut().filter(|_| rest > 0) {
+            let piece = supply.split(rest);
+            rest -= piece.left();
+            part.supplies.push_back(piece);
+            if supply.left() == 0 {
+                self.supplies.pop_front();
+            }
+        }
+        part
+    }
+
     /// Drops what is left; its indices are not given out again.
     fn discard(&mut self) {
         self.index += self.left();
@@ -116,6 +132,17 @@ impl CotSender {
     /// COTs that can be taken before a refill.
     pub fn left(&self) -> u64 {
         self.stock.left()
+    }
+
+    /// The next `n` COTs as a stock of their own: they are gone from this one, and keep their indices. The peer must do so at
+    /// the same place.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`].
+    pub fn split(&mut self, n: u64) -> Result<Self, MpcError> {
+        self.stock.require(usize::try_from(n).unwrap_or(usize::MAX))?;
+        let delta = Secret::new(*self.delta.expose());
+        Ok(Self { delta, hash: self.hash.clone(), stock: self.stock.split(n) })
     }
 
     /// Drops the COTs in stock; the peer must do so at the same place.
@@ -208,6 +235,15 @@ impl CotReceiver {
     /// COTs that can be taken before a refill.
     pub fn left(&self) -> u64 {
         self.stock.left()
+    }
+
+    /// As [`CotSender::split`].
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`].
+    pub fn split(&mut self, n: u64) -> Result<Self, MpcError> {
+        self.stock.require(usize::try_from(n).unwrap_or(usize::MAX))?;
+        Ok(Self { hash: self.hash.clone(), stock: self.stock.split(n) })
     }
 
     /// Drops the COTs in stock; the peer must do so at the same place.

@@ -8,10 +8,12 @@
 use crate::Label;
 use crate::kernel::{Cipher, Hashing};
 use crate::label::low_block;
+use std::sync::Arc;
 
 /// The tweakable hash of one direction of a session, see the module.
+#[derive(Clone)]
 pub struct Tccr {
-    cipher: Cipher,
+    cipher: Arc<Cipher>,
     /// Direction and epoch, at their place in the tweak.
     prefix: u128,
 }
@@ -35,7 +37,7 @@ impl Tccr {
         t.absorb("epoch", &label.epoch.to_le_bytes());
         let key = low_block(&t.digest()).to_le_bytes();
         let prefix = u128::from(label.direction as u8) << 120 | u128::from(label.epoch) << 64;
-        Self { cipher: Cipher::new(&key), prefix }
+        Self { cipher: Arc::new(Cipher::new(&key)), prefix }
     }
 
     /// The tweak of index `index` for `purpose`: direction ‖ purpose ‖ epoch ‖ index.

@@ -63,6 +63,7 @@ mod pool;
 mod relu;
 mod reveal;
 mod session;
+mod shards;
 mod share;
 pub mod wire;
 
@@ -80,7 +81,7 @@ pub use cost::Cost;
 pub use gates::{
     and_bits, and_bits_cost, and_private, and_private_cost, select, select_cost, to_ring, to_ring_cost,
 };
-pub use pads::{CotPads, PadSource, Values};
+pub use pads::{CotPads, Divisible, PadSource, Values};
 pub use pool::{Windows, max_pool, max_pool_cost};
 pub use relu::{
     arg_max, arg_max_cost, clip, clip_cost, max, max_cost, max_of, max_of_cost, relu, relu_cost, sign,
@@ -88,4 +89,5 @@ pub use relu::{
 };
 pub use reveal::{reveal, reveal_cost};
 pub use session::{Link, LinkFault, Party, Session};
+pub use shards::{Role, in_shards, in_shards_cost};
 pub use share::{Shares, mask, open};

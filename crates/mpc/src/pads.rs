@@ -38,6 +38,22 @@ pub trait PadSource: Send {
     fn choose_values(&mut self, n: usize) -> Result<(Bits, Values), MpcError>;
 }
 
+/// Random OTs of which a part can be given away, to be taken by another thread.
+pub trait Divisible: PadSource + Sized {
+    /// A source of the next OTs that take so many correlated ones, where this party is the sender and where it chooses. They
+    /// are gone from this one; the peer must do so at the same place.
+    ///
+    /// # Errors
+    /// [`MpcError::Exhausted`].
+    fn split(&mut self, cots: [u64; 2]) -> Result<Self, MpcError>;
+}
+
+impl Divisible for CotPads {
+    fn split(&mut self, [sent, chosen]: [u64; 2]) -> Result<Self, MpcError> {
+        Ok(Self { sender: self.sender.split(sent)?, chooser: self.chooser.split(chosen)? })
+    }
+}
+
 /// Random OTs hashed when they are asked for from a stock of correlated ones in each direction.
 #[derive(Debug)]
 pub struct CotPads {

@@ -37,6 +37,7 @@ use crate::kernel::{Cipher, Hashing};
 use crate::label::low_block;
 use crate::{Label, MpcError};
 use oblivia_base::{Digest, Secret, Transcript};
+use std::sync::Arc;
 
 /// Bytes of the receiver's message.
 pub const CHECK_BYTES: usize = 32;
@@ -110,42 +111,47 @@ impl Round {
     }
 }
 
-/// Outputs of a round, tree by tree.
-pub(crate) struct Outputs {
+/// Outputs of a round, tree by tree. Clones share what they are made from.
+#[derive(Clone)]
+pub(crate) struct Outputs(Arc<Sources>);
+
+struct Sources {
     trees: tree::Trees,
     matrix: Cipher,
     table: Secret<Vec<u128>>,
     set: LpnSet,
-    next: usize,
 }
 
 impl Outputs {
+    fn new(trees: tree::Trees, matrix: Cipher, table: Secret<Vec<u128>>, set: LpnSet) -> Self {
+        Self(Arc::new(Sources { trees, matrix, table, set }))
+    }
+
     /// Outputs of a tree.
     pub(crate) fn tree_len(&self) -> usize {
-        1 << self.set.depth()
+        1 << self.0.set.depth()
     }
 
-    /// Outputs of the trees not grown yet.
-    pub(crate) fn left(&self) -> u64 {
-        ((self.set.trees() - self.next) * self.tree_len()) as u64
+    /// Outputs of all trees.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.set.outputs() as u64
     }
 
-    /// The leaves of the next tree, which must be there, into `leaves`, which must be as long.
-    pub(crate) fn grow(&mut self, leaves: &mut [u128]) {
-        self.trees.grow(self.next, leaves);
-        self.next += 1;
+    /// The leaves of tree `tree`, which must be there, into `leaves`, which must be as long.
+    pub(crate) fn grow(&self, tree: usize, leaves: &mut [u128]) {
+        self.0.trees.grow(tree, leaves);
     }
 
-    /// Outputs first, first + 1, … of the tree grown last, of which these are the leaves. Goes on with `beside`.
+    /// Outputs first, first + 1, … of tree `tree`, of which these are the leaves. Goes on with `beside`.
     pub(crate) fn mix(
         &self,
+        tree: usize,
         first: usize,
         leaves: &[u128],
         out: &mut [u128],
         beside: Option<&mut Hashing<'_>>,
     ) {
-        let tree = self.next as u64 - 1;
-        self.matrix.lpn(tree, first, self.table.expose(), leaves, out, beside);
+        self.0.matrix.lpn(tree as u64, first, self.0.table.expose(), leaves, out, beside);
     }
 }
 

@@ -11,13 +11,16 @@ pub(crate) enum Supply {
     Round(Box<Round>),
 }
 
-/// A silent round. Its outputs are made where they are asked for.
+/// Outputs of a silent round from a position up to an end. They are made where they are asked for.
 pub(crate) struct Round {
     outputs: Outputs,
-    /// Room for the leaves of the tree that is being taken.
+    /// Room for the leaves of the tree at hand.
     leaves: Secret<Vec<u128>>,
-    /// Leaves whose outputs are made.
-    at: usize,
+    /// Which tree it is.
+    grown: Option<usize>,
+    /// The next output that is not made.
+    position: u64,
+    end: u64,
     /// Outputs that are made and not taken: the last `few` of these.
     made: Secret<[u128; FEW]>,
     few: usize,
@@ -29,15 +32,31 @@ impl Supply {
     }
 
     pub(crate) fn round(outputs: Outputs) -> Self {
-        let at = outputs.tree_len();
-        let leaves = Secret::new(vec![0; at + LINE]);
-        Self::Round(Box::new(Round { outputs, leaves, at, made: Secret::new([0; FEW]), few: 0 }))
+        let end = outputs.len();
+        Self::Round(Box::new(Round::part(outputs, 0, end)))
     }
 
     pub(crate) fn left(&self) -> u64 {
         match self {
             Self::Held { blocks, at } => (blocks.expose().len() - at) as u64,
             Self::Round(round) => round.left(),
+        }
+    }
+
+    /// The next `n` blocks, or all that are left, as a supply of their own.
+    pub(crate) fn split(&mut self, n: u64) -> Self {
+        let n = n.min(self.left());
+        match self {
+            Self::Held { blocks, at } => {
+                let part = &blocks.expose()[*at..*at + n as usize];
+                *at += n as usize;
+                Self::held(Secret::new(part.to_vec()))
+            }
+            Self::Round(round) => {
+                let from = round.position - round.few as u64;
+                (round.few, round.position) = (0, from + n);
+                Self::Round(Box::new(Round::part(round.outputs.clone(), from, from + n)))
+            }
         }
     }
 
@@ -57,8 +76,13 @@ impl Supply {
 }
 
 impl Round {
+    fn part(outputs: Outputs, position: u64, end: u64) -> Self {
+        let leaves = Secret::new(vec![0; outputs.tree_len() + LINE]);
+        Self { outputs, leaves, grown: None, position, end, made: Secret::new([0; FEW]), few: 0 }
+    }
+
     fn left(&self) -> u64 {
-        self.outputs.left() + (self.outputs.tree_len() - self.at + self.few) as u64
+        self.end - self.position + self.few as u64
     }
 
     fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> usize {
@@ -83,25 +107,28 @@ impl Round {
 
     /// Makes outputs, in `out` or, if these are few, beside.
     fn make(&mut self, out: &mut [u128], beside: Option<&mut Hashing<'_>>) -> usize {
-        let leaves = aligned(self.leaves.expose_mut(), self.outputs.tree_len());
-        if self.at == leaves.len() {
-            if self.outputs.left() == 0 {
-                return 0;
-            }
-            self.outputs.grow(leaves);
-            self.at = 0;
+        if self.position == self.end {
+            return 0;
         }
-        let (first, room) = (self.at, leaves.len() - self.at);
+        let len = self.outputs.tree_len();
+        let (tree, first) = ((self.position / len as u64) as usize, (self.position % len as u64) as usize);
+        let leaves = aligned(self.leaves.expose_mut(), len);
+        if self.grown != Some(tree) {
+            self.outputs.grow(tree, leaves);
+            self.grown = Some(tree);
+        }
+        let room = ((len - first) as u64).min(self.end - self.position) as usize;
         if out.len() < FEW.min(room) {
             let n = FEW.min(room);
             let made = &mut self.made.expose_mut()[FEW - n..];
-            self.outputs.mix(first, &leaves[first..first + n], made, None);
-            (self.few, self.at) = (n, first + n);
+            self.outputs.mix(tree, first, &leaves[first..first + n], made, None);
+            self.few = n;
+            self.position += n as u64;
             return 0;
         }
         let n = room.min(out.len());
-        self.outputs.mix(first, &leaves[first..first + n], &mut out[..n], beside);
-        self.at += n;
+        self.outputs.mix(tree, first, &leaves[first..first + n], &mut out[..n], beside);
+        self.position += n as u64;
         n
     }
 }

@@ -3,7 +3,7 @@
 use crate::bits::require;
 use crate::cot::MAX_LOG_MESSAGES;
 use crate::pads::Values;
-use crate::{Bits, MpcError, PadSource};
+use crate::{Bits, Divisible, MpcError, PadSource};
 use oblivia_base::Prg;
 use oblivia_base::seed::EntropySource;
 
@@ -26,6 +26,24 @@ impl DealtPads {
     pub fn taken(&self) -> [u64; 2] {
         self.taken
     }
+}
+
+/// Endless as well; `cots` are counted as taken.
+impl Divisible for DealtPads {
+    fn split(&mut self, cots: [u64; 2]) -> Result<Self, MpcError> {
+        let child = |rng: &mut Prg| {
+            let mut seed = [0; 32];
+            bytes(rng, &mut seed);
+            Prg::new(&seed, "mpc dealt part v1", &[])
+        };
+        self.taken[0] += cots[0];
+        self.taken[1] += cots[1];
+        Ok(Self { sender: child(&mut self.sender), chooser: child(&mut self.chooser), taken: [0; 2] })
+    }
+}
+
+fn bytes(rng: &mut dyn EntropySource, out: &mut [u8]) {
+    rng.fill_bytes(out);
 }
 
 fn words(rng: &mut dyn EntropySource, n: usize) -> Vec<u64> {

@@ -77,7 +77,7 @@ impl ReceiverAwaitsDigest {
         let trees = Trees::Punctured { cipher, points, blocks };
         let mut table = base;
         table.expose_mut().truncate(1 << set.log_table());
-        let outputs = Outputs { trees, matrix: round.matrix(), table, set, next: 0 };
+        let outputs = Outputs::new(trees, round.matrix(), table, set);
         Ok((Self { expected, outputs }, answer.into_bytes()))
     }
 
@@ -109,6 +109,6 @@ impl std::fmt::Debug for ReceiverAwaitsDigest {
 
 impl std::fmt::Debug for ReceiverRound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReceiverRound({} left)", self.0.left())
+        write!(f, "ReceiverRound({} left)", self.0.len())
     }
 }

@@ -87,7 +87,7 @@ impl SenderAwaitsCheck {
         let v = Secret::new(sum ^ masks.expose() ^ kernel::times(x, *delta.expose()));
         round.absorb_nonce("receiver", &nonce);
         let digest = round.of_sum(*v.expose()).0.to_vec();
-        let outputs = Outputs { trees, matrix: round.matrix(), table, set: round.set, next: 0 };
+        let outputs = Outputs::new(trees, round.matrix(), table, round.set);
         Ok((SenderRound(outputs), digest))
     }
 }
@@ -103,6 +103,6 @@ impl std::fmt::Debug for SenderAwaitsCheck {
 
 impl std::fmt::Debug for SenderRound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SenderRound({} left)", self.0.left())
+        write!(f, "SenderRound({} left)", self.0.len())
     }
 }

@@ -44,12 +44,12 @@ fn play(set: LpnSet) -> Ends {
 }
 
 fn all(outputs: &mut Outputs) -> Vec<u128> {
-    let mut out = vec![0; outputs.left() as usize];
+    let mut out = vec![0; outputs.len() as usize];
     let n = outputs.tree_len();
     let mut leaves = vec![0; n];
-    for tree in out.chunks_exact_mut(n) {
-        outputs.grow(&mut leaves);
-        outputs.mix(0, &leaves, tree, None);
+    for (at, tree) in out.chunks_exact_mut(n).enumerate() {
+        outputs.grow(at, &mut leaves);
+        outputs.mix(at, 0, &leaves, tree, None);
     }
     out
 }
@@ -78,7 +78,7 @@ fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
     let levels = &tags.expose()[1 << set.log_table()..];
     let mut nodes = vec![0; 1 << set.depth()];
     for at in 0..set.trees() {
-        receiver.outputs.trees.grow(at, &mut nodes);
+        receiver.outputs.grow(at, &mut nodes);
         let point = (0..set.depth()).fold(0, |p, i| p | (!levels[at * set.depth() + i] as usize & 1) << i);
         for (j, leaf) in nodes.iter().enumerate() {
             assert_eq!(leaf & 1 == 1, j == point);
@@ -196,4 +196,37 @@ fn a_round_played_under_another_number_or_label_is_caught() {
             MpcError::Check { what: "check of the silent round" }
         );
     }
+}
+
+#[test]
+fn a_divided_supply_gives_the_blocks_of_the_whole_in_order() {
+    use crate::supply::Supply;
+    let set = LpnSet::B10;
+    let Ends { sender, answer, .. } = play(set);
+    let (keys, _) = sender.finish(&answer).unwrap();
+    let whole = {
+        let mut outputs = keys.0.clone();
+        all(&mut outputs)
+    };
+    let mut supply = Supply::round(keys.0);
+    let tree = 1 << set.depth();
+    let mut at = 0;
+    // Few, so that some are made ahead; across a tree's end; to the middle of a tree; the rest.
+    for (n, parted) in
+        [(5, false), (40, true), (tree, true), (3, false), (tree / 2, true), (set.outputs(), true)]
+    {
+        let n = n.min(whole.len() - at);
+        let mut out = vec![0; n];
+        let taken = if parted {
+            let mut part = supply.split(n as u64);
+            assert_eq!(part.left(), n as u64);
+            part.take(&mut out, None)
+        } else {
+            supply.take(&mut out, None)
+        };
+        assert!(taken == n && out == whole[at..at + n], "{n} blocks at {at}");
+        at += n;
+        assert_eq!(supply.left(), (whole.len() - at) as u64);
+    }
+    assert_eq!(at, whole.len());
 }

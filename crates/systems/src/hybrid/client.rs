@@ -46,7 +46,8 @@ pub(super) async fn run(
         let link = ChannelLink::new(&mut cx.channel, Party::Client, incoming.clone());
         let mut session = Session::new(Party::Client, Party::Client, link, pads, usize::MAX);
         let numbers = numbers.into_iter().map(|v| v as u64).collect();
-        let opened = walk(&d, &mut session, &mut hand, numbers, |done| cx.observer.on(d.step(done))).await;
+        let opened =
+            walk(&d, &mut session, &pool, &mut hand, numbers, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         let opened = opened.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.put_back(pads);

@@ -4,6 +4,7 @@ mod choices;
 mod client;
 pub mod fuzz;
 mod link;
+mod parts;
 mod plan;
 mod schedule;
 mod server;

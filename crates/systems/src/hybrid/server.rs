@@ -84,7 +84,8 @@ pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>)
         let link = ChannelLink::new(&mut cx.channel, Party::Server, incoming.clone());
         let mut session = Session::new(Party::Server, Party::Client, link, pads, usize::MAX);
         let zeros = vec![0; d.network.graph().input_shape().elements()];
-        let walked = walk(d, &mut session, &mut hand, zeros, |done| cx.observer.on(d.step(done))).await;
+        let walked =
+            walk(d, &mut session, &pool, &mut hand, zeros, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         walked.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.put_back(pads);

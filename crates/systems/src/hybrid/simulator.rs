@@ -119,8 +119,8 @@ impl Simulator {
         let zeros = vec![0; numbers.len()];
         let share = numbers.iter().map(|&v| v as u64).collect();
         let (opened, served) = pair::join(
-            walk(d, &mut a, &mut client, share, |_| ()),
-            walk(d, &mut b, &mut server, zeros, |_| ()),
+            walk(d, &mut a, pool, &mut client, share, |_| ()),
+            walk(d, &mut b, pool, &mut server, zeros, |_| ()),
         )
         .ok_or_else(|| Error::Misuse("both parties wait for the other".into()))?;
         served.map_err(super::walk::WalkError::into_error)?;

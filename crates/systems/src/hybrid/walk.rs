@@ -4,16 +4,18 @@
 //! message, and so are the client's part of the widening and the next upload.
 
 use super::link::{layer_error, mpc_error};
+use super::parts::{pool_cost, pools, relus, relus_cost};
 use super::plan::Derived;
 use super::schedule::{Step, range, source, windows};
 use oblivia_base::Secret;
 use oblivia_mpc::{
-    Cost, Link, MpcError, PadSource, Party, Range, Session, Shares, arg_max, arg_max_cost, max_pool,
-    max_pool_cost, relu, relu_cost, reveal, reveal_cost, widen, widen_cost,
+    Cost, Divisible, Link, MpcError, Party, Range, Session, Shares, arg_max, arg_max_cost, reveal,
+    reveal_cost, widen, widen_cost,
 };
 use oblivia_nn::{OutputPolicy, WireId};
 use oblivia_pack::coefficient::CoefficientError;
 use oblivia_protocol::Error;
+use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
 /// Width the input's shares are held in: the client knows the numbers, so they fit every ring.
@@ -121,10 +123,10 @@ pub(super) fn cost(d: &Derived) -> Result<Cost, Error> {
                 cost = cost.then(&Cost::of_bytes(up as u64)).then(&Cost::of_passing());
                 cost = cost.then(&Cost::of_bytes(down as u64));
             }
-            Step::Relu(_) => cost = cost.then(&relu_cost(bits(), radix).times(elements())),
-            Step::Clip(_) => cost = cost.then(&relu_cost(bits(), radix).times(2 * elements())),
+            Step::Relu(_) => cost = cost.then(&relus_cost(elements(), bits(), radix)),
+            Step::Clip(_) => cost = cost.then(&relus_cost(2 * elements(), bits(), radix)),
             Step::MaxPool(node) => {
-                cost = cost.then(&max_pool_cost(&windows(&d.network, *node)?, bits(), radix));
+                cost = cost.then(&pool_cost(&windows(&d.network, *node)?, bits(), radix));
             }
         }
     }
@@ -199,9 +201,10 @@ impl<'a> Wires<'a> {
 
 /// Walks to the output. `input` is this party's share of it: the client's numbers, the server's zeros. The client gets the
 /// opened outputs, mod 2^l, or the class. `done` hears how many steps are.
-pub(super) async fn walk<L: Link, P: PadSource, H: Hand>(
+pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
     d: &Derived,
     cx: &mut Session<L, P>,
+    pool: &ThreadPool,
     hand: &mut H,
     input: Vec<u64>,
     mut done: impl FnMut(usize) + Send,
@@ -228,7 +231,7 @@ pub(super) async fn walk<L: Link, P: PadSource, H: Hand>(
             Step::Relu(nodes) => {
                 let parts = nodes.iter().map(|&n| wires.take(source(&d.network, n).index()));
                 let parts = parts.collect::<Result<Vec<_>, _>>()?;
-                let all = relu(cx, &joined(&parts)?, radix).await?;
+                let all = relus(cx, pool, &joined(&parts)?, radix).await?;
                 apart(&mut wires, nodes, &all)?;
             }
             Step::Clip(nodes) => {
@@ -239,13 +242,13 @@ pub(super) async fn walk<L: Link, P: PadSource, H: Hand>(
                     tops.extend(hand.tops(d, node)?.unwrap_or_else(|| vec![0; d.elements(node)]));
                 }
                 let above = x.sub(&Shares::new(x.width(), tops)?)?;
-                let both = relu(cx, &Shares::concat(&[&x, &above])?, radix).await?;
+                let both = relus(cx, pool, &Shares::concat(&[&x, &above])?, radix).await?;
                 let all = both.slice(0, x.len())?.sub(&both.slice(x.len(), x.len())?)?;
                 apart(&mut wires, nodes, &all)?;
             }
             Step::MaxPool(node) => {
                 let x = wires.take(source(&d.network, *node).index())?;
-                let y = max_pool(cx, &x, &windows(&d.network, *node)?, radix).await?;
+                let y = pools(cx, pool, &x, &windows(&d.network, *node)?, radix).await?;
                 wires.put(*node, y);
             }
         }
@@ -287,7 +290,7 @@ fn apart(wires: &mut Wires<'_>, nodes: &[usize], all: &Shares) -> Result<(), Wal
 }
 
 /// Widens what the layers read, then one upload and one reply for all of them. The server then writes.
-async fn linear<L: Link, P: PadSource, H: Hand>(
+async fn linear<L: Link, P: Divisible, H: Hand>(
     d: &Derived,
     cx: &mut Session<L, P>,
     hand: &mut H,
