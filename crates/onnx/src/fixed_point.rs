@@ -248,6 +248,8 @@ mod tests {
     #[test]
     fn numbers_outside_their_ranges_are_named() {
         let text = section().to_text();
+        let short = "[fixed_point]\npublished = true\nbits = 16\nweight_bits = 8\noverflow = 0.1";
+        assert!(parse(short).unwrap_err().contains("overflow is for a calibration only"));
         for (from, to, expected) in [
             ("published = true", "published = false", "published must be true: clients cannot take part"),
             ("bits = 17", "bits = 7", "bits = 7 is outside 8 to 32"),
@@ -258,7 +260,7 @@ mod tests {
             ("floor = 0.5", "floor = nan", "floor = NaN is outside 0 to 1"),
             ("overflow = 0.003", "overflow = 1.5", "overflow = 1.5 is no probability"),
             ("overflow = 0.003", "", "overflow is needed with a calibration"),
-            ("calibration = \"calibration.toml\"", "", "overflow is for a calibration only"),
+            ("calibration = \"calibration.toml\"", "", "error is for a calibration only"),
             (
                 "\"calibration.toml\"",
                 "\"../c.toml\"",
@@ -291,7 +293,8 @@ mod tests {
     #[test]
     fn a_text_in_which_the_section_finds_no_place_is_left_to_its_owner() {
         // The header inside a text of several lines is none.
-        let odd = REST.replacen("name = \"m\"", "name = \"m\"\ndescription = '''\n[fixed_point]\n'''", 1);
+        let odd =
+            REST.replacen("name = \"m\"", "name = \"m\"\ndescription = '''\n[fixed_point]\n[more]\n'''", 1);
         let why = section().placed_in(&odd).unwrap_err();
         assert!(why.contains("by hand:\n[fixed_point]"), "{why}");
         let inline = format!("fixed_point = {{ published = true, bits = 16, weight_bits = 8 }}\n{REST}");
