@@ -182,8 +182,9 @@ const BENCH_JSON: &str = "\
   key_bytes                 evaluation keys; contained in bytes.setup.up unless warm
   peak_memory_bytes         client and server process (null where the system does not tell)
   accuracy                  float, fixed (null: no fixed-point evaluator), private
-  labels_equal              images whose private label equals the clear network's
-  max_output_error, declared_output_error
+  labels_equal              images whose private label equals that of the network the plan computes: the clear one, or the
+                            one in whole numbers or fixed point
+  max_output_error, declared_output_error; output_error_from: which network's outputs these are about
   as_declared               whether measured bytes and rounds equal the plan's
   learned                   what client and server learn
   plan_id, cpu, commit      the commit of the sources, + if they were changed

@@ -10,6 +10,7 @@ use crate::testset::{Sample, samples};
 use anyhow::Result;
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
 use oblivia_net::{ConnectOptions, parse_fingerprint};
+use oblivia_nn::fixed::Certainty;
 use oblivia_nn::{Tensor, eval};
 use oblivia_protocol::{Answer, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
@@ -43,6 +44,8 @@ struct Row {
     peak_memory_bytes: PeakMemory,
     accuracy: Accuracy,
     labels_equal: u64,
+    /// Which network's outputs the error is from: that the declared one is about.
+    output_error_from: &'static str,
     max_output_error: f64,
     declared_output_error: f64,
     as_declared: bool,
@@ -174,7 +177,7 @@ fn describe(row: &Row) -> String {
         _ => String::new(),
     };
     entry("bench", &format!("{}, {images}, link {}, {start}{runs}", row.id, row.link))
-        + &entry("labels", &format!("{} equal the clear network's", row.labels_equal))
+        + &entry("labels", &format!("{} equal the {}", row.labels_equal, reference(row)))
         + &entry(
             "accuracy",
             &format!(
@@ -186,8 +189,8 @@ fn describe(row: &Row) -> String {
         + &entry(
             "outputs",
             &format!(
-                "largest error {:.5}, declared at most {:.5}",
-                row.max_output_error, row.declared_output_error
+                "largest difference from the {} {:.5}; declared {:.5}",
+                row.output_error_from, row.max_output_error, row.declared_output_error
             ),
         )
         + &entry("rate", &rate(row))
@@ -202,6 +205,14 @@ fn describe(row: &Row) -> String {
         + &entry("machine", &row.cpu)
         + &entry("commit", &row.commit)
         + "\n"
+}
+
+/// What labels are compared with.
+fn reference(row: &Row) -> &'static str {
+    match row.accuracy.fixed {
+        Some(_) => "network's in whole numbers or fixed point",
+        None => "clear network's",
+    }
 }
 
 /// Images per second, and the time of what is predicted together.
@@ -249,7 +260,17 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
     };
     let fixed_labels = fixed.map(|f| f.iter().map(Tensor::argmax).collect::<Vec<_>>());
     // What the plan claims to compute.
-    let (reference, claimed) = (fixed_labels.as_ref().unwrap_or(&float), fixed.unwrap_or(expected));
+    let reference = fixed_labels.as_ref().unwrap_or(&float);
+    // What an owner measured is the difference from the float network.
+    let measured = matches!(
+        p.model.fixed.as_ref().map(|f| f.certainty),
+        Some(Certainty::Calibrated { error: Some(_), .. })
+    );
+    let of_fixed = fixed.filter(|_| !(measured && r.plan.choices.system == "hybrid"));
+    let (claimed, from) = match of_fixed {
+        Some(fixed) => (fixed, "fixed network's"),
+        None => (expected, "clear network's"),
+    };
     let equal = private.iter().zip(reference).filter(|(a, b)| a == b).count();
     let error = |(a, b): (&Answer, &Tensor)| match a {
         Ok(a) => a.data().iter().zip(b.data()).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max),
@@ -295,6 +316,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
             private: right(&private),
         },
         labels_equal: equal as u64,
+        output_error_from: from,
         max_output_error: p.outputs.iter().zip(claimed).map(error).fold(0.0, f64::max),
         declared_output_error: r.plan.error.value(),
         as_declared: r.as_declared(),
@@ -403,7 +425,7 @@ mod tests {
             "schema id system model mode plan images threads link warm runs seconds seconds_of_runs seconds_per_image_median \
                             seconds_per_group_median images_per_group images_per_second bytes rounds \
                             ops_per_image ops_per_group key_bytes peak_memory_bytes accuracy labels_equal \
-                            max_output_error declared_output_error as_declared learned plan_id cpu commit"
+                            max_output_error output_error_from declared_output_error as_declared learned plan_id cpu commit"
                 .split_whitespace()
                 .collect::<Vec<_>>();
         let mut found = keys(&row);

@@ -83,6 +83,9 @@ fn compare(row: &Row, folder: &Path) -> Result<(), Failed> {
         }
         roundings.iter_mut().zip(found.roundings).for_each(|(a, b)| *a += b);
     }
+    if outside * 20 > row.count as u64 {
+        return Err(format!("{outside} of {} images have a value outside its range", row.count).into());
+    }
     println!(
         "{}: {} images equal, inputs of all layers too; {outside} with a value outside its range; results at −1, 0, 1, 2 of the \
          floor: {roundings:?}",

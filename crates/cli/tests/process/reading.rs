@@ -56,7 +56,7 @@ fn inspect_as_json_has_the_documented_fields() {
     assert_eq!((conv["inputs"][0].as_str(), conv["macs"].as_u64()), (Some("image"), Some(21_125)));
     assert!(conv["bound"].as_f64() > Some(6.0) && conv["params"] == 130 && conv["shape"][2] == 13);
     let verdicts: Vec<_> = json["systems"].as_array().unwrap().iter().map(|s| &s["verdict"]).collect();
-    assert_eq!(verdicts, ["yes", "yes"]);
+    assert_eq!(verdicts, ["yes", "rewrite", "yes"]);
 }
 
 #[test]

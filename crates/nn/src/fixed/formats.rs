@@ -120,9 +120,11 @@ impl Network {
             let why = format!("{} for {layers} convolutions and dense layers", formats.layers.len());
             return Err(NnError::BadModel { what: "fixed-point formats", why });
         }
-        // The client encrypts its input as it is: nothing widens it.
         for node in graph.nodes() {
-            for wire in node.inputs.iter().filter(|w| halves(&node.op) && **w != graph.input()) {
+            // The client encrypts its input as it is: no layer widens it.
+            let is_layer = matches!(node.op, Op::Conv(_) | Op::Dense { .. });
+            let halved = |w: &WireId| halves(&node.op) && !(is_layer && *w == graph.input());
+            for wire in node.inputs.iter().filter(|w| halved(w)) {
                 let x = &mut wires[wire.index()];
                 if !x.nonnegative || matches!(node.op, Op::Clip { .. }) {
                     x.limit = 1 << (x.bits - 2);

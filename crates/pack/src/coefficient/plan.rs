@@ -51,7 +51,7 @@ impl Packing {
         let (n, [grid_h, grid_w], [wh, ww]) = (widths.n, phased.grid(), phased.window);
         let (channels, outputs) = (phased.group_channels(), phased.group_outputs());
         let all_groups = phased.conv.groups;
-        let mut best: Option<([u64; 2], Block)> = None;
+        let mut best: Option<([u128; 2], Block)> = None;
         for th in pieces(grid_h) {
             for tw in pieces(grid_w) {
                 let pixels = (th + wh - 1) * (tw + ww - 1);
@@ -68,11 +68,13 @@ impl Packing {
                     // As many output ciphertexts as with the most outputs in each, evenly filled.
                     let m = of_span.div_ceil(of_span.div_ceil(most));
                     let spans = all_groups.div_ceil(groups);
-                    let ups = tiles * spans * if groups == 1 { channels.div_ceil(c) } else { 1 };
+                    let per_tile = spans as u128 * if groups == 1 { channels.div_ceil(c) as u128 } else { 1 };
                     let last = (all_groups - (spans - 1) * groups) * outputs;
-                    let downs = tiles * ((spans - 1) * of_span.div_ceil(m) + last.div_ceil(m));
-                    let bits = ups * widths.up_bits as usize + downs * widths.down_bits[1] as usize;
-                    let score = [(bits * n) as u64, (ups + downs) as u64];
+                    let down_per_tile =
+                        (spans as u128 - 1) * of_span.div_ceil(m) as u128 + last.div_ceil(m) as u128;
+                    let (ups, downs) = (tiles as u128 * per_tile, tiles as u128 * down_per_tile);
+                    let bits = ups * u128::from(widths.up_bits) + downs * u128::from(widths.down_bits[1]);
+                    let score = [bits * n as u128, ups + downs];
                     if best.as_ref().is_none_or(|(least, _)| score < *least) {
                         best = Some((score, Block { tile: [th, tw], groups, channels: c, outputs: m }));
                     }

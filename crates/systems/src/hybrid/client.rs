@@ -2,7 +2,7 @@
 
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
 use super::plan::{Derived, NONCE_BYTES, derive};
-use super::stock::{Stock, setup};
+use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
 use super::walk::{Hand, WalkError, walk};
 use oblivia_base::codec::{Reader, Writer};
@@ -14,6 +14,7 @@ use oblivia_mpc::{Party, Session};
 use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
 use oblivia_pack::coefficient::LinearClient;
 use oblivia_protocol::{Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
+use rand_core::Rng;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
@@ -25,15 +26,16 @@ pub(super) async fn run(
 ) -> Result<Outcome, Error> {
     let d = derive(model, &plan.choices)?;
     let pool = cx.pool.clone();
-    let mut hand = ClientHand::new(&d, &pool, &mut cx.rng, ())?;
-    let mut stock = begin(&d, &hand, cx).await?;
+    let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, ())?;
+    let place = Place { pool: pool.clone(), permits: None };
+    let mut stock = begin(&d, &hand, &place, cx).await?;
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
-        stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
+        stock.refill(d.demand(), &place, &mut cx.channel, &mut cx.rng).await?;
         cx.channel.enter(Phase::Online);
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
@@ -60,7 +62,12 @@ pub(super) async fn run(
 }
 
 /// The set-up as the opener.
-async fn begin<T: Tap>(d: &Derived, hand: &ClientHand<'_, T>, cx: &mut Context<'_>) -> Result<Stock, Error> {
+async fn begin<T: Tap>(
+    d: &Derived,
+    hand: &ClientHand<'_, T>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Result<Stock, Error> {
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
@@ -72,14 +79,14 @@ async fn begin<T: Tap>(d: &Derived, hand: &ClientHand<'_, T>, cx: &mut Context<'
     let mut r = Reader::new(&message);
     let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
     let nonce: [u8; NONCE_BYTES] = r.array("nonce").map_err(Error::invalid("Setup"))?;
-    let (opener, mut message) = opener.answer(answer, &mut cx.rng).map_err(mpc_error)?;
+    let (opener, mut message) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
     let mut w = Writer::new();
     hand.public_key(&nonce, &cx.session, &mut cx.rng).encode(&mut w);
     message.extend(w.into_bytes());
     cx.channel.send(Role::Server, KIND_SETUP, message).await?;
     let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, batch)).await?;
-    let ends = opener.finish(&message).map_err(mpc_error)?;
-    Stock::begin(Party::Client, d.choices.supply, ends, &mut cx.channel, &mut cx.rng).await
+    let ends = place.run(|| opener.finish(&message)).map_err(mpc_error)?;
+    Stock::begin(Party::Client, d.choices.supply, ends, place, &mut cx.channel, &mut cx.rng).await
 }
 
 /// Why an input cannot be predicted on: a value outside the published range, or not a number.
@@ -132,16 +139,18 @@ impl<'a, T: Tap> ClientHand<'a, T> {
     pub(super) fn new(
         d: &Derived,
         pool: &'a ThreadPool,
+        session: &Digest,
         rng: &mut dyn EntropySource,
         mut tap: T,
     ) -> Result<Self, Error> {
-        let seed = fresh(rng);
+        let mut seed = Secret::new([0; 32]);
+        Prg::new(fresh(rng).expose(), "hybrid key seed v1", &[&session.0]).fill_bytes(seed.expose_mut());
         tap.key(seed.expose());
         let sk = key(d, seed.expose());
         let half = |l: &super::plan::Layer| LinearClient::new(&l.packing, &l.params);
         let layers = d.layers.iter().map(|(&node, l)| Ok((node, half(l).map_err(layer_error)?)));
         let layers = pool.install(|| layers.collect::<Result<_, Error>>())?;
-        let seeds = Prg::new(fresh(rng).expose(), "hybrid uploads v1", &[]);
+        let seeds = Prg::new(fresh(rng).expose(), "hybrid uploads v1", &[&session.0]);
         Ok(Self { sk, layers, pool, seeds, tap })
     }
 

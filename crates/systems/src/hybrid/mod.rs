@@ -3,6 +3,7 @@
 mod choices;
 mod client;
 pub mod fuzz;
+mod limits;
 mod link;
 mod parts;
 mod plan;

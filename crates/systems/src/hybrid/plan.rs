@@ -1,6 +1,7 @@
 //! What may be chosen, and what follows from it.
 
 use super::choices::{HybridChoices, Supply};
+use super::limits;
 use super::schedule::{self, Step};
 use super::stock::{self, Demand};
 use super::walk;
@@ -8,6 +9,7 @@ use crate::common::{inherent_leaks, statement, trust};
 use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::coefficient::{Params, PublicKey, Reply, Ring, Upload};
+use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 use oblivia_mpc::{Cost as MpcCost, Party, Radix};
 use oblivia_nn::fixed::{Certainty, Network};
@@ -207,6 +209,7 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
 
 fn derive_from(model: &PublicModel, network: Network, choices: HybridChoices) -> Result<Derived, Error> {
     let refused = |why: String| Error::Refused { why };
+    limits::check(&network).map_err(refused)?;
     let ring = Ring::new(LOG_N).map_err(|e| refused(e.to_string()))?;
     let steps = schedule::schedule(&network);
     let mut layers = BTreeMap::new();
@@ -221,6 +224,10 @@ fn derive_from(model: &PublicModel, network: Network, choices: HybridChoices) ->
     let online = MpcCost::none();
     let mut d = Derived { network, ring, steps, layers, choices, output, online, ops };
     d.online = walk::cost(&d)?;
+    if let Some(cots) = d.demand().into_iter().find(|&n| n > limits::COTS) {
+        let why = format!("an image would take {cots} correlated OTs, at most {} are made", limits::COTS);
+        return Err(refused(why));
+    }
     for bytes in d.messages().into_iter().chain([stock::longest(choices.supply, d.demand())]) {
         if bytes > MAX_BODY_BYTES {
             let why = format!("a message would have {bytes} bytes, links carry {MAX_BODY_BYTES}");
@@ -244,7 +251,14 @@ fn layer(network: &Network, ring: &Ring, node: usize) -> Result<(Layer, u64), St
     let squares = vec![format.norm2.saturating_mul(format.norm2); shape.channels_out()];
     let (packing, params) = Packing::choose(ring, &shape, format.accumulator_bits(), format.bits, &squares)
         .map_err(|e| e.to_string())?;
-    let up_bytes = Upload::encoded_bytes(&params, packing.inputs());
+    let (ups, downs) = (packing.inputs(), packing.replies());
+    if ups.max(downs) > limits::CIPHERTEXTS {
+        return Err(format!(
+            "{ups} ciphertexts up and {downs} down, at most {} are taken",
+            limits::CIPHERTEXTS
+        ));
+    }
+    let up_bytes = Upload::encoded_bytes(&params, ups);
     let (mut down_bytes, mut products) = (0, 0);
     for reply in 0..packing.replies() {
         down_bytes += Reply::encoded_bytes(&params, packing.reply_len(reply));
@@ -285,7 +299,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         session_memory_bytes: 0,
         work_memory_bytes: memory,
         client_memory_bytes: memory,
-        security_bits: 128,
+        security_bits: security_bits(supply),
         parameters: parameters(&d),
         predicted_us: 0,
         error: error(&d),
@@ -310,12 +324,39 @@ fn memory(d: &Derived) -> u64 {
         let ciphertexts = (l.packing.inputs() + l.packing.replies()) as u64;
         3 * (l.up_bytes + l.down_bytes) as u64 + 32 * d.ring.n() as u64 * ciphertexts
     };
-    let of = |step: &Step| -> u64 {
-        let elements: u64 = step.nodes().iter().map(|&n| d.elements(n) as u64).sum();
+    // Where outputs of a layer lie, kept for the session.
+    let layouts: u64 = d.layers.keys().map(|&n| 32 * d.elements(n) as u64).sum();
+    let nodes = d.network.graph().nodes();
+    let inputs = |n: usize| nodes.get(n).map_or(&[][..], |node| &node.inputs);
+    let mut readers = vec![0u32; nodes.len()];
+    for w in d.steps.iter().flat_map(Step::nodes).flat_map(|&n| inputs(n)) {
+        if let Some(r) = readers.get_mut(w.index()) {
+            *r += 1;
+        }
+    }
+    let (mut live, mut most) = (8 * d.elements(0) as u64, 0);
+    for step in &d.steps {
+        let operands = || step.nodes().iter().flat_map(|&n| inputs(n)).map(|w| w.index());
+        let read: u64 = operands().map(|w| d.elements(w) as u64).sum();
+        let made: u64 = step.nodes().iter().map(|&n| d.elements(n) as u64).sum();
         let layers: u64 = step.nodes().iter().filter_map(|n| d.layers.get(n)).map(layer).sum();
-        layers + 128 * elements
-    };
-    stock + d.steps.iter().map(of).max().unwrap_or(0)
+        let work = if matches!(step, Step::Local(_)) { 32 } else { 128 };
+        live += 8 * made;
+        most = most.max(live + layers + work * read.max(made));
+        for w in operands() {
+            if let Some(r) = readers.get_mut(w) {
+                *r = r.saturating_sub(1);
+                live = live.saturating_sub(if *r == 0 { 8 * d.elements(w) as u64 } else { 0 });
+            }
+        }
+    }
+    stock + layouts + most
+}
+
+/// Classical security: of silent OT that of its weakest set, all of which it starts from.
+fn security_bits(supply: Supply) -> u32 {
+    let of = |set: &LpnSet| set.pooled_gauss_bits();
+    supply.sets().iter().map(of).fold(128.0, f64::min).floor() as u32
 }
 
 fn parameters(d: &Derived) -> String {
@@ -331,7 +372,8 @@ fn parameters(d: &Derived) -> String {
     let supply = match d.choices.supply {
         Supply::Extension(field) => format!("SoftSpoken extension, trees of {} leaves", 1 << field as u32),
         Supply::Silent(set) => {
-            format!("silent OT (regular LPN, set {set:?}, estimated 2^{:.0})", set.pooled_gauss_bits())
+            let bits = security_bits(d.choices.supply);
+            format!("silent OT (regular LPN, set {set:?}, by our estimate {bits} bits)")
         }
     };
     format!(
@@ -340,35 +382,15 @@ fn parameters(d: &Derived) -> String {
     )
 }
 
-/// Deviations that all roundings together stay below but for 2^-64.
-const TAIL: f64 = 9.5;
+/// Most that a result is off the real quotient: less than one unit of rounding and a sixteenth of noise; and half a unit
+/// that the nearest is off.
+const OF_ONE: f64 = 1.0 + 1.0 / 16.0 + 0.5;
 
-/// What the owner measured; or else what random rounding can do to an output, in the model's units: every rounding is off
-/// the real quotient by less than one unit, without bias, and off the nearest by half a unit more at most.
+/// What the owner measured; or else the most that roundings can do to an output, in the model's units: each at its worst,
+/// carried on by the largest sum of a row's weights.
 fn error(d: &Derived) -> ErrorBound {
-    const OF_ONE: f64 = 1.25;
-    let nodes = d.network.graph().nodes();
-    let mut deviations: Vec<f64> = Vec::with_capacity(nodes.len());
-    for (i, node) in nodes.iter().enumerate() {
-        let of =
-            |at: usize| node.inputs.get(at).and_then(|w| deviations.get(w.index())).copied().unwrap_or(0.0);
-        let deviation = match (&node.op, d.network.linear(WireId(i as u32))) {
-            (_, Some(format)) => {
-                let gain = format.norm2 as f64 / (1u64 << format.shift) as f64;
-                (of(0) * of(0) * gain * gain + OF_ONE).sqrt()
-            }
-            (Op::Add, _) => of(0) + of(1),
-            (Op::AveragePool(p), _) => of(0) * (p.kernel[0] * p.kernel[1]) as f64,
-            (Op::GlobalAveragePool, _) => {
-                let from = node.inputs.first().and_then(|w| nodes.get(w.index()));
-                let cells = from.map_or(1, |n| n.fact.shape.elements() / node.fact.shape.elements().max(1));
-                of(0) * cells as f64
-            }
-            _ => (0..node.inputs.len()).map(of).fold(0.0, f64::max),
-        };
-        deviations.push(deviation);
-    }
-    if let Certainty::Calibrated { overflow, error: Some(error), .. } = d.network.formats().certainty {
+    let formats = d.network.formats();
+    if let Certainty::Calibrated { overflow, error: Some(error), .. } = formats.certainty {
         return ErrorBound {
             units_2_32: units(error),
             assumption: format!(
@@ -377,19 +399,38 @@ fn error(d: &Derived) -> ErrorBound {
             ),
         };
     }
+    let nodes = d.network.graph().nodes();
+    let mut worst: Vec<f64> = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        let of = |at: usize| node.inputs.get(at).and_then(|w| worst.get(w.index())).copied().unwrap_or(0.0);
+        let bound = match (&node.op, d.network.linear(WireId(i as u32))) {
+            (_, Some(format)) => of(0) * format.norm1 as f64 / (1u64 << format.shift) as f64 + OF_ONE,
+            (Op::Add, _) => of(0) + of(1),
+            (Op::Clip { .. }, _) => 2.0 * of(0),
+            (Op::AveragePool(p), _) => of(0) * (p.kernel[0] * p.kernel[1]) as f64,
+            (Op::GlobalAveragePool, _) => {
+                let from = node.inputs.first().and_then(|w| nodes.get(w.index()));
+                let cells = from.map_or(1, |n| n.fact.shape.elements() / node.fact.shape.elements().max(1));
+                of(0) * cells as f64
+            }
+            _ => (0..node.inputs.len()).map(of).fold(0.0, f64::max),
+        };
+        worst.push(bound);
+    }
     let output = d.network.graph().output().index();
-    let worst = TAIL * deviations.get(output).copied().unwrap_or(0.0) / d.network.formats().output_scale;
-    let overflow = match d.network.formats().certainty {
+    let worst = worst.get(output).copied().unwrap_or(0.0) / formats.output_scale;
+    let overflow = match formats.certainty {
         Certainty::Always => String::new(),
         Certainty::Calibrated { images, overflow, .. } => format!(
-            " and no value leaves its range, which the owner, from {images} images, bounds by a probability of {overflow:.1e}"
+            ", and but for images with a value outside its range, which the owner, from {images} images, bounds by a \
+             probability of {overflow:.1e}"
         ),
     };
     ErrorBound {
         units_2_32: units(worst),
         assumption: format!(
-            "from the published network in fixed point with results rounded to nearest, except with probability 2^-64, if \
-             roundings are independent{overflow}"
+            "from the published network in fixed point with results rounded to nearest, every rounding at its worst, but for \
+             noise beyond 8 deviations (2^-49 per result){overflow}"
         ),
     }
 }

@@ -3,12 +3,12 @@
 use super::client::fresh;
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
 use super::plan::{Derived, NONCE_BYTES, derive};
-use super::stock::{Stock, setup};
+use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
 use super::walk::{Hand, WalkError, walk};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
-use oblivia_base::{Prg, Secret};
+use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::coefficient::PublicKey;
 use oblivia_mpc::setup::AnswererAwaitsBatch;
 use oblivia_mpc::{Party, Session};
@@ -69,14 +69,15 @@ impl Prepared {
 pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>) -> Result<Outcome, Error> {
     let d = &prepared.d;
     let (pool, permits) = (cx.pool.clone(), cx.permits.clone());
-    let (pk, mut stock) = begin(d, cx).await?;
-    let mut hand = ServerHand::new(prepared, pk, &pool, Some(&permits), &mut cx.rng, ());
+    let place = Place { pool: pool.clone(), permits: Some(permits.clone()) };
+    let (pk, mut stock) = begin(d, &place, cx).await?;
+    let mut hand = ServerHand::new(prepared, pk, &pool, Some(&permits), &cx.session, &mut cx.rng, ());
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
     for index in 0..samples as usize {
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
-        stock.refill(d.demand(), &mut cx.channel, &mut cx.rng).await?;
+        stock.refill(d.demand(), &place, &mut cx.channel, &mut cx.rng).await?;
         cx.channel.enter(Phase::Online);
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
@@ -97,14 +98,14 @@ pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>)
 }
 
 /// The set-up as the answerer.
-async fn begin(d: &Derived, cx: &mut Context<'_>) -> Result<(PublicKey, Stock), Error> {
+async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(PublicKey, Stock), Error> {
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
     let [offer, _, trees, _] = setup.message_bytes();
     let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, offer)).await?;
     let (answerer, mut message) =
-        AnswererAwaitsBatch::start(&setup, &message, &mut cx.rng).map_err(mpc_error)?;
+        place.run(|| AnswererAwaitsBatch::start(&setup, &message, &mut cx.rng)).map_err(mpc_error)?;
     let mut nonce = [0; NONCE_BYTES];
     cx.rng.fill_bytes(&mut nonce);
     message.extend(nonce);
@@ -116,9 +117,10 @@ async fn begin(d: &Derived, cx: &mut Context<'_>) -> Result<(PublicKey, Stock), 
     let pk = PublicKey::decode(&d.ring, &nonce, &cx.session, &mut r)
         .map_err(|e| Error::InvalidMessage { message: "Setup", why: e.to_string() })?;
     r.finish().map_err(Error::invalid("Setup"))?;
-    let (ends, message) = answerer.finish(trees).map_err(mpc_error)?;
+    let (ends, message) = place.run(|| answerer.finish(trees)).map_err(mpc_error)?;
     cx.channel.send(Role::Client, KIND_SETUP, message).await?;
-    let stock = Stock::begin(Party::Server, d.choices.supply, ends, &mut cx.channel, &mut cx.rng).await?;
+    let stock =
+        Stock::begin(Party::Server, d.choices.supply, ends, place, &mut cx.channel, &mut cx.rng).await?;
     Ok((pk, stock))
 }
 
@@ -140,10 +142,11 @@ impl<'a, T: Tap> ServerHand<'a, T> {
         pk: PublicKey,
         pool: &'a ThreadPool,
         permits: Option<&'a Permits>,
+        session: &Digest,
         rng: &mut dyn EntropySource,
         tap: T,
     ) -> Self {
-        let seeds = Prg::new(fresh(rng).expose(), "hybrid replies v1", &[]);
+        let seeds = Prg::new(fresh(rng).expose(), "hybrid replies v1", &[&session.0]);
         Self { prepared, pk, pool, permits, seeds, products: 0, tap }
     }
 

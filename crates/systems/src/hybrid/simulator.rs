@@ -108,10 +108,18 @@ impl Simulator {
         let misuse = |e: &dyn std::fmt::Display| Error::Misuse(e.to_string());
         let numbers = d.network.input(input).map_err(|e| Error::Input(e.to_string()))?;
         let mut rng = Prg::new(seed, "hybrid simulator client v1", &[]);
-        let mut client = ClientHand::new(d, pool, &mut rng, Notes::default())?;
+        let mut client = ClientHand::new(d, pool, &Digest(*seed), &mut rng, Notes::default())?;
         let pk = client.public_key(seed, &Digest(*seed), &mut rng);
         let mut rng = Prg::new(seed, "hybrid simulator server v1", &[]);
-        let mut server = ServerHand::new(&self.prepared, pk.clone(), pool, None, &mut rng, Notes::default());
+        let mut server = ServerHand::new(
+            &self.prepared,
+            pk.clone(),
+            pool,
+            None,
+            &Digest(*seed),
+            &mut rng,
+            Notes::default(),
+        );
         let [theirs, ours] = dealer::pads(seed);
         let [to_server, to_client] = pair::queue();
         let mut a = Session::new(Party::Client, Party::Client, to_server, theirs, usize::MAX);

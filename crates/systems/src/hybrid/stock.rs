@@ -20,7 +20,9 @@ use oblivia_mpc::setup::{Ends, ReceiverSource, SenderSource, Setup};
 use oblivia_mpc::silent::{CHECK_BYTES, DIGEST_BYTES, LpnSet};
 use oblivia_mpc::softspoken::{SoftSpokenReceiver, SoftSpokenSender};
 use oblivia_mpc::{CotPads, CotReceiver, CotSender, Direction, MpcError, Party};
-use oblivia_protocol::{Channel, Error, Expect, HEADER_BYTES, Role, Traffic};
+use oblivia_protocol::{Channel, Error, Expect, HEADER_BYTES, Permits, Role, Traffic};
+use rayon::ThreadPool;
+use std::sync::Arc;
 
 /// Correlated OTs an image takes: those the client sends, and those the server sends.
 pub(super) type Demand = [u64; 2];
@@ -136,6 +138,22 @@ pub(super) fn longest(supply: Supply, demand: Demand) -> usize {
     all.flat_map(|turn| turn.messages(supply)).max().unwrap_or(0)
 }
 
+/// Where a party's work is done.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) pool: Arc<ThreadPool>,
+    /// A server's sessions take turns.
+    pub(super) permits: Option<Arc<Permits>>,
+}
+
+impl Place {
+    /// Does `work` in the pool, in turn.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let _turn = self.permits.as_ref().map(|p| p.acquire());
+        self.pool.install(work)
+    }
+}
+
 /// One party's stocks and what fills them.
 pub(super) struct Stock {
     party: Party,
@@ -157,13 +175,14 @@ impl Stock {
         party: Party,
         supply: Supply,
         ends: Ends,
+        place: &Place,
         channel: &mut Channel,
         rng: &mut dyn EntropySource,
     ) -> Result<Self, Error> {
         let Ends { sender, sender_source, receiver, receiver_source } = ends;
         let (more_sent, more_received) = (Some(sender_source), Some(receiver_source));
         let mut stock = Self { party, supply, sender, more_sent, receiver, more_received };
-        stock.play(first_turns(supply), channel, rng).await?;
+        stock.play(first_turns(supply), place, channel, rng).await?;
         Ok(stock)
     }
 
@@ -171,12 +190,13 @@ impl Stock {
     pub(super) async fn refill(
         &mut self,
         demand: Demand,
+        place: &Place,
         channel: &mut Channel,
         rng: &mut dyn EntropySource,
     ) -> Result<(), Error> {
         self.sender.discard();
         self.receiver.discard();
-        self.play(turns(self.supply, demand), channel, rng).await
+        self.play(turns(self.supply, demand), place, channel, rng).await
     }
 
     /// The stocks as a protocol on shares takes from them; [`Stock::put_back`] takes them again.
@@ -188,6 +208,7 @@ impl Stock {
     async fn play(
         &mut self,
         turns: Vec<Turn>,
+        place: &Place,
         channel: &mut Channel,
         rng: &mut dyn EntropySource,
     ) -> Result<(), Error> {
@@ -197,18 +218,18 @@ impl Stock {
             for (i, &bytes) in messages.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
                 let mine = (i.is_multiple_of(2)) == (self.party == Party::Client);
                 if mine {
-                    let body = self.write(turn, i, &incoming, rng).map_err(mpc_error)?;
+                    let body = place.run(|| self.write(turn, i, &incoming, rng)).map_err(mpc_error)?;
                     channel.send(peer(self.party), KIND_OFFLINE, body).await?;
                 } else {
                     incoming = channel.recv(peer(self.party), Expect::exactly(KIND_OFFLINE, bytes)).await?;
                     if let Turn::Batch(sizes) = turn {
                         let n = sizes[usize::from(self.party == Party::Server)];
-                        self.take_batch(n, &incoming).map_err(mpc_error)?;
+                        place.run(|| self.take_batch(n, &incoming)).map_err(mpc_error)?;
                     }
                 }
             }
             if let Turn::Round(set, on) = turn {
-                self.end_round(set, on, &incoming).map_err(mpc_error)?;
+                place.run(|| self.end_round(set, on, &incoming)).map_err(mpc_error)?;
             }
         }
         Ok(())

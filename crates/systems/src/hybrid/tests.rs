@@ -21,15 +21,17 @@ fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<Model> {
     Some(model)
 }
 
-fn compare(model: &Model, images: u64) -> [u64; 4] {
+/// Roundings, and images that were compared.
+fn compare(model: &Model, images: u64) -> ([u64; 4], u64) {
     let pool = pool();
     let simulator = Simulator::new(model, &Wish::default(), &pool).unwrap();
-    let mut roundings = [0; 4];
+    let (mut roundings, mut compared) = ([0; 4], 0);
     for image in 0..images {
         let input = random_input(model, image);
         let seed = [image as u8 + 1; 32];
         let found = simulator.compare(&input, &seed, &pool).unwrap();
         if found.outside == 0 {
+            compared += 1;
             assert!(found.hidden_equal, "{:?}", model.public.graph);
             match model.public.output {
                 OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
@@ -42,21 +44,23 @@ fn compare(model: &Model, images: u64) -> [u64; 4] {
         }
         roundings.iter_mut().zip(found.roundings).for_each(|(a, b)| *a += b);
     }
-    roundings
+    (roundings, compared)
 }
 
 #[test]
 fn two_parties_open_what_the_simulator_computes_on_random_networks() {
     let mut roundings = [0; 4];
-    let mut models = 0;
+    let (mut models, mut images) = (0, 0);
     for seed in 0..40 {
         let Some(model) = calibrated(random_relu_model(seed), 14 + (seed % 6) as u32, seed % 3 != 0) else {
             continue;
         };
         models += 1;
-        roundings.iter_mut().zip(compare(&model, 2)).for_each(|(a, b)| *a += b);
+        let (found, compared) = compare(&model, 2);
+        images += compared;
+        roundings.iter_mut().zip(found).for_each(|(a, b)| *a += b);
     }
-    assert!(models > 20, "{models}");
+    assert!(models > 20 && 10 * images > 19 * models, "{models} models, {images} images");
     let [below, down, up, above] = roundings;
     assert!(down > 1000 && up > 1000 && below + above < (down + up) / 1000, "{roundings:?}");
 }
@@ -87,13 +91,71 @@ fn every_operator() -> Model {
 #[test]
 fn every_operator_is_walked_as_the_simulator_does_and_a_class_is_the_largest_output() {
     let mut model = calibrated(every_operator(), 18, true).unwrap();
-    compare(&model, 4);
+    assert_eq!(compare(&model, 4).1, 4);
     model.public.output = OutputPolicy::ArgMax;
-    compare(&model, 4);
+    assert_eq!(compare(&model, 4).1, 4);
 }
 
 #[test]
 fn models_without_formats_are_refused_with_what_to_do() {
     let why = Hybrid.plan(&every_operator().public, &Wish::default()).unwrap_err().to_string();
     assert!(why.contains("oblivia quantise"), "{why}");
+}
+
+#[test]
+fn maxima_and_clips_of_the_input_itself_are_right_at_the_ends_of_its_range() {
+    let pool = oblivia_nn::Pool { kernel: [2, 2], stride: [2, 2], pads: [0; 4], count_include_pad: false };
+    for op in [Op::MaxPool(pool), Op::Clip { min: 0.0, max: 0.9 }] {
+        let mut b = Build::new(3, [1, 4, 4]);
+        b.op("first", op.clone());
+        b.op("flat", Op::Flatten);
+        let model = calibrated(b.finish(), 16, false).unwrap();
+        let threads = self::pool();
+        let simulator = Simulator::new(&model, &Wish::default(), &threads).unwrap();
+        let ends = (0..16).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
+        let input = oblivia_nn::Tensor::new(model.public.graph.input_shape().clone(), ends).unwrap();
+        let found = simulator.compare(&input, &[9; 32], &threads).unwrap();
+        assert!(found.outside == 0 && found.equal(simulator.output_bits()));
+        let float = oblivia_nn::eval::run(&model, &input).unwrap();
+        let scale = simulator.fixed().network().formats().output_scale;
+        for (v, f) in found.simulated.iter().zip(float.data()) {
+            assert!((*v as f64 / scale - f64::from(*f)).abs() < 1e-3, "{op}: {v} for {f}");
+        }
+    }
+}
+
+#[test]
+fn networks_too_large_to_derive_a_plan_for_are_refused_with_the_node() {
+    let refused = |b: Build| {
+        let mut model = b.finish();
+        let layers = model.public.graph.nodes().iter();
+        let layers = layers.filter(|n| matches!(n.op, Op::Conv(_) | Op::Dense { .. })).count();
+        let layer =
+            oblivia_nn::fixed::LinearFormat { bits: 16, shift: 8, weight_bits: 8, norm1: 400, norm2: 200 };
+        model.public.fixed = Some(oblivia_nn::fixed::Formats {
+            input_bits: 16,
+            input_scale: 1.0,
+            output_scale: 1.0,
+            layers: vec![layer; layers],
+            certainty: oblivia_nn::fixed::Certainty::Always,
+        });
+        Hybrid.plan(&model.public, &Wish::default()).unwrap_err().to_string()
+    };
+    let mut b = Build::new(1, [1, 1 << 14, 1]);
+    b.op(
+        "tall",
+        Op::MaxPool(oblivia_nn::Pool {
+            kernel: [1 << 14, 1],
+            stride: [1, 1],
+            pads: [0; 4],
+            count_include_pad: false,
+        }),
+    );
+    assert!(refused(b).contains("`tall`"));
+    let mut b = Build::new(1, [1, 128, 128]);
+    b.conv("wide", 1, [128, 128], [1, 1], [0; 4], 1, false);
+    assert!(refused(b).contains("`wide`"));
+    let mut b = Build::new(1, [16, 1024, 1024]);
+    b.op("large", Op::Relu);
+    assert!(refused(b).contains("values"));
 }
