@@ -33,10 +33,11 @@ pub use params::{LpnSet, TABLE_VERSION};
 pub use receiver::{ReceiverAwaitsDigest, ReceiverRound};
 pub use sender::{SenderAwaitsCheck, SenderRound};
 
-use crate::kernel::{Cipher, Hashing};
+use crate::kernel::{self, Cipher, Hashing, LINE, aligned};
 use crate::label::low_block;
 use crate::{Label, MpcError};
 use oblivia_base::{Digest, Secret, Transcript};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Bytes of the receiver's message.
@@ -109,6 +110,22 @@ impl Round {
         let expected = "LpnSet::base_cots";
         Err(MpcError::Argument { what: "number of COTs a round starts from", found, expected })
     }
+}
+
+/// Trees that are grown at the same time.
+const AT_ONCE: usize = 16;
+
+/// Rooms for as many trees.
+fn rooms(depth: usize) -> Vec<Secret<Vec<u128>>> {
+    (0..AT_ONCE).map(|_| Secret::new(vec![0; (1 << depth) + LINE])).collect()
+}
+
+/// Of the trees in the first `rooms`, with a challenge each.
+fn polynomials(chis: &[u128], rooms: &mut [Secret<Vec<u128>>], depth: usize) -> Secret<Vec<u128>> {
+    let of = |(chi, room): (&u128, &mut Secret<Vec<u128>>)| {
+        kernel::polynomial(*chi, aligned(room.expose_mut(), 1 << depth))
+    };
+    Secret::new(chis.par_iter().zip(rooms.par_iter_mut()).map(of).collect())
 }
 
 /// Outputs of a round, tree by tree. Clones share what they are made from.

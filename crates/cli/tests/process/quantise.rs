@@ -66,10 +66,16 @@ fn a_model_is_measured_checked_and_written_and_the_rest_of_its_manifest_stays() 
 
     on_images(dir.path(), &["--calibrate", "100", "--bits", "18", "--weight-bits", "9"]).well();
     let second = manifest(dir.path());
+    let split = |text: &str| {
+        let (rest, error) = text.rsplit_once("\nerror = ").expect("what was seen is declared");
+        (rest.to_owned(), error.split(' ').next().and_then(|e| e.parse::<f64>().ok()).expect("a number"))
+    };
+    let ((first, coarse), (second, fine)) = (split(&first), split(&second));
     assert_eq!(
         second,
         first.replace("\nbits = 16 ", "\nbits = 18 ").replace("weight_bits = 8 ", "weight_bits = 9 ")
     );
+    assert!(0.0 < fine && fine < coarse, "more bits are nearer: {fine} and {coarse}");
 }
 
 #[cfg(unix)]

@@ -1,12 +1,13 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::tree::{self, Trees};
-use super::{DIGEST_BYTES, LpnSet, MASKS, Outputs, Round};
-use crate::kernel::{self, LINE, aligned, packed};
+use super::{AT_ONCE, DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, polynomials, rooms};
+use crate::kernel::{self, aligned, packed};
 use crate::{Label, MpcError};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Secret};
+use rayon::prelude::*;
 
 /// The receiver of a round, waiting for the sender's part of the check. Until then no output exists.
 pub struct ReceiverAwaitsDigest {
@@ -41,23 +42,35 @@ impl ReceiverAwaitsDigest {
         let mut blocks = Secret::new(vec![0; trees * (depth + 1)]);
         let mut sums = Secret::new(Vec::with_capacity(trees));
         let mut chis = Vec::with_capacity(trees);
-        let mut room = Secret::new(vec![0; (1 << depth) + LINE]);
-        let nodes = aligned(room.expose_mut(), 1 << depth);
-        let mut corrections = Secret::new(vec![0; depth]);
-        for (tags, blocks) in levels.chunks_exact(depth).zip(blocks.expose_mut().chunks_exact_mut(depth + 1))
-        {
-            let of_tree = r.raw(16 * depth, "sums of a tree")?;
-            let mut point = 0u32;
-            let levels = tags.iter().zip(of_tree.as_chunks::<16>().0).zip(corrections.expose_mut());
-            for (level, ((tag, sum), correction)) in levels.enumerate() {
-                *correction = tag ^ u128::from_le_bytes(*sum);
-                point |= u32::from(tag & 1 == 0) << level;
-            }
-            tree::puncture(&cipher, point, corrections.expose(), blocks, nodes);
-            let chi = round.of_tree(of_tree);
-            points.expose_mut().push(point);
-            sums.expose_mut().push(kernel::polynomial(chi, nodes));
-            chis.push(chi);
+        let mut rooms = rooms(depth);
+        let groups = blocks.expose_mut().chunks_mut((depth + 1) * AT_ONCE);
+        for (tags, blocks) in levels.chunks(depth * AT_ONCE).zip(groups) {
+            let tags: Vec<&[u128]> = tags.chunks_exact(depth).collect();
+            let of_trees = tags.iter().map(|_| r.raw(16 * depth, "sums of a tree"));
+            let of_trees = of_trees.collect::<Result<Vec<&[u8]>, _>>()?;
+            // What a tree's challenge is hashed from is in order; growing and summing up are not.
+            let puncture = |(((tags, of_tree), blocks), room): (
+                ((&&[u128], &&[u8]), &mut [u128]),
+                &mut Secret<Vec<u128>>,
+            )| {
+                let mut corrections = Secret::new(vec![0; depth]);
+                let mut point = 0u32;
+                let levels = tags.iter().zip(of_tree.as_chunks::<16>().0).zip(corrections.expose_mut());
+                for (level, ((tag, sum), correction)) in levels.enumerate() {
+                    *correction = tag ^ u128::from_le_bytes(*sum);
+                    point |= u32::from(tag & 1 == 0) << level;
+                }
+                let nodes = aligned(room.expose_mut(), 1 << depth);
+                tree::puncture(&cipher, point, corrections.expose(), blocks, nodes);
+                point
+            };
+            let of_group = tags.par_iter().zip(&of_trees).zip(blocks.par_chunks_mut(depth + 1));
+            let found: Secret<Vec<u32>> =
+                Secret::new(of_group.zip(rooms.par_iter_mut()).map(puncture).collect());
+            let first = chis.len();
+            chis.extend(of_trees.iter().map(|of_tree| round.of_tree(of_tree)));
+            points.expose_mut().extend(found.expose());
+            sums.expose_mut().extend(polynomials(&chis[first..], &mut rooms, depth).expose());
         }
         r.finish()?;
         let choices: [u128; MASKS] = std::array::from_fn(|i| masks.get(i).map_or(0, |t| t & 1));

@@ -1,12 +1,13 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::tree::{self, Trees};
-use super::{CHECK_BYTES, LpnSet, Outputs, Round};
-use crate::kernel::{self, LINE, aligned, packed};
+use super::{AT_ONCE, CHECK_BYTES, LpnSet, Outputs, Round, polynomials, rooms};
+use crate::kernel::{self, aligned, packed};
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
+use rayon::prelude::*;
 
 /// The sender of a round, waiting for the receiver's part of the check.
 pub struct SenderAwaitsCheck {
@@ -51,19 +52,29 @@ impl SenderAwaitsCheck {
         let cipher = round.tree_cipher();
         let mut roots = Secret::new(Vec::with_capacity(trees));
         let mut sums = Secret::new(Vec::with_capacity(trees));
-        let mut room = Secret::new(vec![0; (1 << depth) + LINE]);
-        let nodes = aligned(room.expose_mut(), 1 << depth);
-        for keys in levels.chunks_exact(depth) {
-            let root = u128::from_le_bytes(block());
-            roots.expose_mut().push(root);
-            let mut of_tree = Writer::with_capacity(16 * depth);
-            let mut keys = keys.iter();
-            tree::grow(&cipher, root, delta, nodes, |sum| {
-                of_tree.raw(&(sum ^ keys.next().copied().unwrap_or(0)).to_le_bytes());
-            });
-            let of_tree = of_tree.into_bytes();
-            message.raw(&of_tree);
-            sums.expose_mut().push(kernel::polynomial(round.of_tree(&of_tree), nodes));
+        let mut rooms = rooms(depth);
+        for group in levels.chunks(depth * AT_ONCE) {
+            let keys: Vec<&[u128]> = group.chunks_exact(depth).collect();
+            let first = roots.expose().len();
+            keys.iter().for_each(|_| roots.expose_mut().push(u128::from_le_bytes(block())));
+            let of_group = &roots.expose()[first..];
+            // What a tree's challenge is hashed from is in order; growing and summing up are not.
+            let grow = |((root, keys), room): ((&u128, &&[u128]), &mut Secret<Vec<u128>>)| {
+                let mut of_tree = Writer::with_capacity(16 * depth);
+                let mut keys = keys.iter();
+                tree::grow(&cipher, *root, delta, aligned(room.expose_mut(), 1 << depth), |sum| {
+                    of_tree.raw(&(sum ^ keys.next().copied().unwrap_or(0)).to_le_bytes());
+                });
+                of_tree.into_bytes()
+            };
+            let grown: Vec<Vec<u8>> =
+                of_group.par_iter().zip(&keys).zip(rooms.par_iter_mut()).map(grow).collect();
+            let challenge = |of_tree: &Vec<u8>| {
+                message.raw(of_tree);
+                round.of_tree(of_tree)
+            };
+            let chis: Vec<u128> = grown.iter().map(challenge).collect();
+            sums.expose_mut().extend(polynomials(&chis, &mut rooms, depth).expose());
         }
         let masks = Secret::new(packed(masks));
         let mut table = base;
