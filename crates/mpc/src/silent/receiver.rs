@@ -15,6 +15,9 @@ pub struct ReceiverAwaitsDigest {
     pub(super) outputs: Outputs,
 }
 
+/// Tags, sums and known blocks of a tree.
+type Job<'a> = ((&'a &'a [u128], &'a &'a [u8]), &'a mut [u128]);
+
 impl ReceiverAwaitsDigest {
     /// Round number `number` of this label: takes the tags of [`LpnSet::base_cots`] COTs and the sender's first message,
     /// and makes the answer, [`super::CHECK_BYTES`] long.
@@ -49,10 +52,7 @@ impl ReceiverAwaitsDigest {
             let of_trees = tags.iter().map(|_| r.raw(16 * depth, "sums of a tree"));
             let of_trees = of_trees.collect::<Result<Vec<&[u8]>, _>>()?;
             // What a tree's challenge is hashed from is in order; growing and summing up are not.
-            let puncture = |(((tags, of_tree), blocks), room): (
-                ((&&[u128], &&[u8]), &mut [u128]),
-                &mut Secret<Vec<u128>>,
-            )| {
+            let puncture = |(((tags, of_tree), blocks), room): (Job<'_>, &mut Secret<Vec<u128>>)| {
                 let mut corrections = Secret::new(vec![0; depth]);
                 let mut point = 0u32;
                 let levels = tags.iter().zip(of_tree.as_chunks::<16>().0).zip(corrections.expose_mut());
@@ -67,10 +67,10 @@ impl ReceiverAwaitsDigest {
             let of_group = tags.par_iter().zip(&of_trees).zip(blocks.par_chunks_mut(depth + 1));
             let found: Secret<Vec<u32>> =
                 Secret::new(of_group.zip(rooms.par_iter_mut()).map(puncture).collect());
-            let first = chis.len();
-            chis.extend(of_trees.iter().map(|of_tree| round.of_tree(of_tree)));
+            let of_group: Vec<u128> = of_trees.iter().map(|of_tree| round.of_tree(of_tree)).collect();
             points.expose_mut().extend(found.expose());
-            sums.expose_mut().extend(polynomials(&chis[first..], &mut rooms, depth).expose());
+            sums.expose_mut().extend(polynomials(&of_group, &mut rooms, depth).expose());
+            chis.extend(of_group);
         }
         r.finish()?;
         let choices: [u128; MASKS] = std::array::from_fn(|i| masks.get(i).map_or(0, |t| t & 1));

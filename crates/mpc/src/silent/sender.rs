@@ -55,9 +55,9 @@ impl SenderAwaitsCheck {
         let mut rooms = rooms(depth);
         for group in levels.chunks(depth * AT_ONCE) {
             let keys: Vec<&[u128]> = group.chunks_exact(depth).collect();
-            let first = roots.expose().len();
-            keys.iter().for_each(|_| roots.expose_mut().push(u128::from_le_bytes(block())));
-            let of_group = &roots.expose()[first..];
+            let of_group: Secret<Vec<u128>> =
+                Secret::new(keys.iter().map(|_| u128::from_le_bytes(block())).collect());
+            roots.expose_mut().extend(of_group.expose());
             // What a tree's challenge is hashed from is in order; growing and summing up are not.
             let grow = |((root, keys), room): ((&u128, &&[u128]), &mut Secret<Vec<u128>>)| {
                 let mut of_tree = Writer::with_capacity(16 * depth);
@@ -68,7 +68,7 @@ impl SenderAwaitsCheck {
                 of_tree.into_bytes()
             };
             let grown: Vec<Vec<u8>> =
-                of_group.par_iter().zip(&keys).zip(rooms.par_iter_mut()).map(grow).collect();
+                of_group.expose().par_iter().zip(&keys).zip(rooms.par_iter_mut()).map(grow).collect();
             let challenge = |of_tree: &Vec<u8>| {
                 message.raw(of_tree);
                 round.of_tree(of_tree)
