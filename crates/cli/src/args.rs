@@ -125,7 +125,7 @@ const PLAN_JSON: &str = "\
            online, ops), key_bytes, session_memory_bytes (keys on the server), work_memory_bytes (of the
            server, beside them), client_memory_bytes, security_bits, parameters, predicted_us (one group on
            one thread), error (units_2_32: bound
-           in 2^-32, assumption), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
+           in 2^-32, assumption, measured: whether it was seen and is no bound), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
 
 const SERVE_JSON: &str = "\
 --json prints one line when the server is ready:

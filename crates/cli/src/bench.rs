@@ -10,7 +10,6 @@ use crate::testset::{Sample, samples};
 use anyhow::Result;
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust, load_model};
 use oblivia_net::{ConnectOptions, parse_fingerprint};
-use oblivia_nn::fixed::Certainty;
 use oblivia_nn::{Tensor, eval};
 use oblivia_protocol::{Answer, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
@@ -262,12 +261,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
     // What the plan claims to compute.
     let reference = fixed_labels.as_ref().unwrap_or(&float);
     // What an owner measured is the difference from the float network.
-    let measured = matches!(
-        p.model.fixed.as_ref().map(|f| f.certainty),
-        Some(Certainty::Calibrated { error: Some(_), .. })
-    );
-    let of_fixed = fixed.filter(|_| !(measured && r.plan.choices.system == "hybrid"));
-    let (claimed, from) = match of_fixed {
+    let (claimed, from) = match fixed.filter(|_| !r.plan.error.measured) {
         Some(fixed) => (fixed, "fixed network's"),
         None => (expected, "clear network's"),
     };

@@ -135,7 +135,7 @@ fn answer(system: &'static dyn System, model: &PublicModel) -> Answer {
 
 /// The plan in a line.
 fn summary(plan: &Plan) -> String {
-    let online = plan.cost.online;
+    let (ahead, online) = (plan.cost.offline, plan.cost.online);
     let keys = match plan.key_bytes {
         0 => String::new(),
         n => format!("{} of keys once, then ", bytes(n)),
@@ -144,8 +144,8 @@ fn summary(plan: &Plan) -> String {
         "plan {} ({}): {keys}{} up and {} down per image; `oblivia plan` shows the rest",
         plan.choices.plan,
         plan.choices.mode,
-        bytes(online.up_bytes),
-        bytes(online.down_bytes)
+        bytes(ahead.up_bytes + online.up_bytes),
+        bytes(ahead.down_bytes + online.down_bytes)
     )
 }
 

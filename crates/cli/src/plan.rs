@@ -6,7 +6,7 @@ use crate::exit::Usage;
 use crate::output::{bytes, count, entry, json, out, seconds};
 use crate::receipt::{facts, traffic, work};
 use anyhow::Result;
-use oblivia_protocol::{Behaviour, Cost, Plan, Role, Wish};
+use oblivia_protocol::{Behaviour, Cost, Plan, Role, Traffic, Wish};
 
 pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     let model = oblivia::served(&oblivia::load_model(&a.model)?)?;
@@ -83,6 +83,9 @@ pub(crate) fn describe(p: &Plan, samples: u64) -> String {
         1 => ("per image", "image".to_owned()),
         n => ("per group", format!("group of up to {}, full or not", count(n.into(), "image"))),
     };
+    if p.cost.offline != Traffic::default() {
+        text += &entry("ahead", &format!("{}, {per}", traffic(p.cost.offline)));
+    }
     text += &entry(per, &(traffic(p.cost.online) + &work));
     if p.predicted_us > 0 {
         let time = seconds(p.predicted_us as f64 / 1e6);

@@ -62,6 +62,11 @@ pub(crate) fn facts(p: &Plan) -> String {
     let error = match p.error.units_2_32 {
         0 if p.error.assumption != "exact" => p.error.assumption.clone(),
         0 => "none: outputs are the network's own".to_owned(),
+        _ if p.error.measured => format!(
+            "no bound: outputs were at most {:.4} off the float network's {}",
+            p.error.value(),
+            p.error.assumption
+        ),
         _ => format!("every output within {:.4} of the network's, {}", p.error.value(), p.error.assumption),
     };
     entry("security", &security) + &entry("error", &error)

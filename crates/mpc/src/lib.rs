@@ -22,6 +22,9 @@
 //! - [`Shares`] over Z_2^l and [`Bits`]; [`select`], [`drelu`], [`relu`], [`max_of`], [`max_pool`], [`arg_max`], [`sign`],
 //!   [`widen`], [`truncate`] and its kin, [`divide`].
 //!
+//! Trees of silent OT are grown on the threads of the rayon pool that is current, parts of a protocol on those of the pool that
+//! is handed in.
+//!
 //! Set-up and extension check what the peer says. Protocols on shares are for parties that follow them: what a party is
 //! told is uniform given what it has, but a peer that deviates changes the result unnoticed, and what a result shows it
 //! may choose. Times depend on public shapes only.

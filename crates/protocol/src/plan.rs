@@ -119,19 +119,21 @@ impl Decode for Choices {
     }
 }
 
-/// A bound on the error of every output, as a system can prove or argue it.
+/// A bound on the error of every output, as a system can prove or argue it, or what a model's owner measured.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ErrorBound {
     /// Largest absolute difference to the clear network's outputs, in 2^-32.
     pub units_2_32: u64,
     /// Under which assumption, e.g. "except with probability 2^-64, assuming sub-Gaussian slot errors".
     pub assumption: String,
+    /// Whether it is the most the model's owner saw between float network and answers, and no bound for other inputs.
+    pub measured: bool,
 }
 
 impl ErrorBound {
     /// No error at all.
     pub fn exact() -> Self {
-        Self { units_2_32: 0, assumption: "exact".into() }
+        Self { units_2_32: 0, assumption: "exact".into(), measured: false }
     }
 
     /// The bound as a number.

@@ -33,7 +33,7 @@ fn changes() -> Vec<Change> {
         security_bits: _,
         parameters: _,
         predicted_us: _,
-        error: oblivia_protocol::ErrorBound { units_2_32: _, assumption: _ },
+        error: oblivia_protocol::ErrorBound { units_2_32: _, assumption: _, measured: _ },
         leaks: _,
         trust: _,
         steps: _,

@@ -144,7 +144,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
         security_bits: 128,
         parameters: "none".into(),
         predicted_us: 7,
-        error: ErrorBound { units_2_32: 77, assumption: "none".into() },
+        error: ErrorBound { units_2_32: 77, assumption: "none".into(), measured: false },
         leaks: match choices.plan.as_str() {
             "large" => vec![statement(Leak::SampleCount), statement(Leak::Input)],
             _ => vec![statement(Leak::SampleCount)],

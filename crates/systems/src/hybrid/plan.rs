@@ -392,10 +392,11 @@ fn error(d: &Derived) -> ErrorBound {
     let formats = d.network.formats();
     if let Certainty::Calibrated { overflow, error: Some(error), .. } = formats.certainty {
         return ErrorBound {
+            measured: true,
             units_2_32: units(error),
             assumption: format!(
-                "the most an output was off the float network's on the images the owner checked, which is no bound for \
-                 others; but for images with a value outside its range, which the owner bounds by a probability of {overflow:.1e}"
+                "on the images the owner checked; a value of another image leaves its range, which garbles the answer, with a \
+                 probability that the owner bounds by {overflow:.1e}"
             ),
         };
     }
@@ -427,6 +428,7 @@ fn error(d: &Derived) -> ErrorBound {
         ),
     };
     ErrorBound {
+        measured: false,
         units_2_32: units(worst),
         assumption: format!(
             "from the published network in fixed point with results rounded to nearest, every rounding at its worst, but for \
@@ -442,7 +444,8 @@ fn units(error: f64) -> u64 {
 
 fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {
     let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", false);
-    let detail = "widths, shifts, norms of weight rows and scales of the network in fixed point, published with the model";
+    let detail = "widths, shifts, norms of weight rows and scales of the network in fixed point, and what its owner measured of \
+         overflow and error, published with the model";
     leaks.push(statement(Role::Client, Leak::PublishedBounds, detail));
     if model.output == OutputPolicy::ArgMax {
         for leak in &mut leaks {

@@ -109,6 +109,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         parameters: parameters(&d.params),
         predicted_us: d.predicted_us,
         error: ErrorBound {
+            measured: false,
             units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
             assumption: ASSUMPTION.into(),
         },

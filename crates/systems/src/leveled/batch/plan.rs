@@ -254,6 +254,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         parameters: parameters(&d.params),
         predicted_us: d.predicted_us,
         error: ErrorBound {
+            measured: false,
             units_2_32: (d.error * 4_294_967_296.0).ceil() as u64,
             assumption: ASSUMPTION.into(),
         },

@@ -227,7 +227,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         security_bits: 128,
         parameters: parameters(&d, params),
         predicted_us: d.predicted_us,
-        error: ErrorBound { units_2_32: 0, assumption: ASSUMPTION.into() },
+        error: ErrorBound { units_2_32: 0, assumption: ASSUMPTION.into(), measured: false },
         leaks,
         trust: trusts(&d),
         steps: steps(&d),
