@@ -13,15 +13,17 @@ use crate::bits::require;
 use crate::gates::{AndJob, and, and_cost};
 use crate::{Bits, Cost, Link, MpcError, PadSource, Session, Shares};
 
-/// Base of the digits that are compared at a time, 2^m.
+/// Base of the digits that are compared at a time, 2^m; of numbers that m does not divide, digits are nearly even.
 ///
 /// A larger one takes fewer OTs and messages; m = 2 sends the fewest bits from 5 bits up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Radix {
     /// m = 1: bit by bit.
-    Two = 1,
+    Two,
     /// m = 2.
     Four,
+    /// m = 2½: digits of 2 and of 3 bits.
+    Mixed,
     /// m = 3.
     Eight,
     /// m = 4.
@@ -30,11 +32,17 @@ pub enum Radix {
 
 impl Radix {
     /// All, small first.
-    pub const ALL: [Self; 4] = [Self::Two, Self::Four, Self::Eight, Self::Sixteen];
+    pub const ALL: [Self; 5] = [Self::Two, Self::Four, Self::Mixed, Self::Eight, Self::Sixteen];
 
-    /// m, bits of a digit.
-    pub fn digit_bits(self) -> u32 {
-        self as u32
+    /// 2m, twice the bits of a digit.
+    fn twice_bits(self) -> u32 {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Mixed => 5,
+            Self::Eight => 6,
+            Self::Sixteen => 8,
+        }
     }
 
     /// The radix whose [`drelu`] at `width` bits costs least: bits it sends plus `cot_bits` for each COT, in bits of the
@@ -49,20 +57,52 @@ impl Radix {
     }
 }
 
-/// Digits at bits from .. to, the first of `to − from` mod m bits if that is not 0.
-fn digits(from: u32, to: u32, radix: Radix) -> Vec<Digit> {
-    let m = radix.digit_bits();
-    let mut out = Vec::new();
-    let mut at = from;
-    while at < to {
-        let bits = match (to - at) % m {
-            0 => m,
-            rest => rest,
-        };
-        out.push(Digit { at, bits, equal: at > 0 });
-        at += bits;
+impl std::fmt::Display for Radix {
+    /// Bits of a digit.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Two => "1",
+            Self::Four => "2",
+            Self::Mixed => "2 to 3",
+            Self::Eight => "3",
+            Self::Sixteen => "4",
+        })
     }
-    out
+}
+
+/// Most bits of a digit.
+const MAX_DIGIT_BITS: u32 = 4;
+
+/// Digits at bits from .. to, lowest first: as few as the radix allows, and of all ways to cut that number of digits the
+/// one whose leaves send least.
+fn digits(from: u32, to: u32, radix: Radix) -> Vec<Digit> {
+    let n = to.saturating_sub(from);
+    let digit = |at, bits| Digit { at, bits, equal: at > 0 };
+    let count = match from {
+        _ if n == 0 => return Vec::new(),
+        // The lowest digit of a number needs no [q = p], which makes it cheap: it may have as many bits as any.
+        0 if radix != Radix::Two => 1 + (2 * n.saturating_sub(MAX_DIGIT_BITS)).div_ceil(radix.twice_bits()),
+        _ => (2 * n).div_ceil(radix.twice_bits()),
+    };
+    let mut bits = vec![1; count.min(n) as usize];
+    for _ in bits.len()..n as usize {
+        // What one more bit adds to a leaf grows with its bits: the cheapest first gives the least sum.
+        let more = |&i: &usize| {
+            let at = from + i as u32;
+            let leaf = |more| digit(at, bits.get(i).map_or(MAX_DIGIT_BITS, |b| b + more)).leaf_bits();
+            leaf(1) - leaf(0)
+        };
+        let open = (0..bits.len()).filter(|&i| bits.get(i).is_some_and(|b| *b < MAX_DIGIT_BITS));
+        if let Some(b) = open.min_by_key(more).and_then(|i| bits.get_mut(i)) {
+            *b += 1;
+        }
+    }
+    let mut at = from;
+    let place = |bits| {
+        at += bits;
+        digit(at - bits, bits)
+    };
+    bits.into_iter().map(place).collect()
 }
 
 /// A digit to be compared; the lowest needs no [q = p].
@@ -87,6 +127,11 @@ impl Digit {
     /// Bits of the table, per lane.
     fn table_bits(&self) -> usize {
         self.entries() * self.pad_bits() as usize
+    }
+
+    /// Bits of flips and table, per lane.
+    fn leaf_bits(&self) -> usize {
+        self.bits as usize + self.table_bits()
     }
 }
 

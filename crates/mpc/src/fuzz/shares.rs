@@ -42,7 +42,7 @@ impl Setting {
             protocol: protocol % PROTOCOLS,
             width: 4 + u32::from(width % 29),
             elements: 1 + usize::from(elements % 100),
-            radix: Radix::ALL.into_iter().cycle().nth(usize::from(rest >> 2 & 3)).unwrap_or(Radix::Four),
+            radix: Radix::ALL.into_iter().cycle().nth(usize::from(rest >> 2)).unwrap_or(Radix::Four),
             party: party(0),
             pen: party(1),
         }
