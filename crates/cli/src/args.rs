@@ -270,7 +270,7 @@ pub(crate) struct WishArgs {
     /// Accept that this is revealed; may be given several times.
     #[arg(long, value_name = "NAME", value_parser = leaks())]
     pub(crate) accept_leak: Vec<Leak>,
-    /// Refuse a plan that moves more bytes, both ways.
+    /// Have a plan that moves no more bytes, both ways, where a system can choose; refuse others.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
     /// Refuse a plan that takes more memory of this side, in MiB, inputs and answers not counted; a client allows 2048 if
@@ -325,6 +325,9 @@ pub(crate) struct PlanArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
+    /// Plan for this link, rate and round trip, e.g. 100mbit,40ms, not for the one the plan's name stands for.
+    #[arg(long)]
+    pub(crate) link: Option<LinkShape>,
     /// Images the session would predict.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
@@ -408,7 +411,7 @@ pub(crate) struct PredictArgs {
     /// Use a secret key made for this session; the kept one is neither used nor replaced.
     #[arg(long)]
     pub(crate) fresh_keys: bool,
-    /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
     #[command(flatten)]
@@ -430,9 +433,12 @@ pub(crate) struct BenchArgs {
     /// Threads for each side; 0 is one per core.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads())]
     pub(crate) threads: usize,
-    /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
+    /// The fastest plan that moves no more bytes, both ways, where a system can choose.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_bytes: Option<u64>,
     /// Measure so often, each time a client the server has not seen; the run with the median total is shown.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,

@@ -95,7 +95,8 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         mode: a.id.mode.map(str::to_owned),
         plan: a.plan.clone(),
         accepted_leaks: Leak::ALL.to_vec(),
-        max_bytes: Some(u64::MAX),
+        max_bytes: Some(a.max_bytes.unwrap_or(u64::MAX)),
+        link: if a.plan.is_none() { a.link.map(|l| l.rate()) } else { None },
         max_memory: Some(u64::MAX),
         ..Wish::default()
     };

@@ -11,7 +11,8 @@ use oblivia_protocol::{Behaviour, Cost, Plan, Role, Traffic, Wish};
 pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     let model = oblivia::served(&oblivia::load_model(&a.model)?)?;
     let units = oblivia::read_calibration(&a.state.state_dir)?;
-    let wish = Wish { units, ..wish(&a.wish)? };
+    let link = a.link.map(|l| l.rate());
+    let wish = Wish { units, link, samples: a.images, ..wish(&a.wish)? };
     if a.compare {
         return compare::run(a, &model.public, &wish);
     }

@@ -15,7 +15,10 @@ use oblivia_protocol::{Error as SessionError, LinkError, Notice, Plan};
 use std::sync::OnceLock;
 
 pub(crate) fn run(a: &PredictArgs) -> Result<()> {
-    let wish = wish(&a.wish)?;
+    let mut wish = wish(&a.wish)?;
+    if wish.plan.is_none() {
+        wish.link = a.link.map(|l| l.rate());
+    }
     let files = inputs::expand(&a.inputs)?;
     let (files, images) = inputs::load(&files)?;
     let trust = match (&a.pin, &a.roots) {

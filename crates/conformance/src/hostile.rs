@@ -149,6 +149,8 @@ pub fn hello(case: &Case) -> Hello {
         system,
         mode: wish.mode.unwrap_or_default(),
         plan: wish.plan.unwrap_or_default(),
+        link: wish.link,
+        max_bytes: wish.max_bytes,
         samples,
         nonce: [3; 32],
     }

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::stream::ByteStream;
+use oblivia_protocol::LinkRate;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -59,6 +60,12 @@ impl LinkShape {
     /// Half of the round trip.
     pub fn one_way(&self) -> Duration {
         self.round_trip / 2
+    }
+
+    /// As a planner takes it.
+    pub fn rate(&self) -> LinkRate {
+        let round_trip_us = u64::try_from(self.round_trip.as_micros()).unwrap_or(u64::MAX);
+        LinkRate { bits_per_second: self.bits_per_second as u64, round_trip_us }
     }
 
     fn time_for(&self, bytes: usize) -> Duration {

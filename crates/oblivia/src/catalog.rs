@@ -3,7 +3,7 @@
 use crate::prepared::{Prepared, PreparedFill};
 use oblivia_nn::{Model, fixed, pass};
 use oblivia_protocol::session::{Catalog, Hello, Offered};
-use oblivia_protocol::{Error, Loaded, Plan, System, Wish};
+use oblivia_protocol::{Error, LinkRate, Loaded, Plan, System, Wish};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,12 +22,24 @@ pub struct Models {
 struct Entry {
     model: Arc<Model>,
     public: Arc<oblivia_nn::PublicModel>,
-    /// By the names asked for, where they gave a plan.
-    found: Mutex<BTreeMap<Names, Found>>,
+    /// By what was asked for, where it gave a plan; at most [`MAX_FOUND`].
+    found: Mutex<BTreeMap<Asked, Found>>,
 }
 
-/// System, mode and plan; the latter two may be empty.
-type Names = (String, String, String);
+/// What a plan is searched for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    system: String,
+    /// May be empty, as may be the plan.
+    mode: String,
+    plan: String,
+    link: Option<LinkRate>,
+    /// And how many samples they are for.
+    max_bytes: Option<(u64, u32)>,
+}
+
+/// Plans of a model that are remembered. Others are searched for whenever they are asked for.
+const MAX_FOUND: usize = 64;
 
 /// A plan, and the bytes its prepared model takes if its system can tell.
 #[derive(Clone)]
@@ -80,7 +92,9 @@ impl Models {
     /// for it: until others need its memory.
     pub fn prepare(&self, model: &str, system: &str) -> Result<Arc<Plan>, Error> {
         let entry = self.entry(model)?;
-        Ok(self.prepared(entry, system, "", "")?.0)
+        let (mode, plan) = (String::new(), String::new());
+        let asked = Asked { system: system.to_owned(), mode, plan, link: None, max_bytes: None };
+        Ok(self.prepared(entry, asked)?.0)
     }
 
     fn entry(&self, model: &str) -> Result<&Entry, Error> {
@@ -91,33 +105,31 @@ impl Models {
     }
 
     /// A plan and the model as prepared for it. Whoever keeps the latter keeps its memory.
-    fn prepared(
-        &self,
-        entry: &Entry,
-        system: &str,
-        mode: &str,
-        plan: &str,
-    ) -> Result<(Arc<Plan>, Loaded), Error> {
-        let asked = (system.to_owned(), mode.to_owned(), plan.to_owned());
-        let found = self.systems.iter().find(|s| s.id() == system);
+    fn prepared(&self, entry: &Entry, asked: Asked) -> Result<(Arc<Plan>, Loaded), Error> {
+        let found = self.systems.iter().find(|s| s.id() == asked.system);
         let Some(system) = found else {
-            return Err(Error::Refused { why: format!("this server has no system `{system}`") });
+            return Err(Error::Refused { why: format!("this server has no system `{}`", asked.system) });
         };
         let known = entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
         let Found { plan, bytes } = match known {
             Some(found) => found,
             None => {
                 let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-                let wish = Wish { mode: wanted(mode), plan: wanted(plan), ..self.wish.clone() };
-                // Unknown names end here. Those that give a plan are few, so what is kept here is bounded.
+                let mut wish =
+                    Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
+                wish.link = asked.link;
+                (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
                 let plan = system.plan(&entry.public, &wish)?;
                 let bytes = system.prepared_bytes(&plan, &entry.public)?;
                 let found = Found { plan: Arc::new(plan), bytes };
                 let mut all = entry.found.lock().unwrap_or_else(PoisonError::into_inner);
-                all.entry(asked).or_insert(found).clone()
+                match all.len() < MAX_FOUND {
+                    true => all.entry(asked).or_insert(found).clone(),
+                    false => found,
+                }
             }
         };
-        let name = (entry.public.name.clone(), plan.digest());
+        let name = (entry.public.name.clone(), system.prepared_name(&plan));
         let loaded = self.prepared.get(&name, bytes, || system.load(&plan, &entry.model, &self.pool))?;
         Ok((plan, loaded))
     }
@@ -150,8 +162,14 @@ impl Catalog for Models {
             Error::Input(why) => Error::Refused { why },
             other => other,
         };
-        let (plan, loaded) =
-            self.prepared(entry, &hello.system, &hello.mode, &hello.plan).map_err(refused)?;
+        let asked = Asked {
+            system: hello.system.clone(),
+            mode: hello.mode.clone(),
+            plan: hello.plan.clone(),
+            link: hello.link,
+            max_bytes: hello.max_bytes.map(|max| (max, hello.samples)),
+        };
+        let (plan, loaded) = self.prepared(entry, asked).map_err(refused)?;
         let system = self.systems.iter().find(|s| s.id() == hello.system);
         let system = *system.ok_or_else(|| Error::Misuse("a prepared system disappeared".into()))?;
         Ok(Offered { model: entry.public.clone(), plan, system, loaded })
@@ -256,6 +274,8 @@ mod tests {
             system: "numbers".into(),
             mode: mode.into(),
             plan: String::new(),
+            link: None,
+            max_bytes: None,
             samples: 1,
             nonce: [0; 32],
         })

@@ -25,7 +25,9 @@ pub use error::{Error, Notice};
 pub use keys::{KeyMemory, KeyScope, KeyShelf, KeyUse, SecretStore, SharedKeys};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
 pub use permit::{Permit, Permits};
-pub use plan::{Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, Plan, Wish};
+pub use plan::{
+    Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, LinkRate, Plan, Wish,
+};
 pub use receipt::{KeyReceipt, Receipt, Seconds};
 pub use role::Role;
 pub use system::{

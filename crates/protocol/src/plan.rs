@@ -15,6 +15,15 @@ pub const DEFAULT_MAX_KEY_BYTES: u64 = 256 << 20;
 /// Bytes of memory a client works with without having been told a limit: whoever offers a plan chooses how many.
 pub const DEFAULT_MAX_CLIENT_MEMORY: u64 = 2 << 30;
 
+/// Rate and round trip of a link that a plan is made for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LinkRate {
+    /// Bits per second, in each direction.
+    pub bits_per_second: u64,
+    /// There and back, in microseconds.
+    pub round_trip_us: u64,
+}
+
 /// What a user wants; a planner searches, a client's check compares.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -26,6 +35,10 @@ pub struct Wish {
     pub accepted_leaks: Vec<Leak>,
     /// The most bytes a session may move, both ways, before TLS.
     pub max_bytes: Option<u64>,
+    /// How many samples a session predicts, for [`Self::max_bytes`]; 0 is taken for one.
+    pub samples: u32,
+    /// The link to plan for; `None` is what the plan's name stands for.
+    pub link: Option<LinkRate>,
     /// The most memory in bytes: of a server for a prepared model and the work of one session; of a client for the work of
     /// one session, [`DEFAULT_MAX_CLIENT_MEMORY`] if not said.
     pub max_memory: Option<u64>,

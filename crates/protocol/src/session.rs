@@ -1,7 +1,7 @@
 //! How two parties agree on what they are about to do, before any secret moves.
 //!
 //! ```text
-//! client → server   Hello   versions, model, system, samples, nonce
+//! client → server   Hello   versions, model, system, wishes, samples, nonce
 //! server → client   Offer   version, nonce, public model, choices
 //! client → server   Accept  digest of the plan the client derived from the choices
 //! ```
@@ -12,7 +12,7 @@
 use crate::channel::Channel;
 use crate::cost::{Phase, Traffic};
 use crate::error::Error;
-use crate::plan::{Choices, Digest32, Plan};
+use crate::plan::{Choices, Digest32, LinkRate, Plan};
 use crate::system::{Loaded, System};
 use crate::wire::{Expect, HEADER_BYTES, Kind};
 use crate::{Role, plan::Wish};
@@ -23,7 +23,7 @@ use oblivia_nn::PublicModel;
 use std::sync::Arc;
 
 /// The protocol version this build speaks.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The most samples one session may predict.
 pub const MAX_SAMPLES: u32 = 1 << 20;
@@ -48,6 +48,10 @@ pub struct Hello {
     pub mode: String,
     /// The plan asked for by name; empty is the best.
     pub plan: String,
+    /// The link the client plans for, if it says so.
+    pub link: Option<LinkRate>,
+    /// The most bytes the session may move, both ways.
+    pub max_bytes: Option<u64>,
     /// How many samples the session predicts.
     pub samples: u32,
     /// Fresh random bytes of the client.
@@ -61,6 +65,14 @@ impl Encode for Hello {
         for s in [&self.model, &self.system, &self.mode, &self.plan] {
             w.str(s);
         }
+        w.u8(u8::from(self.link.is_some()) | u8::from(self.max_bytes.is_some()) << 1);
+        if let Some(link) = self.link {
+            w.u64(link.bits_per_second);
+            w.u64(link.round_trip_us);
+        }
+        if let Some(max) = self.max_bytes {
+            w.u64(max);
+        }
         w.u32(self.samples);
         w.raw(&self.nonce);
     }
@@ -72,10 +84,17 @@ impl Decode for Hello {
         r.require(min_version <= max_version, "version range")?;
         let mut name = |what| r.str(MAX_NAME, what).map(str::to_owned);
         let (model, system, mode, plan) = (name("model")?, name("system")?, name("mode")?, name("plan")?);
+        let said = r.u8("wishes")?;
+        r.require(said < 4, "wishes")?;
+        let link = match said & 1 {
+            0 => None,
+            _ => Some(LinkRate { bits_per_second: r.u64("rate")?, round_trip_us: r.u64("round trip")? }),
+        };
+        let max_bytes = if said & 2 == 0 { None } else { Some(r.u64("most bytes")?) };
         let samples = r.u32("samples")?;
         r.require((1..=MAX_SAMPLES).contains(&samples), "samples")?;
         let nonce = r.array("nonce")?;
-        Ok(Self { min_version, max_version, model, system, mode, plan, samples, nonce })
+        Ok(Self { min_version, max_version, model, system, mode, plan, link, max_bytes, samples, nonce })
     }
 }
 
@@ -175,6 +194,8 @@ pub async fn agree_as_client(
         system: request.system.clone(),
         mode: request.wish.mode.clone().unwrap_or_default(),
         plan: request.wish.plan.clone().unwrap_or_default(),
+        link: request.wish.link,
+        max_bytes: request.wish.max_bytes,
         samples: request.samples,
         nonce: nonce(rng),
     };
@@ -270,6 +291,8 @@ pub fn agreement_traffic(request: &Request, model: &PublicModel, plan: &Plan) ->
         system: request.system.clone(),
         mode: request.wish.mode.clone().unwrap_or_default(),
         plan: request.wish.plan.clone().unwrap_or_default(),
+        link: request.wish.link,
+        max_bytes: request.wish.max_bytes,
         samples: request.samples,
         nonce: [0; 32],
     };

@@ -209,6 +209,10 @@ pub trait System: Send + Sync {
     fn prepared_bytes(&self, _: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
         Ok(None)
     }
+    /// What [`System::load`] makes of one model for two plans is the same if this is.
+    fn prepared_name(&self, plan: &Plan) -> Digest {
+        plan.digest()
+    }
     /// Prepares a model for serving under a plan of `plan` or `check`.
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error>;
     /// The network that `plan` computes and its error bound is about, where it is not the float network.

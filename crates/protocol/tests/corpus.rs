@@ -10,7 +10,7 @@ use common::{hello, model};
 use oblivia_base::codec::Encode;
 use oblivia_nn::testing::tiny_model;
 use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, VERSION};
-use oblivia_protocol::{Choices, Kind, Notice, Role, Traffic, fuzz};
+use oblivia_protocol::{Choices, Kind, LinkRate, Notice, Role, Traffic, fuzz};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -34,6 +34,8 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         system: String::new(),
         mode: "approximate".into(),
         plan: "diagonal".into(),
+        link: Some(LinkRate { bits_per_second: u64::MAX, round_trip_us: 0 }),
+        max_bytes: Some(u64::MAX),
         samples: MAX_SAMPLES,
         nonce: [255; 32],
     };

@@ -139,7 +139,8 @@ fn hello(system: &str) -> Vec<u8> {
     let (mode, plan) = (String::new(), String::new());
     let nonce = [3; 32];
     let (min_version, max_version, samples) = (VERSION, VERSION, 1);
-    Hello { min_version, max_version, model, system, mode, plan, samples, nonce }.to_bytes()
+    Hello { min_version, max_version, model, system, mode, plan, link: None, max_bytes: None, samples, nonce }
+        .to_bytes()
 }
 
 /// How the server ends the session.

@@ -255,6 +255,8 @@ pub(crate) fn hello() -> Hello {
         system: "toy".into(),
         mode: String::new(),
         plan: String::new(),
+        link: None,
+        max_bytes: None,
         samples: 3,
         nonce: [1; 32],
     }

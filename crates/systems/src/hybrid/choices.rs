@@ -51,31 +51,47 @@ impl Supply {
 /// COTs of the batch an extension's set-up cannot do without; they are dropped.
 const FIRST_BATCH: usize = 128;
 
+/// Most comparing steps of a network.
+const MAX_STEPS: usize = 1 << 16;
+
 /// See the module.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct HybridChoices {
-    /// Digits of comparisons.
-    pub(super) radix: Radix,
+    /// Digits of comparisons, of every step and then of the output. Steps that compare nothing have one too.
+    pub(super) radices: Vec<Radix>,
     /// Source of correlated OTs.
     pub(super) supply: Supply,
 }
 
+impl HybridChoices {
+    /// Digits of step `at`; of the output behind the last step.
+    pub(super) fn radix(&self, at: usize) -> Radix {
+        self.radices.get(at).copied().unwrap_or(Radix::Four)
+    }
+}
+
 impl Encode for HybridChoices {
     fn encode(&self, w: &mut Writer) {
-        w.u8(self.radix.digit_bits() as u8);
         let at = Supply::ALL.iter().position(|s| *s == self.supply).unwrap_or(usize::MAX);
         w.u8(u8::try_from(at).unwrap_or(u8::MAX));
+        w.u32(u32::try_from(self.radices.len()).unwrap_or(u32::MAX));
+        for radix in &self.radices {
+            let at = Radix::ALL.iter().position(|r| r == radix).unwrap_or(usize::MAX);
+            w.u8(u8::try_from(at).unwrap_or(u8::MAX));
+        }
     }
 }
 
 impl Decode for HybridChoices {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let digit = u32::from(r.u8("digits of comparisons")?);
-        let radix = Radix::ALL.into_iter().find(|radix| radix.digit_bits() == digit);
-        let radix = radix.ok_or_else(|| r.error("digits of comparisons", Fault::Invalid))?;
         let supply = Supply::ALL.get(usize::from(r.u8("source of OTs")?)).copied();
         let supply = supply.ok_or_else(|| r.error("source of OTs", Fault::Invalid))?;
-        Ok(Self { radix, supply })
+        let count = r.u32("steps")? as usize;
+        r.require(count <= MAX_STEPS, "steps")?;
+        let bytes = r.raw(count, "digits of comparisons")?;
+        let radices = bytes.iter().map(|b| Radix::ALL.get(usize::from(*b)).copied()).collect::<Option<_>>();
+        let radices = radices.ok_or_else(|| r.error("digits of comparisons", Fault::Invalid))?;
+        Ok(Self { radices, supply })
     }
 }
 
@@ -85,15 +101,17 @@ mod tests {
 
     #[test]
     fn choices_are_read_as_they_were_written_and_nothing_else_is() {
-        for radix in Radix::ALL {
-            for supply in Supply::ALL {
-                let choices = HybridChoices { radix, supply };
+        for supply in Supply::ALL {
+            for radices in [vec![], Radix::ALL.to_vec(), vec![Radix::Mixed; 300]] {
+                let choices = HybridChoices { radices, supply };
                 assert_eq!(HybridChoices::from_bytes(&choices.to_bytes()), Ok(choices));
             }
         }
-        for bytes in [&[0, 0][..], &[5, 0], &[2, 6], &[2], &[2, 0, 0]] {
+        for bytes in [&[6, 0, 0, 0, 0][..], &[0, 1, 0, 0, 0], &[0, 1, 0, 0, 0, 5], &[0, 0, 0, 0, 0, 0]] {
             assert!(HybridChoices::from_bytes(bytes).is_err(), "{bytes:?}");
         }
+        let endless = [0, 0xff, 0xff, 0xff, 0xff];
+        assert!(HybridChoices::from_bytes(&endless).is_err());
         assert_eq!(Supply::Silent(LpnSet::B12).sets(), [LpnSet::B10, LpnSet::B11, LpnSet::B12]);
         assert!(Supply::Extension(FieldBits::Four).sets().is_empty());
     }

@@ -1,11 +1,12 @@
 //! Harnesses for fuzzers: plain functions of bytes that must neither panic nor take time and memory beyond what the model's
 //! size allows, and say whether the bytes were accepted.
 
-use super::choices::HybridChoices;
-use super::plan::{MODE, PLANS, SYSTEM};
+use super::choices::{HybridChoices, Supply};
+use super::plan::{Base, MODE, PLANS, SYSTEM};
 use crate::fuzz::derived;
-use oblivia_base::codec::Decode;
+use oblivia_base::codec::{Decode, Encode};
 use oblivia_base::fuzz::round_trip;
+use oblivia_mpc::Radix;
 use oblivia_nn::fixed::{Certainty, Formats, LinearFormat};
 use oblivia_nn::{Conv, Graph, InputSpec, NnError, Op, OutputPolicy, Pool, PublicModel, Shape, WireId};
 use oblivia_protocol::Choices;
@@ -57,13 +58,19 @@ pub fn choices(bytes: &[u8]) -> bool {
 /// Bytes of formats in fixed point that a server publishes with a small network: refused, or a plan.
 pub fn formats(bytes: &[u8]) -> bool {
     let (Some(model), Ok(formats)) = (MODEL.as_ref(), Formats::from_bytes(bytes)) else { return false };
-    derived(&PublicModel { fixed: Some(formats), ..model.clone() }, &offered(&[2, 0]))
+    let model = PublicModel { fixed: Some(formats), ..model.clone() };
+    plain(&model).is_some_and(|choices| derived(&model, &offered(&choices)))
+}
+
+/// Choices of as many steps as the network has.
+fn plain(model: &PublicModel) -> Option<Vec<u8>> {
+    let steps = Base::new(model).ok()?.steps.len() + 1;
+    Some(HybridChoices { radices: vec![Radix::Four; steps], supply: Supply::ALL[0] }.to_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oblivia_base::codec::Encode;
     use proptest::prelude::*;
 
     fn honest() -> Formats {
@@ -72,8 +79,21 @@ mod tests {
 
     #[test]
     fn what_a_planner_chooses_is_taken_and_nothing_behind_it() {
-        assert!(choices(&[2, 0]) && choices(&[4, 5]));
-        assert!(!choices(&[]) && !choices(&[2, 0, 0]) && !choices(&[2, 9]));
+        let honest_choices = plain(MODEL.as_ref().unwrap()).unwrap();
+        assert!(choices(&honest_choices));
+        let with = |change: fn(&mut Vec<u8>)| {
+            let mut bytes = honest_choices.clone();
+            change(&mut bytes);
+            choices(&bytes)
+        };
+        assert!(with(|b| b[0] = 5) && with(|b| b[5] = 4), "another source of OTs, other digits");
+        assert!(!with(|b| b[0] = 6) && !with(|b| b[5] = 5) && !with(Vec::clear));
+        assert!(!with(|b| b.push(0)), "bytes behind the choices");
+        let longer = |b: &mut Vec<u8>| {
+            b[1] += 1;
+            b.push(0);
+        };
+        assert!(!with(longer), "a step the network does not have");
         assert!(formats(&honest().to_bytes()));
     }
 

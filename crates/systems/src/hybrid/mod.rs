@@ -8,6 +8,7 @@ mod link;
 mod parts;
 mod plan;
 mod schedule;
+mod search;
 mod server;
 pub mod simulator;
 mod stock;
@@ -17,6 +18,7 @@ mod tests;
 mod walk;
 
 use crate::common::{TwoSeats, two_seats};
+use oblivia_base::Digest;
 use oblivia_nn::{Graph, Model, Node, PublicModel};
 use oblivia_protocol::{
     BoxFuture, Choices, Context, Error, Loaded, Outcome, Plan, Reference, Seat, Support, System, Wish,
@@ -50,7 +52,7 @@ impl System for Hybrid {
     }
 
     fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-        plan::search(model, wish)
+        search::search(model, wish)
     }
 
     fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
@@ -59,6 +61,11 @@ impl System for Hybrid {
 
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
         Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+    }
+
+    fn prepared_name(&self, plan: &Plan) -> Digest {
+        // Digits of comparisons and sources of OTs prepare nothing.
+        Digest::of("hybrid prepared v1", &plan.model.0.0)
     }
 
     fn reference(&self, plan: &Plan, model: &Model) -> Result<Option<Reference>, Error> {
@@ -75,7 +82,7 @@ impl System for Hybrid {
         Box::pin(async move {
             match two_seats::<server::Prepared>(seat, self.id())? {
                 TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
-                TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, cx).await,
+                TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, plan, cx).await,
             }
         })
     }

@@ -1,4 +1,4 @@
-//! What may be chosen, and what follows from it.
+//! What follows from a plan's choices.
 
 use super::choices::{HybridChoices, Supply};
 use super::limits;
@@ -10,17 +10,19 @@ use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_he::coefficient::{Params, PublicKey, Reply, Ring, Upload};
 use oblivia_mpc::silent::LpnSet;
-use oblivia_mpc::softspoken::FieldBits;
-use oblivia_mpc::{Cost as MpcCost, Party, Radix};
+use oblivia_mpc::{Cost as MpcCost, Party};
 use oblivia_nn::fixed::{Certainty, Network};
 use oblivia_nn::{Graph, NnError, Node, Op, OutputPolicy, PublicModel, WireId};
 use oblivia_pack::coefficient::Packing;
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
-    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, TrustRow, Wish,
+    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, Traffic,
+    TrustRow,
 };
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 pub(super) const SYSTEM: &str = "hybrid";
 pub(super) const MODE: &str = "shared";
@@ -41,21 +43,34 @@ pub(super) struct Layer {
     pub(super) down_bytes: usize,
 }
 
-/// Everything both roles need at run time, derived from the public model and choices.
-pub(super) struct Derived {
+/// What follows from the public model alone.
+pub(super) struct Base {
     pub(super) network: Network,
     pub(super) ring: Ring,
     pub(super) steps: Vec<Step>,
     /// By node.
     pub(super) layers: BTreeMap<usize, Layer>,
-    pub(super) choices: HybridChoices,
     pub(super) output: OutputPolicy,
-    /// Of one image, the client holding the pen at first.
-    pub(super) online: MpcCost,
     pub(super) ops: OpCounts,
 }
 
-impl Derived {
+/// Everything both roles need at run time, derived from the public model and choices.
+pub(super) struct Derived {
+    pub(super) base: Arc<Base>,
+    pub(super) choices: HybridChoices,
+    /// Of one image, the client holding the pen at first.
+    pub(super) online: MpcCost,
+}
+
+impl Deref for Derived {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
+    }
+}
+
+impl Base {
     /// Width of wire `wire`.
     pub(super) fn bits(&self, wire: usize) -> u32 {
         self.network.wires().get(wire).map_or(0, |w| w.bits)
@@ -72,7 +87,9 @@ impl Derived {
         let what = last.map_or("", |&node| name(&self.network, node));
         Event::Step { done, of: self.steps.len(), what }
     }
+}
 
+impl Derived {
     /// Correlated OTs of one image.
     pub(super) fn demand(&self) -> Demand {
         [Party::Client, Party::Server].map(|party| self.online.cots_sent_by(party, Party::Client))
@@ -111,72 +128,6 @@ pub(super) fn supports(_: &Graph, node: &Node) -> Support {
     }
 }
 
-/// What a plan is made for.
-struct LinkPrice {
-    ns_per_byte: f64,
-    /// One way.
-    ns_per_message: f64,
-}
-
-/// A gigabit and 0.1 ms there and back; a hundred megabits and 40 ms.
-fn link_of(plan: &str) -> Option<LinkPrice> {
-    match plan {
-        "lan" => Some(LinkPrice { ns_per_byte: 8.0, ns_per_message: 5e4 }),
-        "wan" => Some(LinkPrice { ns_per_byte: 80.0, ns_per_message: 2e7 }),
-        _ => None,
-    }
-}
-
-/// The best plan for `wish`.
-pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-    if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
-        let why = format!("system `{SYSTEM}` has one mode, `{MODE}`, not `{mode}`");
-        return Err(Error::Input(why));
-    }
-    let name = wish.plan.as_deref().unwrap_or(PLANS[0]);
-    let Some(link) = link_of(name) else {
-        let have = PLANS.join(", ");
-        return Err(Error::Input(format!("system `{SYSTEM}` has no plan `{name}`; it has: {have}")));
-    };
-    let mut best: Option<(f64, HybridChoices)> = None;
-    let first = HybridChoices { radix: Radix::Four, supply: Supply::ALL[0] };
-    let mut d = derive_from(model, network(model)?, first)?;
-    for radix in Radix::ALL {
-        d.choices.radix = radix;
-        d.online = walk::cost(&d)?;
-        for supply in Supply::ALL {
-            let price = price(&d, supply, &link);
-            if best.is_none_or(|(least, _)| price < least) {
-                best = Some((price, HybridChoices { radix, supply }));
-            }
-        }
-    }
-    let (_, choices) = best.ok_or_else(|| Error::Misuse("nothing to choose from".into()))?;
-    check(model, &wrap(name, &choices))
-}
-
-/// Nanoseconds of COTs, traffic and messages of one image with its set-up, both parties together.
-fn price(d: &Derived, supply: Supply, link: &LinkPrice) -> f64 {
-    let demand = d.demand();
-    let (offline, first) = (stock::refill_traffic(supply, demand), stock::first_traffic(supply));
-    let online = stock::traffic(true, d.messages().iter().map(|&bytes| bytes as u64));
-    let setup: usize = stock::setup(Digest([0; 32]), supply).message_bytes().iter().sum();
-    let (mut bytes, mut messages) = (setup as f64, 4.0);
-    for t in [offline, first, online] {
-        bytes += (t.up_bytes + t.down_bytes) as f64;
-        messages += t.rounds as f64;
-    }
-    // Of both parties, measured; the hash of a random OT included.
-    let ns_per_cot = match supply {
-        Supply::Extension(FieldBits::Eight) => 70.0,
-        Supply::Extension(_) => 31.0,
-        Supply::Silent(_) => 30.0,
-    };
-    let below = supply.sets().iter().rev().skip(1).map(|s| 2 * s.outputs() as u64).sum::<u64>();
-    let made = (stock::made(supply, demand) + below) as f64;
-    link.ns_per_byte * bytes + link.ns_per_message * messages + ns_per_cot * made
-}
-
 pub(super) fn wrap(plan: &str, choices: &HybridChoices) -> Choices {
     let (system, mode, plan) = (SYSTEM.into(), MODE.into(), plan.into());
     Choices { system, mode, plan, bytes: choices.to_bytes() }
@@ -199,42 +150,59 @@ fn network(model: &PublicModel) -> Result<Network, Error> {
 /// Decodes choices and derives everything; refuses what is insecure or does not fit. The time this takes is bounded by the
 /// size of the model.
 pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, Error> {
+    let decoded = decode(choices)?;
+    Base::new(model)?.with(decoded)
+}
+
+/// The choices of a plan of this system.
+pub(super) fn decode(choices: &Choices) -> Result<HybridChoices, Error> {
     if choices.system != SYSTEM || choices.mode != MODE || !PLANS.contains(&choices.plan.as_str()) {
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
-    let c = HybridChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
-    derive_from(model, network(model)?, c)
+    HybridChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))
 }
 
-fn derive_from(model: &PublicModel, network: Network, choices: HybridChoices) -> Result<Derived, Error> {
-    let refused = |why: String| Error::Refused { why };
-    limits::check(&network).map_err(refused)?;
-    let ring = Ring::new(LOG_N).map_err(|e| refused(e.to_string()))?;
-    let steps = schedule::schedule(&network);
-    let mut layers = BTreeMap::new();
-    let mut ops = OpCounts::default();
-    for &node in steps.iter().filter(|s| matches!(s, Step::Linear(_))).flat_map(Step::nodes) {
-        let (layer, products) = layer(&network, &ring, node)
-            .map_err(|why| refused(format!("node `{}`: {why}", name(&network, node))))?;
-        ops.pt_mul += products;
-        layers.insert(node, layer);
+impl Base {
+    pub(super) fn new(model: &PublicModel) -> Result<Arc<Self>, Error> {
+        let refused = |why: String| Error::Refused { why };
+        let network = network(model)?;
+        limits::check(&network).map_err(refused)?;
+        let ring = Ring::new(LOG_N).map_err(|e| refused(e.to_string()))?;
+        let steps = schedule::schedule(&network);
+        let mut layers = BTreeMap::new();
+        let mut ops = OpCounts::default();
+        for &node in steps.iter().filter(|s| matches!(s, Step::Linear(_))).flat_map(Step::nodes) {
+            let (layer, products) = layer(&network, &ring, node)
+                .map_err(|why| refused(format!("node `{}`: {why}", name(&network, node))))?;
+            ops.pt_mul += products;
+            layers.insert(node, layer);
+        }
+        Ok(Arc::new(Self { network, ring, steps, layers, output: model.output, ops }))
     }
-    let output = model.output;
-    let online = MpcCost::none();
-    let mut d = Derived { network, ring, steps, layers, choices, output, online, ops };
-    d.online = walk::cost(&d)?;
-    if let Some(cots) = d.demand().into_iter().find(|&n| n > limits::COTS) {
-        let why = format!("an image would take {cots} correlated OTs, at most {} are made", limits::COTS);
-        return Err(refused(why));
-    }
-    for bytes in d.messages().into_iter().chain([stock::longest(choices.supply, d.demand())]) {
-        if bytes > MAX_BODY_BYTES {
-            let why = format!("a message would have {bytes} bytes, links carry {MAX_BODY_BYTES}");
+
+    /// With these choices.
+    pub(super) fn with(self: Arc<Self>, choices: HybridChoices) -> Result<Derived, Error> {
+        let refused = |why: String| Error::Refused { why };
+        let (found, steps) = (choices.radices.len(), self.steps.len() + 1);
+        if found != steps {
+            let why = format!("digits for {found} steps, the network has {steps} with its output");
+            return Err(Error::InvalidMessage { message: "Offer", why });
+        }
+        let mut d = Derived { base: self, choices, online: MpcCost::none() };
+        d.online = walk::cost(&d)?;
+        if let Some(cots) = d.demand().into_iter().find(|&n| n > limits::COTS) {
+            let why = format!("an image would take {cots} correlated OTs, at most {} are made", limits::COTS);
             return Err(refused(why));
         }
+        for bytes in d.messages().into_iter().chain([stock::longest(d.choices.supply, d.demand())]) {
+            if bytes > MAX_BODY_BYTES {
+                let why = format!("a message would have {bytes} bytes, links carry {MAX_BODY_BYTES}");
+                return Err(refused(why));
+            }
+        }
+        Ok(d)
     }
-    Ok(d)
 }
 
 fn name(network: &Network, node: usize) -> &str {
@@ -267,13 +235,9 @@ fn layer(network: &Network, ring: &Ring, node: usize) -> Result<(Layer, u64), St
     Ok((Layer { packing, params, up_bytes, down_bytes }, products))
 }
 
-/// What follows from `choices`: the same on both sides.
-pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
-    let d = derive(model, choices)?;
-    let supply = d.choices.supply;
-    let demand = d.demand();
-    let messages = d.messages();
-    let up_first = true;
+/// Traffic of a session of one image: its set-up, and what comes ahead of the image and with it.
+pub(super) fn traffic(d: &Derived) -> [Traffic; 3] {
+    let (supply, up_first) = (d.choices.supply, true);
     let [offer, answer, trees, batch] = stock::setup(Digest([0; 32]), supply).message_bytes();
     let public_key = PublicKey::encoded_bytes(&d.ring);
     let mut setup = stock::traffic(
@@ -283,30 +247,35 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     setup += stock::first_traffic(supply);
     // The client's first message goes the way of the one that agreed on the plan.
     setup.rounds -= 1;
-    let memory = memory(&d);
-    Ok(Plan {
+    let online = stock::traffic(up_first, d.messages().iter().map(|&bytes| bytes as u64));
+    [setup, stock::refill_traffic(supply, d.demand()), online]
+}
+
+/// What follows from `choices`: the same on both sides.
+pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
+    Ok(describe_plan(&derive(model, choices)?, model, choices))
+}
+
+/// The plan of what was derived from `choices`.
+pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices) -> Plan {
+    let [setup, offline, online] = traffic(d);
+    let memory = memory(d);
+    Plan {
         choices: choices.clone(),
         model: model_digest(model),
-        cost: Cost {
-            group: 1,
-            setup,
-            setup_reused: setup,
-            offline: stock::refill_traffic(supply, demand),
-            online: stock::traffic(up_first, messages.iter().map(|&bytes| bytes as u64)),
-            ops: d.ops,
-        },
+        cost: Cost { group: 1, setup, setup_reused: setup, offline, online, ops: d.ops },
         key_bytes: 0,
         session_memory_bytes: 0,
         work_memory_bytes: memory,
         client_memory_bytes: memory,
-        security_bits: security_bits(supply),
-        parameters: parameters(&d),
+        security_bits: security_bits(d.choices.supply),
+        parameters: parameters(d),
         predicted_us: 0,
-        error: error(&d),
+        error: error(d),
         leaks: leaks(model),
         trust: trusts(),
-        steps: describe(&d),
-    })
+        steps: describe(d),
+    }
 }
 
 /// What either side works with: correlated OTs in stock, and what a step holds at once.
@@ -376,10 +345,7 @@ fn parameters(d: &Derived) -> String {
             format!("silent OT (regular LPN, set {set:?}, by our estimate {bits} bits)")
         }
     };
-    format!(
-        "{linear}correlated OTs: {supply}, base OTs over ristretto255; comparisons in digits of {} bits",
-        d.choices.radix.digit_bits()
-    )
+    format!("{linear}correlated OTs: {supply}, base OTs over ristretto255")
 }
 
 /// Most that a result is off the real quotient: less than one unit of rounding and a sixteenth of noise; and half a unit
@@ -486,7 +452,8 @@ fn describe(d: &Derived) -> Vec<String> {
     let nodes = d.network.graph().nodes();
     let label = |i: &usize| nodes.get(*i).map_or_else(String::new, |n| format!("{}: {}", n.name, n.op));
     let mut out = Vec::new();
-    for step in &d.steps {
+    for (at, step) in d.steps.iter().enumerate() {
+        let digits = d.choices.radix(at);
         for i in step.nodes() {
             let how = match step {
                 Step::Local(_) => "on own shares".to_owned(),
@@ -499,7 +466,7 @@ fn describe(d: &Derived) -> Vec<String> {
                         l.params.share_bits()
                     )
                 }),
-                _ => format!("comparisons of {} bits", d.bits(*i)),
+                _ => format!("comparisons of {} bits in digits of {digits}", d.bits(*i)),
             };
             out.push(format!("{}, {how}", label(i)));
         }

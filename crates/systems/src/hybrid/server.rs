@@ -2,7 +2,7 @@
 
 use super::client::fresh;
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
-use super::plan::{Derived, NONCE_BYTES, derive};
+use super::plan::{Base, Derived, NONCE_BYTES, decode};
 use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
 use super::walk::{Hand, WalkError, walk};
@@ -20,17 +20,18 @@ use rand_core::Rng;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A model's weights as kernels, shared by all sessions.
 pub(super) struct Prepared {
-    pub(super) d: Derived,
+    pub(super) base: Arc<Base>,
     pub(super) layers: BTreeMap<usize, LinearServer>,
     /// Of clips, per element.
     tops: BTreeMap<usize, Vec<u64>>,
 }
 
 /// The network in fixed point of a model, which must be the published one.
-pub(super) fn fixed_model(d: &Derived, model: &Model) -> Result<FixedModel, Error> {
+pub(super) fn fixed_model(d: &Base, model: &Model) -> Result<FixedModel, Error> {
     let Some(calibration) = &model.calibration else {
         let why =
             format!("`{}` has formats in fixed point and no calibration to make them of", model.public.name);
@@ -45,7 +46,8 @@ pub(super) fn fixed_model(d: &Derived, model: &Model) -> Result<FixedModel, Erro
 
 impl Prepared {
     pub(super) fn new(plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Self, Error> {
-        let d = derive(&model.public, &plan.choices)?;
+        decode(&plan.choices)?;
+        let d = Base::new(&model.public)?;
         let fixed = fixed_model(&d, model)?;
         let prepare = |(&node, layer): (&usize, &super::plan::Layer)| {
             let missing = || Error::Misuse(format!("node {node} has no weights"));
@@ -62,12 +64,17 @@ impl Prepared {
             (node, of.iter().flat_map(|&top| std::iter::repeat_n(top as u64, per)).collect())
         });
         let tops = tops.collect();
-        Ok(Self { d, layers, tops })
+        Ok(Self { base: d, layers, tops })
     }
 }
 
-pub(super) async fn run(prepared: &Prepared, samples: u32, cx: &mut Context<'_>) -> Result<Outcome, Error> {
-    let d = &prepared.d;
+pub(super) async fn run(
+    prepared: &Prepared,
+    samples: u32,
+    plan: &Plan,
+    cx: &mut Context<'_>,
+) -> Result<Outcome, Error> {
+    let d = &prepared.base.clone().with(decode(&plan.choices)?)?;
     let (pool, permits) = (cx.pool.clone(), cx.permits.clone());
     let place = Place { pool: pool.clone(), permits: Some(permits.clone()) };
     let (pk, mut stock) = begin(d, &place, cx).await?;

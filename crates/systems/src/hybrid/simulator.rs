@@ -6,8 +6,9 @@
 //! [`oblivia_nn::fixed`].
 
 use super::client::{ClientHand, key, upload_rng};
-use super::plan::{self, Derived};
+use super::plan::{Derived, derive};
 use super::schedule::source;
+use super::search::search;
 use super::server::{Prepared, ServerHand, fixed_model, reply_rng};
 use super::tap::Tap;
 use super::walk::walk;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 
 /// A model prepared for both parties.
 pub struct Simulator {
+    d: Derived,
     prepared: Prepared,
     fixed: FixedModel,
 }
@@ -88,15 +90,16 @@ impl Simulator {
     /// # Errors
     /// As planning and loading.
     pub fn new(model: &Model, wish: &Wish, pool: &ThreadPool) -> Result<Self, Error> {
-        let plan = plan::search(&model.public, wish)?;
+        let plan = search(&model.public, wish)?;
+        let d = derive(&model.public, &plan.choices)?;
         let prepared = Prepared::new(&plan, model, pool)?;
-        let fixed = fixed_model(&prepared.d, model)?;
-        Ok(Self { prepared, fixed })
+        let fixed = fixed_model(&d, model)?;
+        Ok(Self { d, prepared, fixed })
     }
 
     /// Bits of an output.
     pub fn output_bits(&self) -> u32 {
-        self.prepared.d.bits(self.prepared.d.network.graph().output().index())
+        self.d.bits(self.d.network.graph().output().index())
     }
 
     /// Plays one image with dealt OTs and all randomness from `seed`, and computes it again.
@@ -104,7 +107,7 @@ impl Simulator {
     /// # Errors
     /// What ends a session; [`Error::Misuse`] if the parties wait for each other.
     pub fn compare(&self, input: &Tensor, seed: &[u8; 32], pool: &ThreadPool) -> Result<Compared, Error> {
-        let d = &self.prepared.d;
+        let d = &self.d;
         let misuse = |e: &dyn std::fmt::Display| Error::Misuse(e.to_string());
         let numbers = d.network.input(input).map_err(|e| Error::Input(e.to_string()))?;
         let mut rng = Prg::new(seed, "hybrid simulator client v1", &[]);
@@ -162,7 +165,7 @@ impl Simulator {
         pk: &PublicKey,
         pool: &ThreadPool,
     ) -> Result<(Vec<Vec<i8>>, [u64; 4]), Error> {
-        let d: &Derived = &self.prepared.d;
+        let d = &self.d;
         let sk = key(d, &client.key);
         let mut recorded = vec![Vec::new(); d.network.graph().nodes().len()];
         let mut counts = [0; 4];
@@ -201,6 +204,6 @@ impl Simulator {
 
     /// Values of a wire.
     pub fn elements(&self, wire: WireId) -> usize {
-        self.prepared.d.elements(wire.index())
+        self.d.elements(wire.index())
     }
 }

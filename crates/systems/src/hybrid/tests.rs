@@ -12,7 +12,7 @@ fn pool() -> ThreadPool {
 }
 
 /// The model with formats in fixed point, unless some sum has no scale.
-fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<Model> {
+pub(super) fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<Model> {
     let inputs: Vec<_> = (0..8).map(|seed| random_input(&model, 1000 + seed)).collect();
     let ranges = measured.then(|| Ranges::measured(&model, &inputs).unwrap());
     let options = Options { bits, weight_bits: 6, ..Options::default() };

@@ -9,7 +9,7 @@ use super::plan::Derived;
 use super::schedule::{Step, range, source, windows};
 use oblivia_base::Secret;
 use oblivia_mpc::{
-    Cost, Divisible, Link, MpcError, Party, Range, Session, Shares, arg_max, arg_max_cost, reveal,
+    Cost, Divisible, Link, MpcError, Party, Radix, Range, Session, Shares, arg_max, arg_max_cost, reveal,
     reveal_cost, widen, widen_cost,
 };
 use oblivia_nn::{OutputPolicy, WireId};
@@ -100,49 +100,62 @@ fn widening(d: &Derived, wire: usize, readers: &[usize]) -> Option<(u32, Range)>
 
 /// What one image sends and takes.
 pub(super) fn cost(d: &Derived) -> Result<Cost, Error> {
-    let radix = d.choices.radix;
     let mut cost = Cost::none();
-    for step in &d.steps {
-        let elements = || step.nodes().iter().map(|&n| d.elements(n)).sum::<usize>();
-        let bits = || step.nodes().first().map_or(0, |&n| d.bits(source(&d.network, n).index()));
-        match step {
-            Step::Local(_) => {}
-            Step::Linear(nodes) => {
-                for (wire, readers) in by_input(d, nodes) {
-                    if let Some((to, range)) = widening(d, wire, &readers) {
-                        let one = widen_cost(d.bits(wire), to, range, radix);
-                        cost = cost.then(&one.times(d.elements(wire)));
-                    }
-                }
-                if cost.pen_after(Party::Client) != Party::Client {
-                    cost = cost.then(&Cost::of_passing());
-                }
-                let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
-                let up: usize = layers().map(|l| l.up_bytes).sum();
-                let down: usize = layers().map(|l| l.down_bytes).sum();
-                cost = cost.then(&Cost::of_bytes(up as u64)).then(&Cost::of_passing());
-                cost = cost.then(&Cost::of_bytes(down as u64));
+    for (at, step) in d.steps.iter().enumerate() {
+        cost = cost.then(&comparisons_cost(d, step, d.choices.radix(at))?);
+        if let Step::Linear(nodes) = step {
+            if cost.pen_after(Party::Client) != Party::Client {
+                cost = cost.then(&Cost::of_passing());
             }
-            Step::Relu(_) => cost = cost.then(&relus_cost(elements(), bits(), radix)),
-            Step::Clip(_) => cost = cost.then(&relus_cost(2 * elements(), bits(), radix)),
-            Step::MaxPool(node) => {
-                cost = cost.then(&pool_cost(&windows(&d.network, *node)?, bits(), radix));
-            }
+            let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
+            let up: usize = layers().map(|l| l.up_bytes).sum();
+            let down: usize = layers().map(|l| l.down_bytes).sum();
+            cost = cost.then(&Cost::of_bytes(up as u64)).then(&Cost::of_passing());
+            cost = cost.then(&Cost::of_bytes(down as u64));
         }
     }
+    cost = cost.then(&class_cost(d, d.choices.radix(d.steps.len())));
     let output = d.network.graph().output().index();
-    let (bits, n) = (d.bits(output), d.elements(output));
-    let revealed = match d.output {
-        OutputPolicy::Logits => (bits, n),
-        OutputPolicy::ArgMax => {
-            let index = index_bits(n);
-            cost = cost.then(&widen_cost(bits, bits + 1, Range::Any, radix).times(n));
-            cost = cost.then(&arg_max_cost(n, 1, bits + 1, index, radix));
-            (index, 1)
-        }
+    let (bits, n) = match d.output {
+        OutputPolicy::Logits => (d.bits(output), d.elements(output)),
+        OutputPolicy::ArgMax => (index_bits(d.elements(output)), 1),
     };
     let pen = cost.pen_after(Party::Client);
-    Ok(cost.then(&reveal_cost(revealed.0, Party::Client, pen).times(revealed.1)))
+    Ok(cost.then(&reveal_cost(bits, Party::Client, pen).times(n)))
+}
+
+/// Comparisons of one step: those of a linear layer are its widening.
+pub(super) fn comparisons_cost(d: &Derived, step: &Step, radix: Radix) -> Result<Cost, Error> {
+    let elements = || step.nodes().iter().map(|&n| d.elements(n)).sum::<usize>();
+    let bits = || step.nodes().first().map_or(0, |&n| d.bits(source(&d.network, n).index()));
+    Ok(match step {
+        Step::Local(_) => Cost::none(),
+        Step::Linear(nodes) => {
+            let mut cost = Cost::none();
+            for (wire, readers) in by_input(d, nodes) {
+                if let Some((to, range)) = widening(d, wire, &readers) {
+                    cost = cost.then(&widen_cost(d.bits(wire), to, range, radix).times(d.elements(wire)));
+                }
+            }
+            cost
+        }
+        Step::Relu(_) => relus_cost(elements(), bits(), radix),
+        Step::Clip(_) => relus_cost(2 * elements(), bits(), radix),
+        Step::MaxPool(node) => pool_cost(&windows(&d.network, *node)?, bits(), radix),
+    })
+}
+
+/// Of finding the winning class, if that is all the client gets.
+pub(super) fn class_cost(d: &Derived, radix: Radix) -> Cost {
+    let output = d.network.graph().output().index();
+    let (bits, n) = (d.bits(output), d.elements(output));
+    match d.output {
+        OutputPolicy::Logits => Cost::none(),
+        OutputPolicy::ArgMax => {
+            let wide = widen_cost(bits, bits + 1, Range::Any, radix).times(n);
+            wide.then(&arg_max_cost(n, 1, bits + 1, index_bits(n), radix))
+        }
+    }
 }
 
 /// Bits of the number of a class.
@@ -209,10 +222,10 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
     input: Vec<u64>,
     mut done: impl FnMut(usize) + Send,
 ) -> Result<Option<Vec<u64>>, WalkError> {
-    let radix = d.choices.radix;
     let mut wires = Wires::new(d);
     wires.put(d.network.graph().input().index(), Shares::new(INPUT_BITS, input)?);
     for (at, step) in d.steps.iter().enumerate() {
+        let radix = d.choices.radix(at);
         match step {
             Step::Local(node) => {
                 let node = *node;
@@ -227,7 +240,7 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
                 let out = out.expose().iter().map(|&v| v as u64).collect();
                 wires.put(node, Shares::new(d.bits(node), out)?);
             }
-            Step::Linear(nodes) => linear(d, cx, hand, &mut wires, nodes).await?,
+            Step::Linear(nodes) => linear(d, cx, hand, &mut wires, nodes, radix).await?,
             Step::Relu(nodes) => {
                 let parts = nodes.iter().map(|&n| wires.take(source(&d.network, n).index()));
                 let parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -259,7 +272,7 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
     let opened = match d.output {
         OutputPolicy::Logits => reveal(cx, &y, Party::Client).await?,
         OutputPolicy::ArgMax => {
-            let n = y.len();
+            let (n, radix) = (y.len(), d.choices.radix(d.steps.len()));
             let wide = widen(cx, &y, y.width() + 1, Range::Any, radix).await?;
             let classes = (0..n).map(|i| wide.slice(i, 1)).collect::<Result<Vec<_>, _>>()?;
             let (_, index) = arg_max(cx, classes, index_bits(n), radix).await?;
@@ -296,12 +309,13 @@ async fn linear<L: Link, P: Divisible, H: Hand>(
     hand: &mut H,
     wires: &mut Wires<'_>,
     nodes: &[usize],
+    radix: Radix,
 ) -> Result<(), WalkError> {
     let mut read: BTreeMap<usize, Shares> = BTreeMap::new();
     for (wire, readers) in by_input(d, nodes) {
         let mut x = wires.take_whole(wire, readers.len())?;
         if let Some((to, range)) = widening(d, wire, &readers) {
-            x = widen(cx, &x, to, range, d.choices.radix).await?;
+            x = widen(cx, &x, to, range, radix).await?;
         }
         read.insert(wire, x);
     }

@@ -1,0 +1,243 @@
+//! The search for a plan: the digits of every step and the source of correlated OTs that make one image, with its
+//! set-up, cheapest on a link; or cheapest of those that move no more than so many bytes.
+
+use super::choices::{HybridChoices, Supply};
+use super::plan::{Base, Derived, MODE, PLANS, SYSTEM, describe_plan, traffic, wrap};
+use super::{stock, walk};
+use oblivia_mpc::silent::LpnSet;
+use oblivia_mpc::softspoken::FieldBits;
+use oblivia_mpc::{Cost, Radix};
+use oblivia_nn::PublicModel;
+use oblivia_protocol::{Error, LinkRate, Plan, Traffic, Wish};
+
+/// What time on a link costs.
+#[derive(Clone, Copy)]
+struct Prices {
+    ns_per_byte: f64,
+    /// One way.
+    ns_per_message: f64,
+}
+
+impl From<LinkRate> for Prices {
+    fn from(link: LinkRate) -> Self {
+        Self {
+            ns_per_byte: 8e9 / link.bits_per_second.max(1) as f64,
+            ns_per_message: link.round_trip_us as f64 * 500.0,
+        }
+    }
+}
+
+/// The link a plan is made for.
+fn link_of(plan: &str) -> Option<LinkRate> {
+    match plan {
+        "lan" => Some(LinkRate { bits_per_second: 1_000_000_000, round_trip_us: 100 }),
+        "wan" => Some(LinkRate { bits_per_second: 100_000_000, round_trip_us: 40_000 }),
+        _ => None,
+    }
+}
+
+/// How often the price of a byte is doubled until a limit is met.
+const DOUBLINGS: i32 = 12;
+
+/// The best plan for `wish`.
+pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+    if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
+        let why = format!("system `{SYSTEM}` has one mode, `{MODE}`, not `{mode}`");
+        return Err(Error::Input(why));
+    }
+    let name = wish.plan.as_deref().unwrap_or(PLANS[0]);
+    let Some(link) = link_of(name) else {
+        let have = PLANS.join(", ");
+        return Err(Error::Input(format!("system `{SYSTEM}` has no plan `{name}`; it has: {have}")));
+    };
+    let prices = Prices::from(wish.link.unwrap_or(link));
+    let images = u64::from(wish.samples.max(1));
+    let bytes = |t: &[Traffic; 3]| {
+        let [setup, offline, online] = t.map(|t| t.up_bytes + t.down_bytes);
+        setup.saturating_add(offline.saturating_add(online).saturating_mul(images))
+    };
+    let base = Base::new(model)?;
+    let first = HybridChoices { radices: vec![Radix::Four; base.steps.len() + 1], supply: Supply::ALL[0] };
+    let mut d = base.with(first)?;
+    let table = table(&d)?;
+    let mut best: Option<(f64, HybridChoices)> = None;
+    let mut least = u64::MAX;
+    for supply in Supply::ALL {
+        for doubling in 0..=if wish.max_bytes.is_some() { DOUBLINGS } else { 0 } {
+            let per_byte = prices.ns_per_byte * f64::from(1 << doubling);
+            let radices = cheapest(&table, supply, Prices { ns_per_byte: per_byte, ..prices });
+            if doubling > 0 && radices == d.choices.radices {
+                continue;
+            }
+            d.choices = HybridChoices { radices, supply };
+            d.online = walk::cost(&d)?;
+            let traffic = traffic(&d);
+            least = least.min(bytes(&traffic));
+            if wish.max_bytes.is_some_and(|max| bytes(&traffic) > max) {
+                continue;
+            }
+            let price = price(&d, &traffic, prices);
+            if best.as_ref().is_none_or(|(least, _)| price < *least) {
+                best = Some((price, d.choices.clone()));
+            }
+            break;
+        }
+    }
+    let Some((_, choices)) = best else {
+        let (name, max) = (&model.name, wish.max_bytes.unwrap_or(0));
+        return Err(Error::Refused {
+            why: format!(
+                "no plan of `{SYSTEM}` for `{name}` moves at most {max} bytes for {images} images with their set-up; the least \
+                 found is {least}: raise --max-bytes"
+            ),
+        });
+    };
+    let wrapped = wrap(name, &choices);
+    let d = d.base.with(choices)?;
+    Ok(describe_plan(&d, model, &wrapped))
+}
+
+/// Comparisons of every step and of the output, by radix.
+fn table(d: &Derived) -> Result<Vec<[Cost; Radix::ALL.len()]>, Error> {
+    let mut out = Vec::with_capacity(d.steps.len() + 1);
+    for step in &d.steps {
+        let mut row = Radix::ALL.map(|_| Cost::none());
+        for (cost, radix) in row.iter_mut().zip(Radix::ALL) {
+            *cost = walk::comparisons_cost(d, step, radix)?;
+        }
+        out.push(row);
+    }
+    out.push(Radix::ALL.map(|radix| walk::class_cost(d, radix)));
+    Ok(out)
+}
+
+/// For every row the radix that costs least.
+fn cheapest(table: &[[Cost; Radix::ALL.len()]], supply: Supply, prices: Prices) -> Vec<Radix> {
+    let per_cot = ns_per_cot(supply) + prices.ns_per_byte * bytes_per_cot(supply);
+    let price = |cost: &Cost| {
+        prices.ns_per_byte * cost.bits() as f64 / 8.0
+            + per_cot * cost.cots() as f64
+            + prices.ns_per_message * cost.changes() as f64
+    };
+    let least = |row: &[Cost; Radix::ALL.len()]| {
+        let both = row.iter().zip(Radix::ALL);
+        both.min_by(|a, b| price(a.0).total_cmp(&price(b.0))).map_or(Radix::Four, |(_, radix)| radix)
+    };
+    table.iter().map(least).collect()
+}
+
+/// Nanoseconds that a COT takes of both parties, measured; the hash of a random OT included.
+fn ns_per_cot(supply: Supply) -> f64 {
+    match supply {
+        Supply::Extension(FieldBits::Eight) => 70.0,
+        Supply::Extension(_) => 31.0,
+        // Tables of 1, 2, 4 and 8 MiB: measured where a core's own cache has 2.
+        Supply::Silent(LpnSet::B10) => 28.0,
+        Supply::Silent(LpnSet::B11) => 30.0,
+        Supply::Silent(LpnSet::B12) => 37.0,
+        Supply::Silent(LpnSet::B13) => 57.0,
+    }
+}
+
+/// Bytes that move for a COT.
+fn bytes_per_cot(supply: Supply) -> f64 {
+    match supply {
+        Supply::Extension(FieldBits::Eight) => 15.0 / 8.0,
+        Supply::Extension(_) => 31.0 / 8.0,
+        Supply::Silent(set) => set.message_bytes() as f64 / set.net() as f64,
+    }
+}
+
+/// Nanoseconds of COTs, traffic and messages of one image with its set-up, both parties together.
+fn price(d: &Derived, traffic: &[Traffic; 3], prices: Prices) -> f64 {
+    let supply = d.choices.supply;
+    let (bytes, messages) = traffic
+        .iter()
+        .fold((0, 0), |(bytes, messages), t| (bytes + t.up_bytes + t.down_bytes, messages + t.rounds));
+    let below = supply.sets().iter().rev().skip(1).map(|s| 2 * s.outputs() as u64).sum::<u64>();
+    let made = stock::made(supply, d.demand()) + below;
+    prices.ns_per_byte * bytes as f64
+        + prices.ns_per_message * messages as f64
+        + ns_per_cot(supply) * made as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::calibrated;
+    use super::*;
+    use oblivia_nn::Op;
+    use oblivia_nn::testing::{Build, random_relu_model};
+
+    fn plan(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+        search(model, wish)
+    }
+
+    fn models() -> impl Iterator<Item = PublicModel> {
+        (0..24).filter_map(|seed| Some(calibrated(random_relu_model(seed), 16, true)?.public))
+    }
+
+    #[test]
+    fn a_plan_within_a_limit_moves_no_more_and_the_least_that_is_named_is_enough() {
+        let (mut smaller, mut refused) = (0, 0);
+        for model in models() {
+            let free = plan(&model, &Wish::default()).unwrap().cost.traffic(3).total_bytes();
+            for part in [100, 90, 80, 70, 60, 50] {
+                let max = free * part / 100;
+                let wish = Wish { max_bytes: Some(max), samples: 3, ..Wish::default() };
+                match plan(&model, &wish) {
+                    Ok(plan) => {
+                        let bytes = plan.cost.traffic(3).total_bytes();
+                        assert!(bytes <= max);
+                        smaller += u32::from(bytes < free);
+                    }
+                    Err(e) => {
+                        let text = e.to_string();
+                        let least = text.split("least found is ").nth(1).and_then(|t| t.split(':').next());
+                        let least: u64 = least.unwrap().parse().unwrap();
+                        assert!(least > max, "{text}");
+                        let wish = Wish { max_bytes: Some(least), ..wish };
+                        assert_eq!(plan(&model, &wish).unwrap().cost.traffic(3).total_bytes(), least);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(smaller > 10 && refused > 20, "{smaller} smaller, {refused} refused");
+    }
+
+    #[test]
+    fn slower_links_get_plans_with_fewer_bytes_and_longer_ones_with_fewer_messages() {
+        let mut fewer = [0; 2];
+        let mut large = Build::new(1, [1, 64, 64]);
+        large.conv("conv", 4, [3, 3], [1, 1], [1; 4], 1, true);
+        large.op("relu", Op::Relu);
+        let large = calibrated(large.finish(), 16, true).unwrap().public;
+        for model in models().chain([large]) {
+            let of = |bits_per_second, round_trip_us| {
+                let link = Some(LinkRate { bits_per_second, round_trip_us });
+                let t = plan(&model, &Wish { link, ..Wish::default() }).unwrap().cost.traffic(1);
+                (t.total_bytes(), t.setup.rounds + t.offline.rounds + t.online.rounds)
+            };
+            let (fast, slow, long) = (of(10_000_000_000, 0), of(1_000_000, 0), of(1_000_000, 10_000_000));
+            assert!(slow.0 <= fast.0, "{slow:?} after {fast:?}");
+            assert!(long.1 <= slow.1, "{long:?} after {slow:?}");
+            fewer[0] += u32::from(slow.0 < fast.0);
+            fewer[1] += u32::from(long.1 < slow.1);
+        }
+        assert!(fewer[0] > 5 && fewer[1] > 0, "{fewer:?}");
+    }
+
+    #[test]
+    fn what_is_prepared_does_not_depend_on_digits_or_sources() {
+        use oblivia_protocol::System;
+        let model = models().next().unwrap();
+        let name = |link| {
+            let plan = plan(&model, &Wish { link, ..Wish::default() }).unwrap();
+            (plan.digest(), super::super::Hybrid.prepared_name(&plan))
+        };
+        let slow = name(Some(LinkRate { bits_per_second: 1_000_000, round_trip_us: 0 }));
+        let fast = name(Some(LinkRate { bits_per_second: 10_000_000_000, round_trip_us: 0 }));
+        assert_ne!(slow.0, fast.0);
+        assert_eq!(slow.1, fast.1);
+    }
+}
