@@ -175,13 +175,28 @@ impl LinearServer {
         let per_reply = kernels.chunks(packing.kernels_per_reply());
         let norm1 = per_reply.map(|k| k.iter().map(Kernel::norm1).sum()).max().unwrap_or(0);
         let method = method.unwrap_or_else(|| {
-            let chosen = Method::choose(params.ring(), &packing.counts(&Widths::of(params)).work);
+            let chosen = Self::usual(packing, params);
             if chosen.fits(params.ring(), params.q_bits(), norm1) { chosen } else { Method::Sparse }
         });
         let prepare = |kernel| PreparedKernel::new(params.ring(), kernel, method);
         let kernels = kernels.into_par_iter().map(prepare).collect::<Result<_, HeError>>()?;
         let bias = bias.iter().map(|&b| b as u64).collect();
         Ok(Self { packing: packing.clone(), params: params.clone(), replies, kernels, bias, method })
+    }
+
+    /// The faster method for this packing, unless weights are too large for it.
+    fn usual(packing: &Packing, params: &Params) -> Method {
+        let Counts { work, kernels, .. } = packing.counts(&Widths::of(params));
+        Method::choose(params.ring(), &work, kernels as u64)
+    }
+
+    /// Bytes that [`LinearServer::new`] makes with the usual method, its layouts included.
+    pub fn prepared_bytes(packing: &Packing, params: &Params) -> u64 {
+        let terms = (0..packing.kernels()).map(|k| packing.kernel_terms(k) as u64).sum();
+        let method = Self::usual(packing, params);
+        // An element of every result; replies of equal layout share the rest.
+        let layouts = 4 * packing.shape().output_len() as u64 + 64 * packing.replies() as u64;
+        PreparedKernel::bytes(params.ring(), packing.kernels() as u64, terms, method) + layouts
     }
 
     /// Where everything is.
