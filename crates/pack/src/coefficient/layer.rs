@@ -46,6 +46,13 @@ impl Replies {
         Ok(Self { list, elements: packing.shape().output_len() })
     }
 
+    /// Bytes at most: the element of every result, and the coefficients of eight kinds of reply, for what is cut off by an edge
+    /// differs from the rest, across, down and in channels.
+    fn bytes(packing: &Packing) -> u64 {
+        let replies = packing.replies() as u64;
+        4 * packing.shape().output_len() as u64 + 64 * replies + replies.min(8) * 12 * packing.n() as u64
+    }
+
     /// The output tensor of the results of every reply.
     fn gather<'a, T: Copy + Default + 'a>(
         &self,
@@ -77,6 +84,11 @@ impl LinearClient {
     pub fn new(packing: &Packing, params: &Params) -> Result<Self, CoefficientError> {
         let replies = Replies::new(packing, params)?;
         Ok(Self { packing: packing.clone(), params: params.clone(), replies })
+    }
+
+    /// Bytes of the half of a layer with this packing.
+    pub fn layout_bytes(packing: &Packing) -> u64 {
+        Replies::bytes(packing)
     }
 
     /// Where everything is.
@@ -194,9 +206,8 @@ impl LinearServer {
     pub fn prepared_bytes(packing: &Packing, params: &Params) -> u64 {
         let terms = (0..packing.kernels()).map(|k| packing.kernel_terms(k) as u64).sum();
         let method = Self::usual(packing, params);
-        // An element of every result; replies of equal layout share the rest.
-        let layouts = 4 * packing.shape().output_len() as u64 + 64 * packing.replies() as u64;
-        PreparedKernel::bytes(params.ring(), packing.kernels() as u64, terms, method) + layouts
+        PreparedKernel::bytes(params.ring(), packing.kernels() as u64, terms, method)
+            + Replies::bytes(packing)
     }
 
     /// Where everything is.

@@ -14,7 +14,7 @@ use oblivia_mpc::softspoken::FieldBits;
 use oblivia_mpc::{Cost as MpcCost, Party, Radix};
 use oblivia_nn::fixed::{Certainty, Network};
 use oblivia_nn::{Graph, NnError, Node, Op, OutputPolicy, PublicModel, WireId};
-use oblivia_pack::coefficient::{LinearServer, Packing};
+use oblivia_pack::coefficient::{LinearClient, LinearServer, Packing};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
@@ -318,8 +318,11 @@ pub(super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u
 
 /// Bytes that `party` works with at most: correlated OTs in stock, and what a step holds at once.
 fn memory(d: &Derived, party: Party) -> u64 {
-    // Where outputs of a layer lie, kept for the session.
-    let layouts: u64 = d.layers.keys().map(|&n| 32 * d.elements(n) as u64).sum();
+    // Where results of layers lie, which a server has with its kernels.
+    let layouts: u64 = match party {
+        Party::Client => d.layers.values().map(|l| LinearClient::layout_bytes(&l.packing)).sum(),
+        Party::Server => 0,
+    };
     let nodes = d.network.graph().nodes();
     let inputs = |n: usize| nodes.get(n).map_or(&[][..], |node| &node.inputs);
     let mut readers = vec![0u32; nodes.len()];
@@ -335,11 +338,12 @@ fn memory(d: &Derived, party: Party) -> u64 {
         let made: u64 = step.nodes().iter().map(|&n| d.elements(n) as u64).sum();
         let work = match step {
             Step::Local(_) => 32 * read.max(made),
-            // What the layers read is widened first.
+            // What the layers read is widened first; then their messages are held, and one layer is computed at a time.
             Step::Linear(nodes) => {
-                let layers =
-                    nodes.iter().filter_map(|n| d.layers.get(n)).map(|l| l.memory(party)).sum::<u64>();
-                (COMPARED * read).max(24 * read + layers)
+                let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
+                let messages: u64 = layers().map(|l| 2 * (l.up_bytes + l.down_bytes) as u64).sum();
+                let one = layers().map(|l| l.memory(party)).max().unwrap_or(0);
+                (COMPARED * read).max(24 * read + messages + one)
             }
             Step::Relu(_) | Step::MaxPool(_) => COMPARED * read.max(made),
             Step::Clip(_) => 2 * COMPARED * made,
@@ -360,18 +364,16 @@ fn memory(d: &Derived, party: Party) -> u64 {
 const COMPARED: u64 = 96;
 
 impl Layer {
-    /// Bytes that `party` has at once while the layer is computed: its own message before and after it is packed, the
-    /// peer's likewise, and what is between the two.
+    /// Bytes that `party` has at once while the layer is computed, messages not counted.
     fn memory(&self, party: Party) -> u64 {
         let n = self.params.n() as u64;
         let (ups, downs) = (self.packing.inputs() as u64, self.packing.replies() as u64);
-        let (up, down) = (self.up_bytes as u64, self.down_bytes as u64);
         let results = self.packing.shape().output_len() as u64;
         match party {
             // Shares, errors and ciphertexts; then replies and what they say.
-            Party::Client => (3 * up + 24 * n * ups).max(3 * down + 8 * n * downs + 24 * results),
+            Party::Client => (24 * n * ups).max(8 * n * downs + 24 * results),
             // Ciphertexts as read, own shares, both halves doubled and transformed; masks, noise and replies.
-            Party::Server => 2 * up + 3 * down + 80 * n * ups + 32 * n * downs + 32 * results,
+            Party::Server => 80 * n * ups + 32 * n * downs + 32 * results,
         }
     }
 }
