@@ -465,7 +465,7 @@ const fn network(name: &'static str, folder: &'static str) -> Network {
 }
 
 /// The networks a benchmark can run.
-const NETWORKS: [Network; 12] = [
+const NETWORKS: [Network; 13] = [
     network("mnist-cryptonets", "mnist-cryptonets"),
     network("tenseal-mnist", "tenseal-mnist"),
     network("cifar-lola", "cifar-lola"),
@@ -477,6 +477,7 @@ const NETWORKS: [Network; 12] = [
     network("relu-2m", "relu-2m"),
     network("squeezenet", "squeezenet-imagenet"),
     network("resnet18", "resnet18-imagenet"),
+    network("resnet50", "resnet50-imagenet"),
     Network { offset: 1, ..network("mobilenetv2", "mobilenetv2-imagenet") },
 ];
 

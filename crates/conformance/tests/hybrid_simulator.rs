@@ -19,10 +19,13 @@ struct Row {
     large: bool,
 }
 
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 6] = [
     Row { model: "mnist-bm3", images: "mnist", count: 200, large: false },
     Row { model: "minionn-cifar10", images: "cifar10", count: 50, large: true },
     Row { model: "resnet20-cifar10", images: "cifar10", count: 50, large: true },
+    Row { model: "squeezenet-imagenet", images: "imagenet", count: 20, large: true },
+    Row { model: "mobilenetv2-imagenet", images: "imagenet", count: 20, large: true },
+    Row { model: "resnet18-imagenet", images: "imagenet", count: 20, large: true },
 ];
 
 fn main() -> std::process::ExitCode {

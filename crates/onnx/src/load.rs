@@ -93,7 +93,7 @@ fn open_uncalibrated(path: &Path, opening: &Opening<'_>) -> Result<Loaded, OnnxE
             path.join(manifest.as_ref().and_then(Manifest::model_file).unwrap_or("model.onnx"))
         }
     };
-    let imported = import(&read(&file, MAX_FILE_BYTES)?)?;
+    let imported = import(&read(&file, MAX_FILE_BYTES).map_err(|e| made_by(manifest.as_ref(), e))?)?;
     let ending = imported.ending;
     let mut loaded = match manifest {
         Some(manifest) => {
@@ -106,6 +106,17 @@ fn open_uncalibrated(path: &Path, opening: &Opening<'_>) -> Result<Loaded, OnnxE
     };
     finish(&mut loaded, ending, &file);
     Ok(loaded)
+}
+
+/// Says how to make a file that cannot be read, where the manifest knows.
+fn made_by(manifest: Option<&Manifest>, e: OnnxError) -> OnnxError {
+    match (e, manifest.and_then(|m| m.made_by.as_ref())) {
+        (OnnxError::Io { path, why }, Some(command)) => OnnxError::Io {
+            path,
+            why: format!("{why}; it is not kept with its manifest, make it: {command}"),
+        },
+        (e, _) => e,
+    }
 }
 
 /// Where a model of the data directory is.
@@ -504,6 +515,18 @@ mod tests {
         manifest("data_model = \"models/two.onnx\"\nmodel = \"model.onnx\"");
         let both = open_with(dir.path(), &opening).unwrap_err().to_string();
         assert!(both.contains("both given"), "{both}");
+    }
+
+    #[test]
+    fn a_manifest_can_say_how_its_model_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = MANIFEST_TEXT.replacen("version", "made_by = \"python scripts/make.py\"\nversion", 1);
+        write(dir.path().join("model.toml"), text).unwrap();
+        let absent = open(dir.path()).unwrap_err().to_string();
+        assert!(
+            absent.contains("No such file") && absent.ends_with("make it: python scripts/make.py"),
+            "{absent}"
+        );
     }
 
     #[test]

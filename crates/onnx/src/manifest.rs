@@ -30,6 +30,8 @@ pub struct Manifest {
     pub model: Option<String>,
     /// In place of `model`: path of the ONNX file below the directory of test data, for files that are not shipped.
     pub data_model: Option<String>,
+    /// For a `model` that is not kept with the manifest: the command that makes it, for people.
+    pub made_by: Option<String>,
     /// One label per output.
     pub labels: Vec<String>,
     /// How an input is prepared.

@@ -316,7 +316,7 @@ fn shares_of_a_layer_add_up_to_the_quotient_rounded_up_or_down() {
         let f = params.shift_bits();
         let (mut all, mut others) = (0, 0);
         for (i, shape) in shapes.iter().enumerate() {
-            for method in [Method::Sparse, Method::Transform] {
+            for method in [Method::Sparse, Method::Transform, Method::TransformOnUse] {
                 let results = run(shape, &params, 80, Some(method), 100 + i as u64);
                 assert_eq!(results.len(), shape.output_len());
                 for (z, y) in results {
@@ -366,12 +366,23 @@ fn weights_too_large_for_the_transform_are_multiplied_one_by_one() {
     };
     assert_eq!(server(127, None).method(), Method::Transform);
     assert_eq!(server(1 << 20, None).method(), Method::Sparse);
+    let bytes = LinearServer::prepared_bytes(&packing, &params);
+    let kernels = packing.kernels() as u64;
+    assert!(
+        (kernels * 8 * 2048..kernels * 9 * 2048 + 16 * shape.weights() as u64).contains(&bytes),
+        "{bytes}"
+    );
 }
 
 #[test]
-fn both_methods_give_the_same_replies() {
+fn all_methods_give_the_same_replies() {
     let params = params(44, 26, 18);
-    let shape = conv([5, 9, 9], 7, [3, 3], [1, 1], [1; 4], 1);
-    let [a, b] = [Method::Sparse, Method::Transform].map(|m| run(&shape, &params, 60, Some(m), 5));
-    assert_eq!(a, b);
+    // The second has more products in a sum than are transformed together.
+    for shape in
+        [conv([5, 9, 9], 7, [3, 3], [1, 1], [1; 4], 1), conv([160, 16, 16], 6, [3, 3], [1, 1], [1; 4], 1)]
+    {
+        let methods = [Method::Sparse, Method::Transform, Method::TransformOnUse];
+        let [a, b, c] = methods.map(|m| run(&shape, &params, 60, Some(m), 5));
+        assert!(a == b && a == c);
+    }
 }

@@ -1,11 +1,12 @@
 //! Sums of products on the server.
 
-use super::kernel::PreparedKernel;
+use super::kernel::{Method, PreparedKernel};
 use super::params::Params;
-use super::ring::{Ring, Split};
+use super::ring::{Ring, Split, Sums};
 use super::upload::Upload;
 use crate::HeError;
 use oblivia_ring::word::{self, Doubled, Span};
+use oblivia_ring::{Ntt, Poly};
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::OnceLock;
@@ -186,7 +187,7 @@ impl Sum<'_> {
                 let (left, right) = (*i, inputs.len());
                 return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
             }
-            if k.transformed().is_some() {
+            if k.method() != Method::Sparse {
                 norm1 = norm1.saturating_add(k.kernel().norm1());
             }
         }
@@ -196,6 +197,36 @@ impl Sum<'_> {
             return Err(HeError::Overflow { bits, max: u64::BITS - max.leading_zeros() });
         }
         Ok(())
+    }
+}
+
+/// Kernels that are transformed at the same time: with the sums they stay near the processor.
+const ON_USE: usize = 64;
+
+/// Adds the products by kernels that are not kept transformed.
+fn add_on_use(ring: &Ring, lists: &[Vec<(&[Split; 2], &PreparedKernel)>], sums: &mut [Option<Sums>]) {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+    let step = (ON_USE / lists.len().max(1)).max(1);
+    let mut room: Vec<Poly<Ntt>> = Vec::new();
+    for from in (0..longest).step_by(step) {
+        let parts = || lists.iter().map(|list| &list[from.min(list.len())..(from + step).min(list.len())]);
+        let kernels = parts().map(<[_]>::len).sum();
+        if room.len() < kernels {
+            room.resize_with(kernels, || Poly::zero(ring.basis()));
+        }
+        for ((_, k), room) in parts().flatten().zip(&mut room) {
+            ring.forward_terms(k.kernel().terms(), room);
+        }
+        let mut transformed = room.iter();
+        let with = |part: &[(_, _)]| part.iter().zip(&mut transformed).map(|((x, _), k)| (*x, k)).collect();
+        let parts: Vec<Vec<(&[Split; 2], &Poly<Ntt>)>> = parts().map(with).collect();
+        for (sum, part) in sums.iter_mut().zip(ring.sum_products(&parts)) {
+            match (sum, part) {
+                (Some(sum), Some(part)) => sum.add(&part),
+                (sum, Some(part)) => *sum = Some(part),
+                (_, None) => {}
+            }
+        }
     }
 }
 
@@ -214,12 +245,14 @@ pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>,
     let mut c1s: Vec<_> = sums.iter().map(|_| vec![0u64; n]).collect();
     let mut at_spans: Vec<_> = sums.iter().map(|sum| vec![0u64; sum.outputs.computed()]).collect();
     let mut lists: Vec<Vec<_>> = sums.iter().map(|_| Vec::new()).collect();
+    let mut on_use: Vec<Vec<_>> = sums.iter().map(|_| Vec::new()).collect();
     let mut sparse = Vec::new();
     for (s, sum) in sums.iter().enumerate() {
         for &(i, k) in &sum.products {
-            match k.transformed() {
-                None => sparse.push((i, s, k.kernel().terms())),
-                Some(k) => lists[s].push((inputs.list[i].transformed(params), k)),
+            match (k.transformed(), k.method()) {
+                (Some(k), _) => lists[s].push((inputs.list[i].transformed(params), k)),
+                (None, Method::Sparse) => sparse.push((i, s, k.kernel().terms())),
+                (None, _) => on_use[s].push((inputs.list[i].transformed(params), k)),
             }
         }
     }
@@ -228,7 +261,8 @@ pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>,
         word::accumulate(&inputs.list[i].c1, terms, &whole, &mut c1s[s]);
         word::accumulate(&inputs.list[i].c0, terms, &sums[s].outputs.spans, &mut at_spans[s]);
     }
-    let transformed = ring.sum_products(&lists);
+    let mut transformed = ring.sum_products(&lists);
+    add_on_use(ring, &on_use, &mut transformed);
     let halves = at_spans.into_iter().zip(c1s);
     let mut out = Vec::with_capacity(sums.len());
     for ((sum, transformed), (at_spans, mut c1)) in sums.iter().zip(transformed).zip(halves) {

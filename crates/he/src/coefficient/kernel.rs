@@ -30,13 +30,15 @@ impl Kernel {
         {
             return Err(HeError::Shape { what: "shifts of a kernel ascend and stay below n" });
         }
-        let term = |&(shift, w): &(u32, i64)| {
+        // No more room than they take: there may be a million kernels.
+        let mut own = Vec::with_capacity(terms.len());
+        for &(shift, w) in terms {
             let weight = i32::try_from(w).ok().filter(|w| i64::from(w.unsigned_abs()) <= MAX_WEIGHT);
             let bits = 64 - w.unsigned_abs().leading_zeros();
             let weight = weight.ok_or(HeError::Overflow { bits, max: MAX_WEIGHT.trailing_zeros() })?;
-            Ok(Term { shift, weight })
-        };
-        Ok(Self { n, terms: terms.iter().map(term).collect::<Result<_, HeError>>()? })
+            own.push(Term { shift, weight });
+        }
+        Ok(Self { n, terms: own })
     }
 
     /// Terms, zero weights included.
@@ -71,8 +73,10 @@ impl fmt::Debug for Kernel {
 pub enum Method {
     /// One multiplication and addition per term and coefficient; c0 only where outputs are.
     Sparse,
-    /// Transforms modulo a prime, exact.
+    /// Transforms modulo a prime, exact; kernels are kept transformed.
     Transform,
+    /// The same with every kernel transformed when a sum takes it: slower, and nothing is kept beside its terms.
+    TransformOnUse,
 }
 
 /// Sizes of the products of one layer, to choose a [`Method`] by.
@@ -92,20 +96,28 @@ pub struct Work {
 
 impl Method {
     /// Whether this method is exact for sums modulo 2^`q_bits` whose kernels have Σ|w| ≤ `norm1` together:
-    /// [`Method::Sparse`] is always, [`Method::Transform`] while Σ|w|·2^⌈q/2⌉ stays below 2^49.
+    /// [`Method::Sparse`] is always, the others while Σ|w|·2^⌈q/2⌉ stays below 2^49.
     pub fn fits(self, ring: &Ring, q_bits: u32, norm1: u64) -> bool {
         self == Self::Sparse || norm1 <= ring.max_norm1(q_bits)
     }
 
-    /// The faster one for this work, by unit costs measured with the benchmark `coefficient`. Only their ratios matter.
-    pub fn choose(ring: &Ring, work: &Work) -> Self {
+    /// The faster one for this work with `kernels` kernels, by unit costs measured with the benchmark `coefficient`. Only their
+    /// ratios matter. Kernels of more than [`Method::KEPT_BYTES`] are not kept transformed.
+    pub fn choose(ring: &Ring, work: &Work, kernels: u64) -> Self {
         let n = ring.n() as u64;
         // In units of one multiplication and addition.
         let sparse = work.sparse_macs + SPARSE_PRODUCT * n * work.products;
         // Two halves of two components each.
         let transformed = 4 * n * (TRANSFORM * (work.inputs + work.outputs) + PRODUCT * work.products);
-        if sparse <= transformed { Self::Sparse } else { Self::Transform }
+        let (method, transformed) = match kernels.saturating_mul(8 * n) <= Self::KEPT_BYTES {
+            true => (Self::Transform, transformed),
+            false => (Self::TransformOnUse, transformed + n * TRANSFORM * work.products),
+        };
+        if sparse <= transformed { Self::Sparse } else { method }
     }
+
+    /// Most bytes of the transformed kernels of one layer that are kept.
+    pub const KEPT_BYTES: u64 = 16 << 20;
 }
 
 /// Costs per coefficient in multiplications and additions of [`Method::Sparse`]: what a product by a sparse kernel takes
@@ -118,11 +130,13 @@ const PRODUCT: u64 = 8;
 #[derive(Clone)]
 pub struct PreparedKernel {
     kernel: Kernel,
+    method: Method,
+    /// For [`Method::Transform`].
     transformed: Option<Poly<Ntt>>,
 }
 
 impl PreparedKernel {
-    /// Prepares `kernel`; for [`Method::Transform`] that is one transform, and 8·n bytes.
+    /// Prepares `kernel`: for [`Method::Transform`] that is one transform, and 8·n bytes.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`].
@@ -131,16 +145,29 @@ impl PreparedKernel {
             return Err(HeError::ParamsMismatch { what: "kernel" });
         }
         let transformed = (method == Method::Transform).then(|| {
-            let mut dense = vec![0i64; kernel.n];
-            kernel.terms.iter().for_each(|t| dense[t.shift as usize] = i64::from(t.weight));
-            ring.forward_signed(&dense)
+            let mut out = Poly::<Ntt>::zero(ring.basis());
+            ring.forward_terms(&kernel.terms, &mut out);
+            out
         });
-        Ok(Self { kernel, transformed })
+        Ok(Self { kernel, method, transformed })
+    }
+
+    /// Bytes of `kernels` kernels of `terms` terms together, prepared for `method`.
+    pub fn bytes(ring: &Ring, kernels: u64, terms: u64, method: Method) -> u64 {
+        // With what an allocator takes for each.
+        let each = (size_of::<Self>() + 16) as u64;
+        let transformed = if method == Method::Transform { 8 * ring.n() as u64 + 32 } else { 0 };
+        kernels * (each + transformed) + terms * size_of::<Term>() as u64
     }
 
     /// The kernel.
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// How products by it are computed.
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     pub(super) fn transformed(&self) -> Option<&Poly<Ntt>> {

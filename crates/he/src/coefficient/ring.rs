@@ -4,7 +4,7 @@ use super::params::mask;
 use crate::{HeError, security};
 use oblivia_base::Secret;
 use oblivia_base::seed::EntropySource;
-use oblivia_ring::word::WORD_BITS;
+use oblivia_ring::word::{Term, WORD_BITS};
 use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, kernel, prime_below};
 use std::fmt;
 use std::sync::Arc;
@@ -118,6 +118,17 @@ impl Ring {
         out
     }
 
+    /// The sum of weight·X^shift, transformed into `out`.
+    pub(crate) fn forward_terms(&self, terms: &[Term], out: &mut Poly<Ntt>) {
+        let (p, row) = (self.modulus().value(), out.row_mut(0));
+        row.fill(0);
+        for term in terms {
+            let negative = i64::from(term.weight) >> 63;
+            row[term.shift as usize] = (p & negative as u64).wrapping_add(i64::from(term.weight) as u64);
+        }
+        kernel::forward(self.0.basis.table(0), row);
+    }
+
     /// Residues modulo 2^`bits`, split and transformed. Bits above are ignored.
     pub(crate) fn forward(&self, x: &[u64], bits: u32) -> Split {
         let half = bits.div_ceil(2);
@@ -209,6 +220,14 @@ impl Ring {
 pub(crate) struct Sums {
     rows: [Poly<Ntt>; 4],
     half: u32,
+}
+
+impl Sums {
+    /// Adds sums of elements that are split alike.
+    pub(crate) fn add(&mut self, other: &Self) {
+        debug_assert_eq!(self.half, other.half);
+        self.rows.iter_mut().zip(&other.rows).for_each(|(a, b)| a.add_assign(b));
+    }
 }
 
 impl fmt::Debug for Ring {

@@ -197,13 +197,13 @@ fn shares_round_up_as_often_as_the_low_part_says() {
 }
 
 #[test]
-fn both_methods_and_all_paths_give_the_same_reply() {
+fn all_methods_and_all_paths_give_the_same_reply() {
     use oblivia_ring::kernel::Path;
     let world = World::new(&standard(), 3, 30, 10);
     let expected = world.reply(Method::Sparse, 1);
     for path in Path::available() {
         assert!(path.select());
-        for method in [Method::Sparse, Method::Transform] {
+        for method in [Method::Sparse, Method::Transform, Method::TransformOnUse] {
             let reply = world.reply(method, 1);
             assert!(reply.c0 == expected.c0 && reply.c1 == expected.c1, "{path:?} {method:?}");
         }
@@ -392,10 +392,32 @@ fn products_through_the_prime_are_exact_up_to_the_stated_norm_and_refused_beyond
             };
             let prepared = |m| PreparedKernel::new(&ring, kernel.clone(), m).unwrap();
             let sum = |k: &PreparedKernel| accumulate_one(&inputs, vec![(0, k)], &world.outputs, &world.bias);
-            assert!(matches!(sum(&prepared(Method::Transform)), Err(HeError::Overflow { .. })));
+            for method in [Method::Transform, Method::TransformOnUse] {
+                assert!(matches!(sum(&prepared(method)), Err(HeError::Overflow { .. })));
+            }
             assert!(sum(&prepared(Method::Sparse)).is_ok());
         }
     }
+}
+
+#[test]
+fn kernels_are_kept_transformed_while_they_are_few_and_not_at_all_where_they_have_few_terms() {
+    let ring = Ring::new(11).unwrap();
+    let most = Method::KEPT_BYTES / (8 * 2048);
+    let work = |kernels: u64, terms: u64| Work {
+        inputs: 64,
+        outputs: 64,
+        products: kernels,
+        terms: kernels * terms,
+        sparse_macs: kernels * terms * 4096,
+    };
+    let choose = |kernels, terms| Method::choose(&ring, &work(kernels, terms), kernels);
+    assert_eq!(choose(most, 100), Method::Transform);
+    assert_eq!(choose(most + 1, 100), Method::TransformOnUse);
+    assert_eq!([choose(most, 3), choose(most + 1, 3)], [Method::Sparse; 2]);
+    let bytes = |method| PreparedKernel::bytes(&ring, 10, 1000, method);
+    assert!(bytes(Method::Transform) > 10 * 8 * 2048 + 8000 && bytes(Method::Sparse) < 10 * 200 + 8000);
+    assert_eq!(bytes(Method::TransformOnUse), bytes(Method::Sparse));
 }
 
 fn corpus() -> [Vec<u8>; 4] {

@@ -46,6 +46,13 @@ impl Replies {
         Ok(Self { list, elements: packing.shape().output_len() })
     }
 
+    /// Bytes at most: the element of every result, and the coefficients of eight kinds of reply, for what is cut off by an edge
+    /// differs from the rest, across, down and in channels.
+    fn bytes(packing: &Packing) -> u64 {
+        let replies = packing.replies() as u64;
+        4 * packing.shape().output_len() as u64 + 64 * replies + replies.min(8) * 12 * packing.n() as u64
+    }
+
     /// The output tensor of the results of every reply.
     fn gather<'a, T: Copy + Default + 'a>(
         &self,
@@ -77,6 +84,11 @@ impl LinearClient {
     pub fn new(packing: &Packing, params: &Params) -> Result<Self, CoefficientError> {
         let replies = Replies::new(packing, params)?;
         Ok(Self { packing: packing.clone(), params: params.clone(), replies })
+    }
+
+    /// Bytes of the half of a layer with this packing.
+    pub fn layout_bytes(packing: &Packing) -> u64 {
+        Replies::bytes(packing)
     }
 
     /// Where everything is.
@@ -175,13 +187,27 @@ impl LinearServer {
         let per_reply = kernels.chunks(packing.kernels_per_reply());
         let norm1 = per_reply.map(|k| k.iter().map(Kernel::norm1).sum()).max().unwrap_or(0);
         let method = method.unwrap_or_else(|| {
-            let chosen = Method::choose(params.ring(), &packing.counts(&Widths::of(params)).work);
+            let chosen = Self::usual(packing, params);
             if chosen.fits(params.ring(), params.q_bits(), norm1) { chosen } else { Method::Sparse }
         });
         let prepare = |kernel| PreparedKernel::new(params.ring(), kernel, method);
         let kernels = kernels.into_par_iter().map(prepare).collect::<Result<_, HeError>>()?;
         let bias = bias.iter().map(|&b| b as u64).collect();
         Ok(Self { packing: packing.clone(), params: params.clone(), replies, kernels, bias, method })
+    }
+
+    /// The faster method for this packing, unless weights are too large for it.
+    fn usual(packing: &Packing, params: &Params) -> Method {
+        let Counts { work, kernels, .. } = packing.counts(&Widths::of(params));
+        Method::choose(params.ring(), &work, kernels as u64)
+    }
+
+    /// Bytes that [`LinearServer::new`] makes with the usual method, its layouts included.
+    pub fn prepared_bytes(packing: &Packing, params: &Params) -> u64 {
+        let terms = (0..packing.kernels()).map(|k| packing.kernel_terms(k) as u64).sum();
+        let method = Self::usual(packing, params);
+        PreparedKernel::bytes(params.ring(), packing.kernels() as u64, terms, method)
+            + Replies::bytes(packing)
     }
 
     /// Where everything is.

@@ -313,7 +313,8 @@ impl Packing {
         let ([top, left], [rows, columns]) = (self.corner(tile), self.kept(tile));
         let [_, width] = self.extent();
         let (stride, origin) = (self.block.channels * self.pixels(), self.origin());
-        let (mut positions, mut elements) = (Vec::new(), Vec::new());
+        let len = self.reply_len(index);
+        let (mut positions, mut elements) = (Vec::with_capacity(len), Vec::with_capacity(len));
         for (m, of_span) in self.outputs_of(span, block).enumerate() {
             let output = span * self.block.groups * self.phased.group_outputs() + of_span;
             for i in 0..rows {

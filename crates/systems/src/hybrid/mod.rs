@@ -59,6 +59,10 @@ impl System for Hybrid {
         plan::check(model, choices)
     }
 
+    fn prepared_bytes(&self, plan: &Plan, model: &PublicModel) -> Result<Option<u64>, Error> {
+        plan::prepared_bytes(model, &plan.choices).map(Some)
+    }
+
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
         Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
     }

@@ -13,7 +13,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::{Cost as MpcCost, Party};
 use oblivia_nn::fixed::{Certainty, Network};
 use oblivia_nn::{Graph, NnError, Node, Op, OutputPolicy, PublicModel, WireId};
-use oblivia_pack::coefficient::Packing;
+use oblivia_pack::coefficient::{LinearClient, LinearServer, Packing};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
@@ -259,15 +259,14 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
 /// The plan of what was derived from `choices`.
 pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices) -> Plan {
     let [setup, offline, online] = traffic(d);
-    let memory = memory(d);
     Plan {
         choices: choices.clone(),
         model: model_digest(model),
         cost: Cost { group: 1, setup, setup_reused: setup, offline, online, ops: d.ops },
         key_bytes: 0,
         session_memory_bytes: 0,
-        work_memory_bytes: memory,
-        client_memory_bytes: memory,
+        work_memory_bytes: memory(d, Party::Server),
+        client_memory_bytes: memory(d, Party::Client),
         security_bits: security_bits(d.choices.supply),
         parameters: parameters(d),
         predicted_us: 0,
@@ -278,23 +277,21 @@ pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices)
     }
 }
 
-/// What either side works with: correlated OTs in stock, and what a step holds at once.
-fn memory(d: &Derived) -> u64 {
-    let demand = d.demand();
-    let stock = match d.choices.supply {
-        Supply::Extension(_) => 16 * demand.iter().sum::<u64>(),
-        Supply::Silent(set) => {
-            // Leaves of a round in each direction, the table they are added to, and the next round's.
-            let round = 16 * (set.outputs() as u64 + (2 << set.log_table()));
-            demand.iter().map(|n| n.div_ceil(set.net() as u64) * round).sum()
-        }
+/// Bytes of a model prepared for a plan: kernels, and the tops of clips.
+pub(super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
+    let d = derive(model, choices)?;
+    let layers: u64 = d.layers.values().map(|l| LinearServer::prepared_bytes(&l.packing, &l.params)).sum();
+    let clips = d.steps.iter().filter(|s| matches!(s, Step::Clip(_))).flat_map(Step::nodes);
+    Ok(layers + clips.map(|&n| 8 * d.elements(n) as u64).sum::<u64>())
+}
+
+/// Bytes that `party` works with at most: correlated OTs in stock, and what a step holds at once.
+fn memory(d: &Derived, party: Party) -> u64 {
+    // Where results of layers lie, which a server has with its kernels.
+    let layouts: u64 = match party {
+        Party::Client => d.layers.values().map(|l| LinearClient::layout_bytes(&l.packing)).sum(),
+        Party::Server => 0,
     };
-    let layer = |l: &Layer| {
-        let ciphertexts = (l.packing.inputs() + l.packing.replies()) as u64;
-        3 * (l.up_bytes + l.down_bytes) as u64 + 32 * d.ring.n() as u64 * ciphertexts
-    };
-    // Where outputs of a layer lie, kept for the session.
-    let layouts: u64 = d.layers.keys().map(|&n| 32 * d.elements(n) as u64).sum();
     let nodes = d.network.graph().nodes();
     let inputs = |n: usize| nodes.get(n).map_or(&[][..], |node| &node.inputs);
     let mut readers = vec![0u32; nodes.len()];
@@ -308,10 +305,20 @@ fn memory(d: &Derived) -> u64 {
         let operands = || step.nodes().iter().flat_map(|&n| inputs(n)).map(|w| w.index());
         let read: u64 = operands().map(|w| d.elements(w) as u64).sum();
         let made: u64 = step.nodes().iter().map(|&n| d.elements(n) as u64).sum();
-        let layers: u64 = step.nodes().iter().filter_map(|n| d.layers.get(n)).map(layer).sum();
-        let work = if matches!(step, Step::Local(_)) { 32 } else { 128 };
+        let work = match step {
+            Step::Local(_) => 32 * read.max(made),
+            // What the layers read is widened first; then their messages are held, and one layer is computed at a time.
+            Step::Linear(nodes) => {
+                let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
+                let messages: u64 = layers().map(|l| 2 * (l.up_bytes + l.down_bytes) as u64).sum();
+                let one = layers().map(|l| l.memory(party)).max().unwrap_or(0);
+                (COMPARED * read).max(24 * read + messages + one)
+            }
+            Step::Relu(_) | Step::MaxPool(_) => COMPARED * read.max(made),
+            Step::Clip(_) => 2 * COMPARED * made,
+        };
         live += 8 * made;
-        most = most.max(live + layers + work * read.max(made));
+        most = most.max(live + work);
         for w in operands() {
             if let Some(r) = readers.get_mut(w) {
                 *r = r.saturating_sub(1);
@@ -319,7 +326,25 @@ fn memory(d: &Derived) -> u64 {
             }
         }
     }
-    stock + layouts + most
+    stock::memory(d.choices.supply, d.demand()) + layouts + most
+}
+
+/// Bytes of one element of a comparison while it is made, all of its messages and pads at the same time.
+const COMPARED: u64 = 96;
+
+impl Layer {
+    /// Bytes that `party` has at once while the layer is computed, messages not counted.
+    fn memory(&self, party: Party) -> u64 {
+        let n = self.params.n() as u64;
+        let (ups, downs) = (self.packing.inputs() as u64, self.packing.replies() as u64);
+        let results = self.packing.shape().output_len() as u64;
+        match party {
+            // Shares, errors and ciphertexts; then replies and what they say.
+            Party::Client => (24 * n * ups).max(8 * n * downs + 24 * results),
+            // Ciphertexts as read, own shares, both halves doubled and transformed; masks, noise and replies.
+            Party::Server => 80 * n * ups + 32 * n * downs + 32 * results,
+        }
+    }
 }
 
 /// Classical security: of silent OT that of its weakest set, all of which it starts from.

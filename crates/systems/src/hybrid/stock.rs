@@ -138,6 +138,26 @@ pub(super) fn longest(supply: Supply, demand: Demand) -> usize {
     all.flat_map(|turn| turn.messages(supply)).max().unwrap_or(0)
 }
 
+/// Bytes of either party's stocks for `demand`. What silent rounds make is not stored, what it is made from is.
+pub(super) fn memory(supply: Supply, demand: Demand) -> u64 {
+    match supply {
+        // Blocks, a copy of those a step takes, and columns on their way.
+        Supply::Extension(_) => 32 * demand.iter().sum::<u64>() + 3 * longest(supply, demand) as u64,
+        Supply::Silent(set) => {
+            let (trees, depth) = (set.trees() as u64, set.depth() as u64);
+            // What a round starts from, and its trees: the siblings of one path, the leaf, its place.
+            let round = 16 * (set.base_cots() as u64 + trees * (depth + 2));
+            let rounds: u64 = demand.iter().map(|n| n.div_ceil(set.net() as u64)).sum();
+            // In each direction the base of the next round, and trees that are grown: by every part of a step.
+            let at_once = 2 * (16 * set.base_cots() as u64 + ((16 * GROWN) << depth));
+            rounds * round + at_once
+        }
+    }
+}
+
+/// Trees that are grown at the same time in one direction.
+const GROWN: u64 = 32;
+
 /// Where a party's work is done.
 #[derive(Clone)]
 pub(super) struct Place {
