@@ -71,7 +71,7 @@ impl fmt::Debug for Kernel {
 pub enum Method {
     /// One multiplication and addition per term and coefficient; c0 only where outputs are.
     Sparse,
-    /// Transforms modulo a prime, exact.
+    /// Transforms modulo a prime, exact. The only one modulo two primes.
     Transform,
 }
 
@@ -94,11 +94,17 @@ impl Method {
     /// Whether this method is exact for sums modulo 2^`q_bits` whose kernels have Σ|w| ≤ `norm1` together:
     /// [`Method::Sparse`] is always, [`Method::Transform`] while Σ|w|·2^⌈q/2⌉ stays below 2^49.
     pub fn fits(self, ring: &Ring, q_bits: u32, norm1: u64) -> bool {
-        self == Self::Sparse || norm1 <= ring.max_norm1(q_bits)
+        match self {
+            Self::Sparse => ring.primes().is_none(),
+            Self::Transform => norm1 <= ring.max_norm1(q_bits),
+        }
     }
 
     /// The faster one for this work, by unit costs measured with the benchmark `coefficient`. Only their ratios matter.
     pub fn choose(ring: &Ring, work: &Work) -> Self {
+        if ring.primes().is_some() {
+            return Self::Transform;
+        }
         let n = ring.n() as u64;
         // In units of one multiplication and addition.
         let sparse = work.sparse_macs + SPARSE_PRODUCT * n * work.products;
@@ -122,12 +128,12 @@ pub struct PreparedKernel {
 }
 
 impl PreparedKernel {
-    /// Prepares `kernel`; for [`Method::Transform`] that is one transform, and 8·n bytes.
+    /// Prepares `kernel`; for [`Method::Transform`] that is one transform, and 8·n bytes, for each prime.
     ///
     /// # Errors
-    /// [`HeError::ParamsMismatch`].
+    /// [`HeError::ParamsMismatch`], also for [`Method::Sparse`] modulo two primes.
     pub fn new(ring: &Ring, kernel: Kernel, method: Method) -> Result<Self, HeError> {
-        if kernel.n != ring.n() {
+        if kernel.n != ring.n() || (method == Method::Sparse && ring.primes().is_some()) {
             return Err(HeError::ParamsMismatch { what: "kernel" });
         }
         let transformed = (method == Method::Transform).then(|| {

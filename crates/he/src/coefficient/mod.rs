@@ -39,6 +39,9 @@
 //! and dropping; the masking order and the rounding are ours, with the argument above.
 
 mod accumulate;
+mod flood;
+#[cfg(test)]
+mod flood_tests;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod kernel;
@@ -46,13 +49,17 @@ mod key;
 pub mod lane;
 mod noise;
 mod params;
+mod primes;
 mod reply;
+mod residue_lane;
+mod residues;
 mod ring;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 pub use accumulate::{Accumulated, Inputs, Outputs, Sum, accumulate};
+pub use flood::{DISTANCE_BITS, Flood};
 pub use kernel::{Kernel, MAX_WEIGHT, Method, PreparedKernel, Work};
 pub use key::{PublicKey, SecretKey};
 pub use noise::{LEAST_S_BITS, NoiseEstimate, message_bits};
