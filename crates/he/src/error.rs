@@ -180,9 +180,9 @@ impl HeError {
     /// Who is at fault.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::AboveSecurityTable { .. } | Self::NotInSecurityTable { .. } | Self::FloodTooSmall { .. } => {
-                Blame::Refused
-            },
+            Self::AboveSecurityTable { .. }
+            | Self::NotInSecurityTable { .. }
+            | Self::FloodTooSmall { .. } => Blame::Refused,
             Self::Decode(_) | Self::Transparent => Blame::InvalidMessage,
             Self::RequestMismatch => Blame::PeerIncompatible,
             Self::Overflow { .. } => Blame::NumericBound,

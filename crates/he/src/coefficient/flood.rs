@@ -17,7 +17,7 @@
 
 use super::noise::cut;
 use super::params::{Params, ParamsLiteral};
-use super::ring::Ring;
+use super::ring::{LEAST_PRIME_BITS, MAX_MODULUS_BITS, Ring};
 use crate::HeError;
 use oblivia_ring::sample::GAUSSIAN_BOUND;
 
@@ -25,7 +25,7 @@ use oblivia_ring::sample::GAUSSIAN_BOUND;
 pub const DISTANCE_BITS: u32 = 40;
 
 /// Bits of a prime of a flooded layer at most.
-const MOST_PRIME_BITS: u32 = oblivia_ring::MAX_MODULUS_BITS;
+pub const MOST_PRIME_BITS: u32 = oblivia_ring::MAX_MODULUS_BITS;
 
 /// What the flood of a layer has to cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,16 +51,25 @@ impl Flood {
         (noise.leading_zeros() >= shift + 2).then_some(least)
     }
 
-    /// Bits of the least primes that will do for messages of k bits and shares of L bits, if there are any.
-    pub fn prime_bits(&self, n: usize, k_bits: u32, share_bits: u32) -> Option<u32> {
-        let least = self.least_modulus(n, share_bits)?;
+    /// Bits of the least primes that will do for messages of k bits and shares of L bits.
+    ///
+    /// # Errors
+    /// [`HeError::FloodTooSmall`] if none of up to [`MOST_PRIME_BITS`] will.
+    pub fn prime_bits(&self, n: usize, k_bits: u32, share_bits: u32) -> Result<u32, HeError> {
+        let least = self.least_modulus(n, share_bits);
         // Primes of b bits that there are for this n are far above 0.95·2^b.
         let fits = |b: &u32| {
             let product = 1u128 << (2 * b);
-            product - product / 10 >= least && 2 * b > k_bits
+            least.is_some_and(|least| product - product / 10 >= least) && 2 * b > k_bits
         };
-        (super::ring::LEAST_PRIME_BITS..=MOST_PRIME_BITS).find(fits)
+        let found = (LEAST_PRIME_BITS..=MOST_PRIME_BITS).find(fits);
+        found.ok_or(HeError::FloodTooSmall { bits: 2 * MOST_PRIME_BITS, needed: bits_of(least) })
     }
+}
+
+/// Bits of a least modulus; 127 stands for any above 126.
+fn bits_of(least: Option<u128>) -> u32 {
+    least.map_or(127, |least| u128::BITS - least.leading_zeros())
 }
 
 impl Params {
@@ -69,22 +78,33 @@ impl Params {
     /// `flood` says.
     ///
     /// # Errors
-    /// [`HeError::FloodTooSmall`] if the distance would be above 2^-40; [`HeError::Shape`] for L > k, k > 63 or a ring
+    /// [`HeError::FloodTooSmall`] if the distance would be above 2^-40; [`HeError::Shape`] for L > k, k > 52 or a ring
     /// modulo powers of two.
     pub fn flooded(ring: &Ring, k_bits: u32, share_bits: u32, flood: Flood) -> Result<Self, HeError> {
         let shape = |ok: bool, what| if ok { Ok(()) } else { Err(HeError::Shape { what }) };
-        let primes = ring.primes().ok_or(HeError::Shape { what: "flooding needs a modulus of two primes" })?;
+        let primes =
+            ring.primes().ok_or(HeError::Shape { what: "flooding needs a modulus of two primes" })?;
         let q_bits = ring.max_modulus_bits();
-        shape((1..=k_bits).contains(&share_bits), "share bits <= message bits is needed, and one bit at least")?;
-        shape(k_bits < u64::BITS && k_bits < q_bits, "messages of 63 bits at most, below the modulus")?;
+        shape(
+            (1..=k_bits).contains(&share_bits),
+            "share bits <= message bits is needed, and one bit at least",
+        )?;
+        shape(
+            k_bits <= MAX_MODULUS_BITS && k_bits < q_bits,
+            "messages of 52 bits at most, below the modulus",
+        )?;
         let least = flood.least_modulus(ring.n(), share_bits);
         if least.is_none_or(|least| primes.q() < least) {
-            let needed = least.map_or(u128::BITS, |l| u128::BITS - l.leading_zeros());
-            return Err(HeError::FloodTooSmall { bits: q_bits, needed });
+            return Err(HeError::FloodTooSmall { bits: q_bits, needed: bits_of(least) });
         }
         let drop_bits = cut(q_bits, share_bits)?;
         let literal = ParamsLiteral { log_n: ring.log_n(), q_bits, k_bits, share_bits, drop_bits };
         Ok(Self { literal, ring: ring.clone(), flood: Some(flood) })
+    }
+
+    /// Bits of a coefficient of c0 and of c1 in the reply of any flooded layer with shares of L bits.
+    pub fn flooded_reply_bits(share_bits: u32) -> [u32; 2] {
+        super::noise::KEPT_BITS.map(|kept| share_bits.saturating_add(kept))
     }
 
     /// log2 of the statistical distance between what a client sees of the results of a flooded layer and what the exact sums

@@ -37,7 +37,7 @@ impl SecretKey {
     }
 
     pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {
-        if self.ring.is(ring) { Ok(()) } else { Err(HeError::ParamsMismatch { what: "secret key" }) }
+        if self.ring == *ring { Ok(()) } else { Err(HeError::ParamsMismatch { what: "secret key" }) }
     }
 }
 
@@ -100,13 +100,18 @@ impl PublicKey {
         ring.forward(&a, bits)
     }
 
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     /// b and a, transformed.
     pub(super) fn halves(&self) -> &Halves {
         &self.halves
     }
 
     pub(super) fn check(&self, ring: &Ring) -> Result<(), HeError> {
-        if self.ring.is(ring) { Ok(()) } else { Err(HeError::ParamsMismatch { what: "public key" }) }
+        if self.ring == *ring { Ok(()) } else { Err(HeError::ParamsMismatch { what: "public key" }) }
     }
 
     /// The error e of b, for who replays a run.

@@ -11,7 +11,7 @@ const DEVIATIONS: f64 = 8.0;
 pub const LEAST_S_BITS: u32 = 22;
 
 /// Bits of c0 and of c1 that travel beyond the L of a share: d0 = s − 5, d1 = s − 12.
-const KEPT_BITS: [u32; 2] = [5, 12];
+pub(super) const KEPT_BITS: [u32; 2] = [5, 12];
 
 /// Bits of a result's low part s that the bound on |e| stays below: |e| ≤ 2^(s−4).
 const MARGIN_BITS: u32 = 4;

@@ -45,7 +45,8 @@ impl Primes {
             let two = m.reduce_u64(2);
             let unit = m.pow(m.inv(two).unwrap_or(0), u64::from(k_bits));
             let unit = m.shoup(m.neg(unit));
-            let of = |&x: &u64| m.mul_shoup(m.reduce_i64(centre((self.q as u64).wrapping_mul(x), k_bits)), unit);
+            let of =
+                |&x: &u64| m.mul_shoup(m.reduce_i64(centre((self.q as u64).wrapping_mul(x), k_bits)), unit);
             out.extend(messages.iter().map(of));
         }
         out
@@ -96,10 +97,16 @@ impl Primes {
     }
 
     /// Reads a row of `n` residues for either prime.
-    pub(super) fn read_row(&self, n: usize, what: &'static str, r: &mut Reader<'_>) -> Result<Vec<u64>, DecodeError> {
+    pub(super) fn read_row(
+        &self,
+        n: usize,
+        what: &'static str,
+        r: &mut Reader<'_>,
+    ) -> Result<Vec<u64>, DecodeError> {
         let bits = self.moduli[0].bits();
         let row = read_bits(2 * n, bits, what, r)?;
-        let canonical = |(m, half): (&Modulus, &[u64])| half.iter().fold(true, |all, &x| all & (x < m.value()));
+        let canonical =
+            |(m, half): (&Modulus, &[u64])| half.iter().fold(true, |all, &x| all & (x < m.value()));
         match self.moduli.iter().zip(row.chunks(n.max(1))).all(canonical) {
             true => Ok(row),
             false => Err(r.error(what, Fault::Invalid)),

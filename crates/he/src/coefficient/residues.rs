@@ -59,7 +59,8 @@ type Product<'a> = (&'a [Poly<Ntt>; 2], &'a Poly<Ntt>);
 /// Σ c0·kernel and Σ c1·kernel of every list, as rows of values.
 pub(super) fn sums(ring: &Ring, lists: &[Vec<Product<'_>>]) -> Vec<[Vec<u64>; 2]> {
     let (n, basis) = (ring.n(), ring.basis());
-    let mut out: Vec<_> = lists.iter().map(|_| [vec![0; basis.limbs() * n], vec![0; basis.limbs() * n]]).collect();
+    let mut out: Vec<_> =
+        lists.iter().map(|_| [vec![0; basis.limbs() * n], vec![0; basis.limbs() * n]]).collect();
     let mut triples = Vec::new();
     for (limb, m) in basis.moduli().enumerate() {
         for from in (0..n).step_by(PIECE) {

@@ -110,11 +110,6 @@ impl Ring {
         self.0.primes.as_ref()
     }
 
-    /// Whether elements of both may meet.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.basis() == other.basis() && self.0.primes.is_some() == other.0.primes.is_some()
-    }
-
     /// Bits of the largest q a layer may have, which is the modulus of public keys.
     pub fn max_modulus_bits(&self) -> u32 {
         self.0.max_bits
@@ -245,6 +240,15 @@ pub(crate) struct Sums {
     rows: [Poly<Ntt>; 4],
     half: u32,
 }
+
+/// Rings are equal if elements of both may meet.
+impl PartialEq for Ring {
+    fn eq(&self, other: &Self) -> bool {
+        self.basis() == other.basis() && self.0.primes.is_some() == other.0.primes.is_some()
+    }
+}
+
+impl Eq for Ring {}
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

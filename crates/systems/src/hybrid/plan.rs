@@ -1,6 +1,8 @@
 //! What may be chosen, and what follows from it.
 
 use super::choices::{HybridChoices, Supply};
+use super::keys::PublicKeys;
+use super::last::{Last, last};
 use super::limits;
 use super::schedule::{self, Step};
 use super::stock::{self, Demand};
@@ -8,7 +10,7 @@ use super::walk;
 use crate::common::{inherent_leaks, statement, trust};
 use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode};
-use oblivia_he::coefficient::{Params, PublicKey, Reply, Ring, Upload};
+use oblivia_he::coefficient::{Params, Reply, Ring, Upload};
 use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 use oblivia_mpc::{Cost as MpcCost, Party, Radix};
@@ -26,7 +28,7 @@ pub(super) const SYSTEM: &str = "hybrid";
 pub(super) const MODE: &str = "shared";
 pub(super) const PLANS: [&str; 2] = ["lan", "wan"];
 
-/// log2 of the ring degree of linear layers.
+/// log2 of the ring degree of linear layers but the last.
 const LOG_N: u32 = 11;
 
 /// Bytes of the server's nonce, in the second message of the set-up.
@@ -44,7 +46,10 @@ pub(super) struct Layer {
 /// Everything both roles need at run time, derived from the public model and choices.
 pub(super) struct Derived {
     pub(super) network: Network,
-    pub(super) ring: Ring,
+    /// Of the layers; there is a key for each.
+    pub(super) rings: Vec<Ring>,
+    /// The layers that are flooded.
+    pub(super) last: Option<Last>,
     pub(super) steps: Vec<Step>,
     /// By node.
     pub(super) layers: BTreeMap<usize, Layer>,
@@ -211,18 +216,22 @@ fn derive_from(model: &PublicModel, network: Network, choices: HybridChoices) ->
     let refused = |why: String| Error::Refused { why };
     limits::check(&network).map_err(refused)?;
     let ring = Ring::new(LOG_N).map_err(|e| refused(e.to_string()))?;
+    let last = last(&network);
     let steps = schedule::schedule(&network);
     let mut layers = BTreeMap::new();
     let mut ops = OpCounts::default();
     for &node in steps.iter().filter(|s| matches!(s, Step::Linear(_))).flat_map(Step::nodes) {
-        let (layer, products) = layer(&network, &ring, node)
+        let (layer, products) = layer(&network, &ring, last.as_ref(), node)
             .map_err(|why| refused(format!("node `{}`: {why}", name(&network, node))))?;
         ops.pt_mul += products;
         layers.insert(node, layer);
     }
+    let flooded = last.as_ref().map_or(0, |last| last.layers.len());
+    let hidden = (layers.len() > flooded).then_some(ring);
+    let rings = hidden.into_iter().chain(last.as_ref().map(|last| last.ring.clone())).collect();
     let output = model.output;
     let online = MpcCost::none();
-    let mut d = Derived { network, ring, steps, layers, choices, output, online, ops };
+    let mut d = Derived { network, rings, last, steps, layers, choices, output, online, ops };
     d.online = walk::cost(&d)?;
     if let Some(cots) = d.demand().into_iter().find(|&n| n > limits::COTS) {
         let why = format!("an image would take {cots} correlated OTs, at most {} are made", limits::COTS);
@@ -242,15 +251,18 @@ fn name(network: &Network, node: usize) -> &str {
 }
 
 /// How a layer is packed, and the products of a ciphertext and a kernel it takes.
-fn layer(network: &Network, ring: &Ring, node: usize) -> Result<(Layer, u64), String> {
+fn layer(network: &Network, ring: &Ring, last: Option<&Last>, node: usize) -> Result<(Layer, u64), String> {
     let (Some(shape), Some(format)) =
         (schedule::linear_shape(network, node), network.linear(WireId(node as u32)))
     else {
         return Err("is no layer over an image or vector".into());
     };
     let squares = vec![format.norm2.saturating_mul(format.norm2); shape.channels_out()];
-    let (packing, params) = Packing::choose(ring, &shape, format.accumulator_bits(), format.bits, &squares)
-        .map_err(|e| e.to_string())?;
+    let (packing, params) = match last.and_then(|last| last.layers.get(&node)) {
+        Some(flooded) => flooded.clone(),
+        None => Packing::choose(ring, &shape, format.accumulator_bits(), format.bits, &squares)
+            .map_err(|e| e.to_string())?,
+    };
     let (ups, downs) = (packing.inputs(), packing.replies());
     if ups.max(downs) > limits::CIPHERTEXTS {
         return Err(format!(
@@ -275,7 +287,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
     let messages = d.messages();
     let up_first = true;
     let [offer, answer, trees, batch] = stock::setup(Digest([0; 32]), supply).message_bytes();
-    let public_key = PublicKey::encoded_bytes(&d.ring);
+    let public_key = PublicKeys::encoded_bytes(&d.rings);
     let mut setup = stock::traffic(
         up_first,
         [offer, answer + NONCE_BYTES, trees + public_key, batch].map(|bytes| bytes as u64),
@@ -304,7 +316,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
         predicted_us: 0,
         error: error(&d),
         leaks: leaks(model),
-        trust: trusts(),
+        trust: trusts(&d),
         steps: describe(&d),
     })
 }
@@ -322,7 +334,7 @@ fn memory(d: &Derived) -> u64 {
     };
     let layer = |l: &Layer| {
         let ciphertexts = (l.packing.inputs() + l.packing.replies()) as u64;
-        3 * (l.up_bytes + l.down_bytes) as u64 + 32 * d.ring.n() as u64 * ciphertexts
+        3 * (l.up_bytes + l.down_bytes) as u64 + 32 * l.params.n() as u64 * ciphertexts
     };
     // Where outputs of a layer lie, kept for the session.
     let layouts: u64 = d.layers.keys().map(|&n| 32 * d.elements(n) as u64).sum();
@@ -360,15 +372,25 @@ fn security_bits(supply: Supply) -> u32 {
 }
 
 fn parameters(d: &Derived) -> String {
-    let q = d.layers.values().map(|l| l.params.q_bits());
+    let hidden = d.layers.values().filter(|l| l.params.flood().is_none());
+    let q = hidden.map(|l| l.params.q_bits());
     let linear = match (q.clone().min(), q.max()) {
         (Some(least), Some(most)) => format!(
             "linear layers: RLWE of degree {}, moduli 2^{least} to 2^{most}, ternary secret (below the 128-bit limit of the \
              HomomorphicEncryption.org table); ",
-            d.ring.n()
+            1 << LOG_N
         ),
         _ => String::new(),
     };
+    let flooded = d.last.as_ref().map_or_else(String::new, |last| {
+        format!(
+            "last linear layer: RLWE of degree {}, modulus of two primes of {} bits (below the same limit), what is opened within \
+             2^{:.1} of what its exact sums determine; ",
+            last.ring.n(),
+            last.ring.max_modulus_bits() / 2,
+            last.log_distance()
+        )
+    });
     let supply = match d.choices.supply {
         Supply::Extension(field) => format!("SoftSpoken extension, trees of {} leaves", 1 << field as u32),
         Supply::Silent(set) => {
@@ -377,7 +399,7 @@ fn parameters(d: &Derived) -> String {
         }
     };
     format!(
-        "{linear}correlated OTs: {supply}, base OTs over ristretto255; comparisons in digits of {} bits",
+        "{linear}{flooded}correlated OTs: {supply}, base OTs over ristretto255; comparisons in digits of {} bits",
         d.choices.radix.digit_bits()
     )
 }
@@ -458,7 +480,18 @@ fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {
 }
 
 /// What breaks if someone misbehaves.
-fn trusts() -> Vec<TrustRow> {
+fn trusts(d: &Derived) -> Vec<TrustRow> {
+    const HIDDEN: &str = "roundings of hidden layers depend a little on weights: a result is rounded up with a probability that is off \
+        by less than 1/16, and less than 2^-7 usually, by noise that passed through the layer's weights";
+    let rounded = match &d.last {
+        Some(last) => format!(
+            "{HIDDEN}. The last linear layer is flooded: given its inputs, the {} results that are opened of an image are within a \
+             statistical distance of 2^{:.1} of a rounding that depends on their exact sums alone",
+            last.results(),
+            last.log_distance()
+        ),
+        None => format!("{HIDDEN}; no layer of this network is flooded"),
+    };
     vec![
         trust(Role::Server, Behaviour::SemiHonest, ""),
         trust(
@@ -467,12 +500,7 @@ fn trusts() -> Vec<TrustRow> {
             "it can make results wrong, and which ones are tells it about the values behind them if the client shows that it \
              noticed; nothing checks what is computed on shares",
         ),
-        trust(
-            Role::Client,
-            Behaviour::SemiHonest,
-            "roundings depend a little on weights: a result is rounded up with a probability that is off by less than 1/16, \
-             and less than 2^-7 usually, by noise that passed through the layer's weights",
-        ),
+        trust(Role::Client, Behaviour::SemiHonest, &rounded),
         trust(
             Role::Client,
             Behaviour::Malicious,
@@ -492,11 +520,12 @@ fn describe(d: &Derived) -> Vec<String> {
                 Step::Local(_) => "on own shares".to_owned(),
                 Step::Linear(_) => d.layers.get(i).map_or_else(String::new, |l| {
                     format!(
-                        "{} ciphertexts up, {} down, 2^{}, results of {} bits",
+                        "{} ciphertexts up, {} down, 2^{}, results of {} bits{}",
                         l.packing.inputs(),
                         l.packing.replies(),
                         l.params.q_bits(),
-                        l.params.share_bits()
+                        l.params.share_bits(),
+                        if l.params.flood().is_some() { ", flooded" } else { "" }
                     )
                 }),
                 _ => format!("comparisons of {} bits", d.bits(*i)),
