@@ -42,6 +42,14 @@ pub enum HeError {
         /// log2 of the least product.
         needed: f64,
     },
+    /// The modulus is too small for the mask to hide the noise of a layer.
+    #[error("a modulus of {bits} bits does not drown the noise of this layer; {needed} bits are needed")]
+    FloodTooSmall {
+        /// Bits of the modulus.
+        bits: u32,
+        /// Bits of the least one.
+        needed: u32,
+    },
     /// A prime or a ring that arithmetic cannot use.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -172,7 +180,9 @@ impl HeError {
     /// Who is at fault.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::AboveSecurityTable { .. } | Self::NotInSecurityTable { .. } => Blame::Refused,
+            Self::AboveSecurityTable { .. }
+            | Self::NotInSecurityTable { .. }
+            | Self::FloodTooSmall { .. } => Blame::Refused,
             Self::Decode(_) | Self::Transparent => Blame::InvalidMessage,
             Self::RequestMismatch => Blame::PeerIncompatible,
             Self::Overflow { .. } => Blame::NumericBound,

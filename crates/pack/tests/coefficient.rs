@@ -5,7 +5,9 @@
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::coefficient::{Method, Params, ParamsLiteral, PublicKey, Ring, SecretKey, UploadRandomness};
-use oblivia_pack::coefficient::{Block, ConvShape, LinearClient, LinearServer, LinearShape, Packing, Widths};
+use oblivia_pack::coefficient::{
+    Block, ConvShape, FloodedPlan, LinearClient, LinearServer, LinearShape, Packing, Widths,
+};
 use proptest::prelude::*;
 
 /// A generator of test values that says nothing about the ones under test.
@@ -385,4 +387,38 @@ fn all_methods_give_the_same_replies() {
         let [a, b, c] = methods.map(|m| run(&shape, &params, 60, Some(m), 5));
         assert!(a == b && a == c);
     }
+}
+
+#[test]
+fn flooded_layers_add_up_to_the_quotient_rounded_up_or_down_and_take_no_more_weight_than_was_planned() {
+    let shapes = [
+        conv([16, 12, 12], 16, [5, 5], [1, 1], [0; 4], 1),
+        conv([3, 15, 15], 4, [3, 3], [2, 2], [1; 4], 1),
+        conv([12, 7, 7], 12, [3, 3], [1, 1], [1; 4], 12),
+        LinearShape::Dense { inputs: 256, outputs: 100 },
+        LinearShape::MatMul { rows: 11, inner: 24, columns: 10 },
+    ];
+    for (i, shape) in shapes.iter().enumerate() {
+        let (k, l) = [(26, 18), (38, 16)][i % 2];
+        let channels = shape.channels_out();
+        let norm = 127 * (shape.weights() / channels) as u64;
+        let norms = vec![norm; channels];
+        let plan = FloodedPlan::choose(4096, shape, k, l, &norms, shape.output_len() as u64).unwrap();
+        let channels_of_reply = plan.packing.block().outputs as u64;
+        assert_eq!(plan.flood.norm1, norm * channels_of_reply);
+        let params = plan.params(&Ring::two_primes(12, plan.prime_bits).unwrap()).unwrap();
+        assert!(plan.params(&Ring::two_primes(12, plan.prime_bits - 1).unwrap()).is_err());
+        for (z, y) in run(shape, &params, 80, None, 200 + i as u64) {
+            let f = params.shift_bits();
+            assert!(((z << f) - y).abs() < (1 << f) + (1 << f >> 4), "{shape:?}: {z} for {y}/2^{f}");
+        }
+        let server = |w: i64, method| {
+            LinearServer::new(&plan.packing, &params, &vec![w; shape.weights()], &vec![0; channels], method)
+        };
+        assert_eq!(server(127, None).unwrap().method(), Method::Transform);
+        assert!(server(128, None).is_err() && server(127, Some(Method::Sparse)).is_err());
+    }
+    let shape = LinearShape::Dense { inputs: 512, outputs: 10 };
+    assert!(FloodedPlan::choose(4096, &shape, 26, 18, &[1 << 50; 10], 10).is_err());
+    assert!(FloodedPlan::choose(4096, &shape, 26, 18, &[1 << 10; 9], 10).is_err());
 }

@@ -2,6 +2,7 @@
 
 use super::kernel::{Method, PreparedKernel};
 use super::params::Params;
+use super::residues;
 use super::ring::{Ring, Split, Sums};
 use super::upload::Upload;
 use crate::HeError;
@@ -72,7 +73,13 @@ pub struct Inputs {
     list: Vec<Input>,
 }
 
-struct Input {
+enum Input {
+    Word(WordInput),
+    /// c0 and c1 modulo two primes.
+    Primes([Poly<Ntt>; 2]),
+}
+
+struct WordInput {
     c0: Doubled,
     c1: Doubled,
     transformed: OnceLock<[Split; 2]>,
@@ -81,14 +88,19 @@ struct Input {
 /// c0 beside what the client sent gives the server's share.
 impl Drop for Input {
     fn drop(&mut self) {
-        self.c0.zeroize();
-        if let Some([c0, _]) = self.transformed.get_mut() {
-            c0.zeroize();
+        match self {
+            Self::Word(input) => {
+                input.c0.zeroize();
+                if let Some([c0, _]) = input.transformed.get_mut() {
+                    c0.zeroize();
+                }
+            }
+            Self::Primes([c0, _]) => c0.zeroize(),
         }
     }
 }
 
-impl Input {
+impl WordInput {
     fn transformed(&self, params: &Params) -> &[Split; 2] {
         let forward = |x: &Doubled| params.ring().forward(x.coefficients(), params.q_bits());
         self.transformed.get_or_init(|| [forward(&self.c0), forward(&self.c1)])
@@ -109,13 +121,18 @@ impl Inputs {
         }
         let delta = params.delta_bits();
         let expand = |(index, (c0, own)): (usize, (&Vec<u64>, &Vec<u64>))| {
+            if let Some(primes) = params.ring().primes() {
+                let c1 = residues::upload_a(&params, upload.seed(), index);
+                return Input::Primes([residues::input(&params, primes, c0, own), c1]);
+            }
             let c0: Vec<u64> = c0.iter().zip(own).map(|(&c, &x)| c.wrapping_add(x << delta)).collect();
             let c0 = Zeroizing::new(c0);
             let c1 = upload.uniform_half(index);
-            Input { c0: Doubled::new(&c0), c1: Doubled::new(&c1), transformed: OnceLock::new() }
+            let (c0, c1) = (Doubled::new(&c0), Doubled::new(&c1));
+            Input::Word(WordInput { c0, c1, transformed: OnceLock::new() })
         };
         let list = upload.c0.par_iter().zip(own).enumerate().map(expand).collect();
-        Ok(Self { params, list })
+        Ok(Self { params: upload.params().clone(), list })
     }
 
     /// The widths.
@@ -126,6 +143,13 @@ impl Inputs {
     /// Number of ciphertexts.
     pub fn len(&self) -> usize {
         self.list.len()
+    }
+
+    fn word(&self, index: usize) -> Result<&WordInput, HeError> {
+        match self.list.get(index) {
+            Some(Input::Word(input)) => Ok(input),
+            _ => Err(HeError::ParamsMismatch { what: "input" }),
+        }
     }
 
     /// Whether there are none.
@@ -144,14 +168,16 @@ impl fmt::Debug for Inputs {
 /// good for [`Accumulated::mask_and_drop`] alone.
 pub struct Accumulated {
     pub(super) params: Params,
-    /// At the outputs alone; low q bits count.
+    /// At the outputs alone; low q bits count. Modulo two primes the row of all values.
     pub(super) c0: Vec<u64>,
     pub(super) c1: Vec<u64>,
+    /// What is still to be added to c0, modulo two primes.
+    pub(super) bias: Vec<u64>,
 }
 
 impl fmt::Debug for Accumulated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accumulated").field("outputs", &self.c0.len()).finish_non_exhaustive()
+        f.debug_struct("Accumulated").field("params", &self.params).finish_non_exhaustive()
     }
 }
 
@@ -183,6 +209,9 @@ impl Sum<'_> {
         }
         let mut norm1 = 0u64;
         for (i, k) in &self.products {
+            if k.transformed().is_none_or(|k| k.basis() != ring.basis()) && ring.primes().is_some() {
+                return Err(HeError::ParamsMismatch { what: "kernel" });
+            }
             if *i >= inputs.len() || k.n() != ring.n() {
                 let (left, right) = (*i, inputs.len());
                 return Err(HeError::OperandCount { op: "sum of products by kernels", left, right });
@@ -191,7 +220,8 @@ impl Sum<'_> {
                 norm1 = norm1.saturating_add(k.kernel().norm1());
             }
         }
-        let max = ring.max_norm1(inputs.params.q_bits());
+        let declared = inputs.params.flood().map(|flood| flood.norm1);
+        let max = declared.unwrap_or_else(|| ring.max_norm1(inputs.params.q_bits()));
         if norm1 > max {
             let bits = u64::BITS - norm1.leading_zeros();
             return Err(HeError::Overflow { bits, max: u64::BITS - max.leading_zeros() });
@@ -236,11 +266,14 @@ fn add_on_use(ring: &Ring, lists: &[Vec<(&[Split; 2], &PreparedKernel)>], sums: 
 /// # Errors
 /// [`HeError::ParamsMismatch`]; [`HeError::OperandCount`] for an input that is not there or a bias of another length;
 /// [`HeError::Overflow`] if the weights of the transformed kernels of one sum add up to more than
-/// [`super::Method::fits`] allows.
+/// [`super::Method::fits`] allows, or all of them to more than the layer's flood is for.
 pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>, HeError> {
     let params = &inputs.params;
     let (ring, n, delta) = (params.ring(), params.n(), params.delta_bits());
     sums.iter().try_for_each(|sum| sum.check(inputs))?;
+    if ring.primes().is_some() {
+        return accumulate_residues(inputs, sums);
+    }
     let whole = [Span::whole(n)];
     let mut c1s: Vec<_> = sums.iter().map(|_| vec![0u64; n]).collect();
     let mut at_spans: Vec<_> = sums.iter().map(|sum| vec![0u64; sum.outputs.computed()]).collect();
@@ -250,16 +283,16 @@ pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>,
     for (s, sum) in sums.iter().enumerate() {
         for &(i, k) in &sum.products {
             match (k.transformed(), k.method()) {
-                (Some(k), _) => lists[s].push((inputs.list[i].transformed(params), k)),
-                (None, Method::Sparse) => sparse.push((i, s, k.kernel().terms())),
-                (None, _) => on_use[s].push((inputs.list[i].transformed(params), k)),
+                (Some(k), _) => lists[s].push((inputs.word(i)?.transformed(params), k)),
+                (None, Method::Sparse) => sparse.push((inputs.word(i)?, i, s, k.kernel().terms())),
+                (None, _) => on_use[s].push((inputs.word(i)?.transformed(params), k)),
             }
         }
     }
-    sparse.sort_by_key(|&(i, ..)| i);
-    for (i, s, terms) in sparse {
-        word::accumulate(&inputs.list[i].c1, terms, &whole, &mut c1s[s]);
-        word::accumulate(&inputs.list[i].c0, terms, &sums[s].outputs.spans, &mut at_spans[s]);
+    sparse.sort_by_key(|&(_, i, ..)| i);
+    for (input, _, s, terms) in sparse {
+        word::accumulate(&input.c1, terms, &whole, &mut c1s[s]);
+        word::accumulate(&input.c0, terms, &sums[s].outputs.spans, &mut at_spans[s]);
     }
     let mut transformed = ring.sum_products(&lists);
     add_on_use(ring, &on_use, &mut transformed);
@@ -273,7 +306,24 @@ pub fn accumulate(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>,
             c0.iter_mut().zip(sum.outputs.pick(&whole)).for_each(|(c, x)| *c = c.wrapping_add(x));
         }
         c0.iter_mut().zip(&sum.bias).for_each(|(c, &b)| *c = c.wrapping_add(b << delta));
-        out.push(Accumulated { params: params.clone(), c0, c1 });
+        out.push(Accumulated { params: params.clone(), c0, c1, bias: Vec::new() });
     }
     Ok(out)
+}
+
+/// [`accumulate`] modulo two primes; sums are checked.
+fn accumulate_residues(inputs: &Inputs, sums: &[Sum<'_>]) -> Result<Vec<Accumulated>, HeError> {
+    let mut lists = Vec::with_capacity(sums.len());
+    for sum in sums {
+        let pair = |&(i, k): &(usize, _)| match (inputs.list.get(i), PreparedKernel::transformed(k)) {
+            (Some(Input::Primes(halves)), Some(k)) => Ok((halves, k)),
+            _ => Err(HeError::ParamsMismatch { what: "kernel" }),
+        };
+        lists.push(sum.products.iter().map(pair).collect::<Result<Vec<_>, _>>()?);
+    }
+    let rows = residues::sums(inputs.params.ring(), &lists);
+    let done = rows.into_iter().zip(sums);
+    Ok(done
+        .map(|([c0, c1], sum)| Accumulated { params: inputs.params.clone(), c0, c1, bias: sum.bias.clone() })
+        .collect())
 }

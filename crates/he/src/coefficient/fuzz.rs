@@ -1,6 +1,6 @@
 //! Fuzz harness of this module: one plain function per decoder, as in [`crate::fuzz`].
 
-use super::{Params, ParamsLiteral, PublicKey, Reply, Ring, Upload};
+use super::{Flood, Params, ParamsLiteral, PublicKey, Reply, Ring, Upload};
 use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
 use std::sync::LazyLock;
@@ -20,6 +20,16 @@ static PARAMS: LazyLock<Option<Params>> = LazyLock::new(|| {
 /// The widths everything is decoded for.
 pub fn params() -> Option<&'static Params> {
     PARAMS.as_ref()
+}
+
+static FLOODED: LazyLock<Option<Params>> = LazyLock::new(|| {
+    let flood = Flood { norm1: 640 * 127, results: OUTPUTS as u64 };
+    Params::flooded(&Ring::two_primes(12, 43).ok()?, 26, 18, flood).ok()
+});
+
+/// The widths residues are decoded for.
+pub fn flooded() -> Option<&'static Params> {
+    FLOODED.as_ref()
 }
 
 /// The transcript of the session.
@@ -67,5 +77,17 @@ pub fn reply(bytes: &[u8]) -> bool {
 /// A public key.
 pub fn public_key(bytes: &[u8]) -> bool {
     let Some(params) = params() else { return false };
+    round_trip(bytes, |r| PublicKey::decode(params.ring(), &NONCE, &transcript(), r), PublicKey::encode)
+}
+
+/// An upload modulo two primes.
+pub fn residue_upload(bytes: &[u8]) -> bool {
+    let Some(params) = flooded() else { return false };
+    round_trip(bytes, |r| Upload::decode(params, INPUTS, r), Upload::encode)
+}
+
+/// A public key modulo two primes.
+pub fn residue_public_key(bytes: &[u8]) -> bool {
+    let Some(params) = flooded() else { return false };
     round_trip(bytes, |r| PublicKey::decode(params.ring(), &NONCE, &transcript(), r), PublicKey::encode)
 }

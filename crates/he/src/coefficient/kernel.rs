@@ -73,7 +73,7 @@ impl fmt::Debug for Kernel {
 pub enum Method {
     /// One multiplication and addition per term and coefficient; c0 only where outputs are.
     Sparse,
-    /// Transforms modulo a prime, exact; kernels are kept transformed.
+    /// Transforms modulo a prime, exact; kernels are kept transformed. The only one modulo two primes.
     Transform,
     /// The same with every kernel transformed when a sum takes it: slower, and nothing is kept beside its terms.
     TransformOnUse,
@@ -98,12 +98,19 @@ impl Method {
     /// Whether this method is exact for sums modulo 2^`q_bits` whose kernels have Σ|w| ≤ `norm1` together:
     /// [`Method::Sparse`] is always, the others while Σ|w|·2^⌈q/2⌉ stays below 2^49.
     pub fn fits(self, ring: &Ring, q_bits: u32, norm1: u64) -> bool {
-        self == Self::Sparse || norm1 <= ring.max_norm1(q_bits)
+        match self {
+            Self::Sparse => ring.primes().is_none(),
+            Self::Transform => norm1 <= ring.max_norm1(q_bits),
+            Self::TransformOnUse => ring.primes().is_none() && norm1 <= ring.max_norm1(q_bits),
+        }
     }
 
     /// The faster one for this work with `kernels` kernels, by unit costs measured with the benchmark `coefficient`. Only their
     /// ratios matter. Kernels of more than [`Method::KEPT_BYTES`] are not kept transformed.
     pub fn choose(ring: &Ring, work: &Work, kernels: u64) -> Self {
+        if ring.primes().is_some() {
+            return Self::Transform;
+        }
         let n = ring.n() as u64;
         // In units of one multiplication and addition.
         let sparse = work.sparse_macs + SPARSE_PRODUCT * n * work.products;
@@ -136,12 +143,12 @@ pub struct PreparedKernel {
 }
 
 impl PreparedKernel {
-    /// Prepares `kernel`: for [`Method::Transform`] that is one transform, and 8·n bytes.
+    /// Prepares `kernel`: for [`Method::Transform`] that is one transform, and 8·n bytes, for each prime.
     ///
     /// # Errors
-    /// [`HeError::ParamsMismatch`].
+    /// [`HeError::ParamsMismatch`], also for another method than [`Method::Transform`] modulo two primes.
     pub fn new(ring: &Ring, kernel: Kernel, method: Method) -> Result<Self, HeError> {
-        if kernel.n != ring.n() {
+        if kernel.n != ring.n() || (method != Method::Transform && ring.primes().is_some()) {
             return Err(HeError::ParamsMismatch { what: "kernel" });
         }
         let transformed = (method == Method::Transform).then(|| {
@@ -156,7 +163,8 @@ impl PreparedKernel {
     pub fn bytes(ring: &Ring, kernels: u64, terms: u64, method: Method) -> u64 {
         // With what an allocator takes for each.
         let each = (size_of::<Self>() + 16) as u64;
-        let transformed = if method == Method::Transform { 8 * ring.n() as u64 + 32 } else { 0 };
+        let rows = ring.basis().moduli().len() * ring.n();
+        let transformed = if method == Method::Transform { 8 * rows as u64 + 32 } else { 0 };
         kernels * (each + transformed) + terms * size_of::<Term>() as u64
     }
 

@@ -5,9 +5,10 @@
 
 use super::accumulate::Outputs;
 use super::kernel::Kernel;
-use super::key::{PublicKey, SecretKey};
+use super::key::{Halves, PublicKey, SecretKey};
 use super::params::{Params, mask};
 use super::reply::ReplyRandomness;
+use super::residue_lane;
 use super::ring::centre;
 use super::upload::{UploadRandomness, uniform_half};
 use crate::HeError;
@@ -46,7 +47,8 @@ impl fmt::Debug for Everything<'_> {
     }
 }
 
-/// One result, by its parts: P* = Δ·y + products + zero + dropped0 + dropped1, modulo 2^q.
+/// One result, by its parts: P* = round(q·y/2^k) + products + zero + encoding + dropped0 + dropped1, modulo q; where q is a power of
+/// two the first term is Δ·y.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
     /// y modulo 2^k, centred.
@@ -55,27 +57,42 @@ pub struct Lane {
     pub products: i64,
     /// The encryption of zero: e·v + e0 + e1·s.
     pub zero: i64,
+    /// What rounding encodings added, times the kernels; 0 modulo a power of two.
+    pub encoding: i128,
     /// What rounding c0 added.
-    pub dropped0: i64,
+    pub dropped0: i128,
     /// What rounding c1 added, times s.
-    pub dropped1: i64,
-    /// P* modulo 2^q.
-    pub exact: u64,
-    /// P = P* + r modulo 2^q: the phase the client computes.
-    pub phase: u64,
-    /// The client's share ⌊P/2^s⌋.
+    pub dropped1: i128,
+    /// P* modulo q.
+    pub exact: u128,
+    /// P = P* + r modulo q: the phase the client computes.
+    pub phase: u128,
+    /// The client's share ⌊P·2^L/q⌋.
     pub client: u64,
     /// The server's share.
     pub server: u64,
-    /// What the shares add up to beyond ⌊P*/2^s⌋, modulo 2^L: the rounding bit, 0 or 1.
+    /// What the shares add up to beyond ⌊P*·2^L/q⌋, modulo 2^L: the rounding bit, 0 or 1.
     pub round: u64,
 }
 
 impl Lane {
     /// e: all noise together.
-    pub fn noise(&self) -> i64 {
-        self.products + self.zero + self.dropped0 + self.dropped1
+    pub fn noise(&self) -> i128 {
+        self.undropped() + self.dropped0 + self.dropped1
     }
+
+    /// E: what was there before bits were dropped.
+    pub fn undropped(&self) -> i128 {
+        i128::from(self.products) + i128::from(self.zero) + self.encoding
+    }
+}
+
+/// What the sources put at every output.
+pub(super) struct Sources {
+    /// y without the bias, modulo 2^64.
+    pub(super) y: Vec<u64>,
+    pub(super) products: Vec<i64>,
+    pub(super) zero: Vec<i64>,
 }
 
 /// Every result of one reply.
@@ -84,7 +101,7 @@ impl Lane {
 /// [`HeError::OperandCount`] if the parts do not belong together.
 pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
     let params = all.params;
-    let (ring, n, q) = (params.ring(), params.n(), params.q_mask());
+    let (ring, n) = (params.ring(), params.n());
     let same = |left, right| match left == right {
         true => Ok(()),
         false => Err(HeError::OperandCount { op: "replay of a layer", left, right }),
@@ -93,7 +110,7 @@ pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
     same(all.messages.len(), all.own.len())?;
     same(all.messages.len(), all.upload.errors.len())?;
     same(outputs.len(), all.bias.len())?;
-    same(outputs.len(), all.reply.r.expose().len())?;
+    same(outputs.len(), all.reply.e0.expose().len())?;
     let (mut c1, mut y, mut errors) = (vec![0u64; n], vec![0u64; n], vec![0u64; n]);
     let whole = [Span::whole(n)];
     for &(i, kernel) in all.products {
@@ -106,23 +123,37 @@ pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
         same(own.len(), n)?;
         let x: Vec<u64> = theirs.iter().zip(own).map(|(a, &b)| a.wrapping_add(b)).collect();
         let e: Vec<u64> = e.expose().iter().map(|&e| e as u64).collect();
-        let a = uniform_half(params, &all.upload.seed, i);
-        for (x, sum) in [(&a, &mut c1), (&x, &mut y), (&e, &mut errors)] {
+        for (x, sum) in [(&x, &mut y), (&e, &mut errors)] {
             word::accumulate(&Doubled::new(x), kernel.terms(), &whole, sum);
+        }
+        if ring.primes().is_none() {
+            let a = uniform_half(params, &all.upload.seed, i);
+            word::accumulate(&Doubled::new(&a), kernel.terms(), &whole, &mut c1);
         }
     }
     // The encryption of zero.
     let v = ring.forward_signed(all.reply.v.expose());
     let s = all.sk.expose();
-    let [_, a] = all.pk.halves();
-    let av = ring.product(a, &v);
     let e1 = all.reply.e1.expose();
+    let ev = ring.small_product(&ring.forward_signed(all.pk.error(all.sk).expose()), &v);
+    let e1s = ring.small_product(&ring.forward_signed(e1), s);
+    let e0 = outputs.pick(&ev).zip(outputs.pick(&e1s)).zip(all.reply.e0.expose());
+    let sources = Sources {
+        y: outputs.pick(&y).collect(),
+        products: outputs.pick(&errors).map(|e| centre(e, word::WORD_BITS)).collect(),
+        zero: e0.map(|((ev, e1s), &e0)| (ev as i64) + e0 + (e1s as i64)).collect(),
+    };
+    let a = match (all.pk.halves(), ring.primes()) {
+        (Halves::Word([_, a]), None) => a,
+        (_, Some(primes)) => return residue_lane::lanes(all, primes, &sources).map(Secret::new),
+        _ => return Err(HeError::ParamsMismatch { what: "public key" }),
+    };
+    let q = params.q_mask();
+    let av = ring.product(a, &v);
     c1.iter_mut()
         .zip(&av)
         .zip(e1)
         .for_each(|((c, &av), &e)| *c = c.wrapping_add(av).wrapping_add(e as u64) & q);
-    let ev = ring.small_product(&ring.forward_signed(all.pk.error(all.sk).expose()), &v);
-    let e1s = ring.small_product(&ring.forward_signed(e1), s);
     // Rounding.
     let [d0, d1] = params.literal().drop_bits;
     let added = |x: u64, d: u32| {
@@ -134,23 +165,24 @@ pub fn replay(all: &Everything<'_>) -> Result<Secret<Vec<Lane>>, HeError> {
     let c1s = ring.product(&ring.forward(&c1, params.q_bits()), s);
 
     let server = all.reply.share();
-    let drawn = all.reply.e0.expose().iter().zip(all.reply.r.expose()).zip(server.expose());
-    let lanes =
-        outputs.positions().iter().zip(all.bias).zip(drawn).map(|((&p, &bias), ((&e0, &r), &server))| {
-            let p = p as usize;
-            let y = centre(y[p].wrapping_add(bias), params.k_bits());
-            let products = centre(errors[p], word::WORD_BITS);
-            let zero = (ev[p] as i64) + e0 + (e1s[p] as i64);
-            let clean = ((y as u64) << params.delta_bits()).wrapping_add((products + zero) as u64);
-            let c0 = clean.wrapping_sub(c1s[p]).wrapping_add(r) & q;
-            let (dropped0, dropped1) = (added(c0, d0), centre(dropped1[p], params.q_bits()));
-            let exact = clean.wrapping_add((dropped0 + dropped1) as u64) & q;
-            let phase = exact.wrapping_add(r) & q;
-            let (s, l) = (params.s_bits(), mask(params.share_bits()));
-            let client = phase >> s;
-            let round = client.wrapping_add(server).wrapping_sub(exact >> s) & l;
-            Lane { y, products, zero, dropped0, dropped1, exact, phase, client, server, round }
-        });
+    let drawn = all.reply.r.expose().iter().zip(server.expose());
+    let lanes = outputs.positions().iter().zip(all.bias).zip(drawn).enumerate();
+    let lanes = lanes.map(|(i, ((&p, &bias), (&r, &server)))| {
+        let p = p as usize;
+        let y = centre(sources.y[i].wrapping_add(bias), params.k_bits());
+        let (products, zero) = (sources.products[i], sources.zero[i]);
+        let clean = ((y as u64) << params.delta_bits()).wrapping_add((products + zero) as u64);
+        let c0 = clean.wrapping_sub(c1s[p]).wrapping_add(r) & q;
+        let (dropped0, dropped1) = (added(c0, d0), centre(dropped1[p], params.q_bits()));
+        let exact = clean.wrapping_add((dropped0 + dropped1) as u64) & q;
+        let phase = exact.wrapping_add(r) & q;
+        let (s, l) = (params.s_bits(), mask(params.share_bits()));
+        let client = phase >> s;
+        let round = client.wrapping_add(server).wrapping_sub(exact >> s) & l;
+        let [exact, phase] = [exact, phase].map(u128::from);
+        let [dropped0, dropped1] = [dropped0, dropped1].map(i128::from);
+        Lane { y, products, zero, encoding: 0, dropped0, dropped1, exact, phase, client, server, round }
+    });
     Ok(Secret::new(lanes.collect()))
 }
 

@@ -1,4 +1,5 @@
-//! Linear layers between two parties: RLWE with a power-of-two ciphertext modulus, messages in coefficients.
+//! Linear layers between two parties: RLWE with a power-of-two ciphertext modulus, or for layers whose results are opened a
+//! modulus of two primes, messages in coefficients.
 //!
 //! Both parties hold additive shares modulo 2^k of a tensor x; afterwards they hold shares modulo 2^L of y/2^f, where
 //! y = w∗x + bias is any sum of products of elements of Z\[X\]/(X^n + 1). No rotation, no evaluation key.
@@ -30,6 +31,13 @@
 //! convolved with the weights. A result that is opened is within that part of |e|/2^s ([`NoiseEstimate::products`]) of
 //! the noiseless distribution, not 2^-40; the other parts are independent of the weights. Semi-honest parties are assumed.
 //!
+//! # Layers whose results are opened
+//! Modulo two primes ([`Ring::two_primes`], n = 4096) all is as above with q = p·p', but for these: m modulo 2^k is encoded as
+//! round(q·m/2^k), by either party; shares are ⌊P·2^L/q⌋ and ⌊(−r mod q)·2^L/q⌋ + 1; uploads and public keys travel transformed;
+//! bits are dropped by rounding down, and half a unit is added on arrival. [`Params::flooded`] makes q so large that the low
+//! part of the mask drowns all noise, whatever the weights are: what is opened is within 2^-40 of a rounding of the exact
+//! sums that only the mask decides. [`Flood`] has the bound.
+//!
 //! # Simulation
 //! All randomness is drawn as values first ([`UploadRandomness`], [`ReplyRandomness`]), which are used up by use.
 //! Whoever draws them again from the same generators replays a run: [`lane`] computes P*, its noise by source and the
@@ -39,6 +47,9 @@
 //! and dropping; the masking order and the rounding are ours, with the argument above.
 
 mod accumulate;
+mod flood;
+#[cfg(test)]
+mod flood_tests;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod kernel;
@@ -46,13 +57,17 @@ mod key;
 pub mod lane;
 mod noise;
 mod params;
+mod primes;
 mod reply;
+mod residue_lane;
+mod residues;
 mod ring;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 pub use accumulate::{Accumulated, Inputs, Outputs, Sum, accumulate};
+pub use flood::{DISTANCE_BITS, Flood, MOST_PRIME_BITS};
 pub use kernel::{Kernel, MAX_WEIGHT, Method, PreparedKernel, Work};
 pub use key::{PublicKey, SecretKey};
 pub use noise::{LEAST_S_BITS, NoiseEstimate, message_bits};

@@ -1,5 +1,6 @@
 //! Widths of one linear layer.
 
+use super::flood::Flood;
 use super::ring::Ring;
 use crate::HeError;
 use oblivia_base::codec::{Decode, DecodeError, Encode, Fault, Reader, Writer};
@@ -11,7 +12,7 @@ use std::fmt;
 pub struct ParamsLiteral {
     /// log2 n.
     pub log_n: u32,
-    /// q: the ciphertext modulus is 2^q.
+    /// q: the ciphertext modulus is 2^q, or a product of two primes of q/2 bits.
     pub q_bits: u32,
     /// k: messages, inputs as well as sums, are modulo 2^k. Δ = 2^(q−k).
     pub k_bits: u32,
@@ -46,13 +47,15 @@ impl Decode for ParamsLiteral {
 /// Checked widths, and the ring they are for.
 #[derive(Clone)]
 pub struct Params {
-    literal: ParamsLiteral,
-    ring: Ring,
+    pub(super) literal: ParamsLiteral,
+    pub(super) ring: Ring,
+    /// There for a modulus of two primes.
+    pub(super) flood: Option<Flood>,
 }
 
 impl Params {
-    /// Checks the widths: 1 ≤ L ≤ k ≤ q, q within the security table and [`super::MAX_MODULUS_BITS`], d0 and d1 less
-    /// than s = q − L. Noise is another matter: [`super::NoiseEstimate`].
+    /// Checks the widths of a layer modulo 2^q: 1 ≤ L ≤ k ≤ q, q within the security table and [`super::MAX_MODULUS_BITS`], d0 and d1 less
+    /// than s = q − L. Noise is another matter: [`super::NoiseEstimate`]. Layers modulo two primes: [`Params::flooded`].
     ///
     /// # Errors
     /// [`HeError::Shape`], [`HeError::AboveSecurityTable`].
@@ -60,6 +63,7 @@ impl Params {
         let ParamsLiteral { log_n, q_bits, k_bits, share_bits, drop_bits } = literal;
         let shape = |ok: bool, what| if ok { Ok(()) } else { Err(HeError::Shape { what }) };
         shape(log_n == ring.log_n(), "the layer is for another ring degree; make its ring")?;
+        shape(ring.primes().is_none(), "a layer modulo two primes is made with its flood")?;
         ring.check_modulus(q_bits)?;
         shape(
             (1..=k_bits).contains(&share_bits) && k_bits <= q_bits,
@@ -68,7 +72,7 @@ impl Params {
         shape(share_bits < q_bits, "no low bits are left to divide by; enlarge the ciphertext modulus")?;
         let s = q_bits - share_bits;
         shape(drop_bits.iter().all(|&d| d < s), "more bits dropped than the division takes away")?;
-        Ok(Self { literal, ring: ring.clone() })
+        Ok(Self { literal, ring: ring.clone(), flood: None })
     }
 
     /// The widths.
@@ -111,6 +115,21 @@ impl Params {
         self.literal.q_bits - self.literal.share_bits
     }
 
+    /// What the noise of a flooded layer is drowned in; `None` for a layer modulo a power of two.
+    pub fn flood(&self) -> Option<&Flood> {
+        self.flood.as_ref()
+    }
+
+    /// Numbers in a whole element: n, or n for each prime.
+    pub(super) fn row_len(&self) -> usize {
+        self.n() * if self.ring.primes().is_some() { 2 } else { 1 }
+    }
+
+    /// Bits of such a number.
+    pub(super) fn row_bits(&self) -> u32 {
+        self.literal.q_bits / if self.ring.primes().is_some() { 2 } else { 1 }
+    }
+
     /// log2 Δ = q − k.
     pub fn delta_bits(&self) -> u32 {
         self.literal.q_bits - self.literal.k_bits
@@ -121,7 +140,7 @@ impl Params {
         self.literal.drop_bits.map(|d| self.literal.q_bits - d)
     }
 
-    /// 2^q − 1.
+    /// 2^q − 1, modulo a power of two.
     pub(crate) fn q_mask(&self) -> u64 {
         mask(self.literal.q_bits)
     }
@@ -129,7 +148,7 @@ impl Params {
 
 impl PartialEq for Params {
     fn eq(&self, other: &Self) -> bool {
-        self.literal == other.literal
+        self.literal == other.literal && self.flood == other.flood
     }
 }
 

@@ -1,8 +1,9 @@
 //! Masked sums on their way back to the client.
 
 use super::accumulate::{Accumulated, Outputs};
-use super::key::{PublicKey, SecretKey};
+use super::key::{Halves, PublicKey, SecretKey};
 use super::params::{Params, mask, read_bits};
+use super::residues;
 use super::ring::fill_uniform;
 use super::upload::draw_key;
 use crate::HeError;
@@ -23,7 +24,7 @@ pub struct ReplyRandomness {
     /// At the outputs.
     pub(super) e0: Secret<Vec<i64>>,
     pub(super) e1: Secret<Vec<i64>>,
-    /// At the outputs, uniform modulo 2^q.
+    /// At the outputs, uniform modulo q: modulo two primes a row.
     pub(super) r: Secret<Vec<u64>>,
 }
 
@@ -48,13 +49,23 @@ impl ReplyRandomness {
             e
         };
         let (e0, e1) = (gaussian(outputs), gaussian(params.n()));
-        let mut r = Secret::new(vec![0u64; outputs]);
-        fill_uniform(rng, params.q_bits(), r.expose_mut());
+        let r = match params.ring().primes() {
+            Some(primes) => Secret::new(residues::uniform(primes, outputs, rng)),
+            None => {
+                let mut r = Secret::new(vec![0u64; outputs]);
+                fill_uniform(rng, params.q_bits(), r.expose_mut());
+                r
+            }
+        };
         Self { params: params.clone(), v, e0, e1, r }
     }
 
-    /// The server's shares, modulo 2^L: ⌊(−r mod 2^q)/2^s⌋ + 1. They depend on the mask alone.
+    /// The server's shares, modulo 2^L: ⌊(−r mod q)·2^L/q⌋ + 1, which modulo 2^q is ⌊(−r mod 2^q)/2^s⌋ + 1. They depend on
+    /// the mask alone.
     pub fn share(&self) -> Secret<Vec<u64>> {
+        if let Some(primes) = self.params.ring().primes() {
+            return Secret::new(residues::share(&self.params, primes, self.r.expose()));
+        }
         let (q, s) = (self.params.q_mask(), self.params.s_bits());
         let l = mask(self.params.share_bits());
         let share = |&r: &u64| (((r.wrapping_neg() & q) >> s) + 1) & l;
@@ -85,11 +96,18 @@ impl Accumulated {
         pk: &PublicKey,
         outputs: &Outputs,
         randomness: &ReplyRandomness,
-    ) -> Rerandomised {
-        let Self { params, mut c0, mut c1 } = self;
+    ) -> Result<Rerandomised, HeError> {
+        let [b, a] = match (pk.halves(), self.params.ring().primes()) {
+            (Halves::Primes(halves), Some(primes)) => {
+                let [c0, c1] = residues::rerandomise(&self, primes, halves, outputs, randomness);
+                return Ok(Rerandomised { params: self.params, c0, c1 });
+            }
+            (Halves::Word(halves), None) => halves,
+            _ => return Err(HeError::ParamsMismatch { what: "public key" }),
+        };
+        let Self { params, mut c0, mut c1, .. } = self;
         let ring = params.ring();
         let v = Secret::new(ring.forward_signed(randomness.v.expose()));
-        let [b, a] = pk.halves();
         let bv = Secret::new(ring.product(b, v.expose()));
         let at_outputs = outputs.pick(bv.expose()).zip(randomness.e0.expose());
         for (c, (bv, &e)) in c0.iter_mut().zip(at_outputs) {
@@ -99,7 +117,7 @@ impl Accumulated {
         for ((c, &av), &e) in c1.iter_mut().zip(av.expose()).zip(randomness.e1.expose()) {
             *c = c.wrapping_add(av).wrapping_add(e as u64);
         }
-        Rerandomised { params, c0, c1 }
+        Ok(Rerandomised { params, c0, c1 })
     }
 
     /// The reply: a fresh encryption of zero under `pk` is added to both halves, r is added to the coefficients of c0 that
@@ -118,17 +136,24 @@ impl Accumulated {
         if randomness.params != self.params {
             return Err(HeError::ParamsMismatch { what: "randomness of a reply" });
         }
-        let (left, right) = (self.c0.len(), randomness.r.expose().len());
-        if left != right || left != outputs.len() {
+        let (left, right) = (outputs.len(), randomness.e0.expose().len());
+        let of_sum = match self.params.ring().primes() {
+            Some(_) => self.bias.len(),
+            None => self.c0.len(),
+        };
+        if left != right || left != of_sum {
             return Err(HeError::OperandCount { op: "masks of a reply", left, right });
         }
-        Ok(self.rerandomise(pk, outputs, &randomness).mask(&randomness.r).drop_bits())
+        Ok(self.rerandomise(pk, outputs, &randomness)?.mask(&randomness.r).drop_bits())
     }
 }
 
 impl Rerandomised {
     pub(super) fn mask(mut self, r: &Secret<Vec<u64>>) -> Masked {
-        self.c0.iter_mut().zip(r.expose()).for_each(|(c, &r)| *c = c.wrapping_add(r));
+        match self.params.ring().primes() {
+            Some(primes) => primes.add_assign(&mut self.c0, r.expose()),
+            None => self.c0.iter_mut().zip(r.expose()).for_each(|(c, &r)| *c = c.wrapping_add(r)),
+        }
         Masked(self)
     }
 }
@@ -136,6 +161,11 @@ impl Rerandomised {
 impl Masked {
     pub(super) fn drop_bits(self) -> Reply {
         let Rerandomised { params, mut c0, mut c1 } = self.0;
+        if let Some(primes) = params.ring().primes() {
+            let [d0, d1] = params.literal().drop_bits;
+            let (c0, c1) = (residues::drop_bits(primes, &c0, d0), residues::drop_bits(primes, &c1, d1));
+            return Reply { params, c0, c1 };
+        }
         for (row, d) in [&mut c0, &mut c1].into_iter().zip(params.literal().drop_bits) {
             let half = (1u64 << d) >> 1;
             row.iter_mut().for_each(|c| *c = (c.wrapping_add(half) & params.q_mask()) >> d);
@@ -195,8 +225,7 @@ impl fmt::Debug for Reply {
 }
 
 impl SecretKey {
-    /// P = c0'·2^d0 + c1'·2^d1·s at the outputs, modulo 2^q.
-    pub(super) fn phase(&self, reply: &Reply, outputs: &Outputs) -> Result<Secret<Vec<u64>>, HeError> {
+    fn check_reply(&self, reply: &Reply, outputs: &Outputs) -> Result<(), HeError> {
         let params = &reply.params;
         self.check(params.ring())?;
         outputs.check(params.ring())?;
@@ -204,6 +233,13 @@ impl SecretKey {
             let (left, right) = (reply.c0.len(), outputs.len());
             return Err(HeError::OperandCount { op: "results of a reply", left, right });
         }
+        Ok(())
+    }
+
+    /// P = c0'·2^d0 + c1'·2^d1·s at the outputs, modulo 2^q.
+    pub(super) fn phase(&self, reply: &Reply, outputs: &Outputs) -> Result<Secret<Vec<u64>>, HeError> {
+        self.check_reply(reply, outputs)?;
+        let params = &reply.params;
         let [d0, d1] = params.literal().drop_bits;
         let c1: Vec<u64> = reply.c1.iter().map(|&c| c << d1).collect();
         let c1 = params.ring().forward(&c1, params.q_bits());
@@ -212,11 +248,17 @@ impl SecretKey {
         Ok(Secret::new(phase.map(|(&c, p)| (c << d0).wrapping_add(p) & params.q_mask()).collect()))
     }
 
-    /// The client's shares, modulo 2^L: ⌊P/2^s⌋ at every output.
+    /// The client's shares, modulo 2^L: ⌊P·2^L/q⌋ at every output, which modulo 2^q is ⌊P/2^s⌋.
     ///
     /// # Errors
     /// [`HeError::ParamsMismatch`], [`HeError::OperandCount`] for a reply with another number of results.
     pub fn finish(&self, reply: &Reply, outputs: &Outputs) -> Result<Secret<Vec<u64>>, HeError> {
+        if let Some(primes) = reply.params.ring().primes() {
+            self.check_reply(reply, outputs)?;
+            let phase = residues::phase(self, primes, reply, outputs);
+            let bits = reply.params.share_bits();
+            return Ok(Secret::new(phase.expose().iter().map(|&p| primes.high(p, bits)).collect()));
+        }
         let mut phase = self.phase(reply, outputs)?;
         let s = reply.params.s_bits();
         phase.expose_mut().iter_mut().for_each(|p| *p >>= s);

@@ -1,11 +1,13 @@
-//! The ring of all layers of a session, and exact products in it through a prime.
+//! The ring of layers of a session, and exact products in it: modulo powers of two through a prime, or modulo two primes
+//! themselves.
 
 use super::params::mask;
+use super::primes::Primes;
 use crate::{HeError, security};
 use oblivia_base::Secret;
 use oblivia_base::seed::EntropySource;
 use oblivia_ring::word::{Term, WORD_BITS};
-use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, kernel, prime_below};
+use oblivia_ring::{Basis, Modulus, Ntt, Poly, RingKind, RingShape, kernel, prime_below, primes_below};
 use std::fmt;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
@@ -16,17 +18,22 @@ pub const MAX_MODULUS_BITS: u32 = WORD_BITS;
 /// Bits of the prime that products go through.
 const PRIME_BITS: u32 = 50;
 
-/// Coefficients of a piece of [`Ring::sum_products`]: what is read twice stays in the nearest cache.
-const PIECE: usize = 256;
+/// Bits of a prime of [`Ring::two_primes`] at least: no q of theirs is a modulus of a power of two.
+pub(super) const LEAST_PRIME_BITS: u32 = 27;
 
-/// Z\[X\]/(X^n + 1) modulo powers of two up to the largest the security table allows for n.
+/// Coefficients of a piece of sums of products: what is read twice stays in the nearest cache.
+pub(super) const PIECE: usize = 256;
+
+/// Z\[X\]/(X^n + 1), either modulo powers of two up to the largest the security table allows for n ([`Ring::new`]), or
+/// modulo the product of two primes ([`Ring::two_primes`]).
 #[derive(Clone)]
 pub struct Ring(Arc<Inner>);
 
 struct Inner {
     max_bits: u32,
-    /// One prime p.
+    /// The prime that products modulo powers of two go through, or the two primes of the modulus.
     basis: Basis,
+    primes: Option<Primes>,
 }
 
 /// A transformed element with coefficients x = low + 2^half·high modulo 2^bits, both in [0, 2^half), half = ⌈bits/2⌉:
@@ -55,6 +62,24 @@ impl Ring {
         Self::with_limit(log_n, security::max_log_qp(n)?)
     }
 
+    /// The ring of degree 2^`log_n` modulo q = p·p', primes of `prime_bits` bits; 12 is the usual degree. All its layers
+    /// are flooded: see [`super::Params::flooded`].
+    ///
+    /// # Errors
+    /// [`HeError::NotInSecurityTable`], [`HeError::AboveSecurityTable`], [`HeError::Ring`]; [`HeError::Shape`] for primes
+    /// so small that q could be a modulus of the other kind.
+    pub fn two_primes(log_n: u32, prime_bits: u32) -> Result<Self, HeError> {
+        if prime_bits < LEAST_PRIME_BITS {
+            return Err(HeError::Shape { what: "primes of 27 bits at least are needed" });
+        }
+        let shape = RingShape::new(RingKind::Standard, log_n)?;
+        let list = primes_below(&[prime_bits; 2], shape.order(), &[])?;
+        security::check(shape.n(), &list)?;
+        let basis = Basis::new(shape, &list)?;
+        let primes = Some(Primes::new(&basis)?);
+        Ok(Self(Arc::new(Inner { max_bits: 2 * prime_bits, basis, primes })))
+    }
+
     /// A ring of any degree and any modulus. Protects nothing.
     ///
     /// # Errors
@@ -67,7 +92,7 @@ impl Ring {
     fn with_limit(log_n: u32, max_bits: u32) -> Result<Self, HeError> {
         let shape = RingShape::new(RingKind::Standard, log_n)?;
         let basis = Basis::new(shape, &[prime_below(PRIME_BITS, shape.order(), &[])?])?;
-        Ok(Self(Arc::new(Inner { max_bits: max_bits.min(MAX_MODULUS_BITS), basis })))
+        Ok(Self(Arc::new(Inner { max_bits: max_bits.min(MAX_MODULUS_BITS), basis, primes: None })))
     }
 
     /// n.
@@ -80,7 +105,12 @@ impl Ring {
         self.0.basis.shape().log_n()
     }
 
-    /// The largest q a layer may have, and the modulus of public keys.
+    /// The primes of the modulus, for a ring modulo two of them.
+    pub(crate) fn primes(&self) -> Option<&Primes> {
+        self.0.primes.as_ref()
+    }
+
+    /// Bits of the largest q a layer may have, which is the modulus of public keys.
     pub fn max_modulus_bits(&self) -> u32 {
         self.0.max_bits
     }
@@ -104,29 +134,32 @@ impl Ring {
         self.0.basis.modulus(0)
     }
 
-    /// Largest Σ|w| of small factors whose products with elements modulo 2^`bits` add up exactly.
+    /// Largest Σ|w| of small factors whose products with elements modulo 2^`bits` add up exactly; modulo two primes all do.
     pub(crate) fn max_norm1(&self, bits: u32) -> u64 {
+        if self.0.primes.is_some() {
+            return u64::MAX;
+        }
         // Σ|w|·2^half ≤ (p − 1)/2.
         ((self.modulus().value() - 1) / 2) >> bits.div_ceil(2)
     }
 
     /// Signed integers, transformed.
     pub(crate) fn forward_signed(&self, x: &[i64]) -> Poly<Ntt> {
-        let mut out = Poly::<Ntt>::zero(self.basis());
-        kernel::reduce_i64_into(self.modulus(), x, out.row_mut(0));
-        kernel::forward(self.0.basis.table(0), out.row_mut(0));
-        out
+        Poly::from_i64(self.basis(), x).into_ntt()
     }
 
-    /// The sum of weight·X^shift, transformed into `out`.
+    /// The sum of weight·X^shift, transformed into `out`, modulo every prime.
     pub(crate) fn forward_terms(&self, terms: &[Term], out: &mut Poly<Ntt>) {
-        let (p, row) = (self.modulus().value(), out.row_mut(0));
-        row.fill(0);
-        for term in terms {
-            let negative = i64::from(term.weight) >> 63;
-            row[term.shift as usize] = (p & negative as u64).wrapping_add(i64::from(term.weight) as u64);
+        for (i, modulus) in self.basis().moduli().iter().enumerate() {
+            let (p, row) = (modulus.value(), out.row_mut(i));
+            row.fill(0);
+            for term in terms {
+                let negative = i64::from(term.weight) >> 63;
+                row[term.shift as usize] =
+                    (p & negative as u64).wrapping_add(i64::from(term.weight) as u64);
+            }
+            kernel::forward(self.basis().table(i), row);
         }
-        kernel::forward(self.0.basis.table(0), row);
     }
 
     /// Residues modulo 2^`bits`, split and transformed. Bits above are ignored.
@@ -229,6 +262,15 @@ impl Sums {
         self.rows.iter_mut().zip(&other.rows).for_each(|(a, b)| a.add_assign(b));
     }
 }
+
+/// Rings are equal if elements of both may meet.
+impl PartialEq for Ring {
+    fn eq(&self, other: &Self) -> bool {
+        self.basis() == other.basis() && self.0.primes.is_some() == other.0.primes.is_some()
+    }
+}
+
+impl Eq for Ring {}
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

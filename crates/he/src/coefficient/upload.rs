@@ -2,6 +2,7 @@
 
 use super::key::SecretKey;
 use super::params::{Params, read_bits};
+use super::residues;
 use super::ring::fill_uniform;
 use crate::HeError;
 use oblivia_base::codec::{Decode, Encode, Reader, Writer};
@@ -47,7 +48,7 @@ impl fmt::Debug for UploadRandomness {
     }
 }
 
-/// Fresh ciphertexts of one layer: c0 of each, and the one seed that all c1 come from.
+/// Fresh ciphertexts of one layer: c0 of each, transformed modulo two primes, and the one seed that all c1 come from.
 #[derive(Clone)]
 pub struct Upload {
     params: Params,
@@ -83,10 +84,14 @@ impl SecretKey {
             false => Err(HeError::OperandCount { op: "encryption of shares", left, right }),
         };
         equal(messages.len(), randomness.errors.len())?;
-        let (delta, mask) = (params.delta_bits(), params.q_mask());
         let one = |(index, (m, e)): (usize, (&Vec<u64>, &Secret<Vec<i64>>))| {
             equal(m.len(), params.n())?;
             equal(e.expose().len(), params.n())?;
+            if let Some(primes) = params.ring().primes() {
+                let a = residues::upload_a(params, &randomness.seed, index);
+                return Ok(residues::encrypt(self, &a, residues::encoded(params, primes, m, e.expose())));
+            }
+            let (delta, mask) = (params.delta_bits(), params.q_mask());
             let a = uniform_half(params, &randomness.seed, index);
             let a = params.ring().forward(&a, params.q_bits());
             let product = Secret::new(params.ring().product(&a, self.expose()));
@@ -116,15 +121,20 @@ impl Upload {
         uniform_half(&self.params, &self.seed, index)
     }
 
+    /// The seed.
+    pub(super) fn seed(&self) -> &PublicSeed {
+        &self.seed
+    }
+
     /// Bytes of an encoding: 32, and n·q bits per ciphertext.
     pub fn encoded_bytes(params: &Params, ciphertexts: usize) -> usize {
-        32 + ciphertexts * packing::bits_bytes(params.n(), params.q_bits())
+        32 + ciphertexts * packing::bits_bytes(params.row_len(), params.row_bits())
     }
 
     /// Appends seed and c0 of all ciphertexts, packed.
     pub fn encode(&self, w: &mut Writer) {
         self.seed.encode(w);
-        self.c0.iter().for_each(|c| packing::write_bits(c, self.params.q_bits(), w));
+        self.c0.iter().for_each(|c| packing::write_bits(c, self.params.row_bits(), w));
     }
 
     /// Reads an upload of exactly `ciphertexts` ciphertexts.
@@ -133,7 +143,10 @@ impl Upload {
     /// [`HeError::Decode`] for bytes that are no canonical encoding.
     pub fn decode(params: &Params, ciphertexts: usize, r: &mut Reader<'_>) -> Result<Self, HeError> {
         let seed = PublicSeed::decode(r)?;
-        let row = |_| read_bits(params.n(), params.q_bits(), "upload", r);
+        let row = |_| match params.ring().primes() {
+            Some(primes) => primes.read_row(params.n(), "upload", r),
+            None => read_bits(params.n(), params.q_bits(), "upload", r),
+        };
         let c0 = (0..ciphertexts).map(row).collect::<Result<_, _>>()?;
         Ok(Self { params: params.clone(), seed, c0 })
     }

@@ -186,6 +186,10 @@ impl LinearServer {
         let kernels = kernels.collect::<Result<Vec<_>, CoefficientError>>()?;
         let per_reply = kernels.chunks(packing.kernels_per_reply());
         let norm1 = per_reply.map(|k| k.iter().map(Kernel::norm1).sum()).max().unwrap_or(0);
+        if params.flood().is_some_and(|flood| norm1 > flood.norm1) {
+            let what = "weights are larger than the norms the layer's flood is for";
+            return Err(HeError::Shape { what }.into());
+        }
         let method = method.unwrap_or_else(|| {
             let chosen = Self::usual(packing, params);
             if chosen.fits(params.ring(), params.q_bits(), norm1) { chosen } else { Method::Sparse }

@@ -23,13 +23,17 @@
 //! only its own group's terms, and one product gives outputs of several groups; M' = C' = 1 is the usual choice for
 //! large depthwise images, M'·C'·S ≈ n with M' ≈ C' for small ones.
 //!
+//! Layers whose results are opened can be flooded, modulo two primes: [`FloodedPlan`]. Halves and replays are the same.
+//!
 //! Source: Z. Huang, W.-j. Lu, C. Hong, J. Ding, *Cheetah* (USENIX Security 2022), section 3, for the map.
 
+mod flood;
 mod layer;
 mod packing;
 mod plan;
 mod shape;
 
+pub use flood::FloodedPlan;
 pub use layer::{LinearClient, LinearServer};
 pub use packing::{Block, Packing, ReplyLayout};
 pub use plan::{Counts, Widths};

@@ -120,6 +120,19 @@ impl Packing {
     /// # Errors
     /// [`CoefficientError::Count`] for another number of channels.
     pub fn sum_squares(&self, of_channels: &[u64]) -> Result<u64, CoefficientError> {
+        self.largest_sum(of_channels)
+    }
+
+    /// The largest Σ|w| over the kernels of one output ciphertext, from Σ|w| of every output channel.
+    ///
+    /// # Errors
+    /// [`CoefficientError::Count`] for another number of channels.
+    pub fn norm1(&self, of_channels: &[u64]) -> Result<u64, CoefficientError> {
+        self.largest_sum(of_channels)
+    }
+
+    /// Over the output ciphertexts of a tile, of the sums over their channels.
+    fn largest_sum(&self, of_channels: &[u64]) -> Result<u64, CoefficientError> {
         count("output channels", self.shape().channels_out(), of_channels.len())?;
         let sum = |reply| {
             let channels = self.channels_of_reply(reply);

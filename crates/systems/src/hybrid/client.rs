@@ -1,5 +1,6 @@
 //! The client: keys, its half of linear layers, the outputs.
 
+use super::keys::{PublicKeys, SecretKeys};
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
 use super::plan::{Derived, NONCE_BYTES, derive};
 use super::stock::{Place, Stock, setup};
@@ -8,7 +9,6 @@ use super::walk::{Hand, WalkError, walk};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
-use oblivia_he::coefficient::{PublicKey, SecretKey};
 use oblivia_mpc::setup::OpenerAwaitsAnswer;
 use oblivia_mpc::{Party, Session};
 use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
@@ -127,7 +127,7 @@ fn answer(d: &Derived, model: &PublicModel, opened: Vec<u64>) -> Answer {
 
 /// The client's half of linear layers.
 pub(super) struct ClientHand<'a, T> {
-    sk: SecretKey,
+    sk: SecretKeys,
     layers: BTreeMap<usize, LinearClient>,
     pool: &'a ThreadPool,
     seeds: Prg,
@@ -146,7 +146,7 @@ impl<'a, T: Tap> ClientHand<'a, T> {
         let mut seed = Secret::new([0; 32]);
         Prg::new(fresh(rng).expose(), "hybrid key seed v1", &[&session.0]).fill_bytes(seed.expose_mut());
         tap.key(seed.expose());
-        let sk = key(d, seed.expose());
+        let sk = SecretKeys::new(&d.rings, seed.expose());
         let half = |l: &super::plan::Layer| LinearClient::new(&l.packing, &l.params);
         let layers = d.layers.iter().map(|(&node, l)| Ok((node, half(l).map_err(layer_error)?)));
         let layers = pool.install(|| layers.collect::<Result<_, Error>>())?;
@@ -159,8 +159,8 @@ impl<'a, T: Tap> ClientHand<'a, T> {
         nonce: &[u8; NONCE_BYTES],
         session: &Digest,
         rng: &mut dyn EntropySource,
-    ) -> PublicKey {
-        PublicKey::generate(&self.sk, nonce, session, rng)
+    ) -> PublicKeys {
+        self.sk.public(nonce, session, rng)
     }
 
     pub(super) fn into_tap(self) -> T {
@@ -170,11 +170,6 @@ impl<'a, T: Tap> ClientHand<'a, T> {
     fn layer(&self, node: usize) -> Result<&LinearClient, Error> {
         self.layers.get(&node).ok_or_else(|| Error::Misuse(format!("node {node} is no layer")))
     }
-}
-
-/// The key of a seed.
-pub(super) fn key(d: &Derived, seed: &[u8; 32]) -> SecretKey {
-    SecretKey::generate(&d.ring, &mut Prg::new(seed, "hybrid key v1", &[]))
 }
 
 /// The randomness of one upload.
@@ -194,7 +189,8 @@ impl<T: Tap> Hand for ClientHand<'_, T> {
         let seed = fresh(&mut self.seeds);
         self.tap.upload(node, seed.expose(), share);
         let layer = self.layer(node)?;
-        let encrypt = || layer.encrypt(&self.sk, share, &mut upload_rng(node, seed.expose()));
+        let sk = self.sk.of(layer.params())?;
+        let encrypt = || layer.encrypt(sk, share, &mut upload_rng(node, seed.expose()));
         let upload = self.pool.install(encrypt)?;
         let mut w = Writer::with_capacity(d.layers.get(&node).map_or(0, |l| l.up_bytes));
         upload.encode(&mut w);
@@ -216,7 +212,8 @@ impl<T: Tap> Hand for ClientHand<'_, T> {
         let mut r = Reader::new(replies);
         let replies = layer.decode_replies(&mut r)?;
         r.finish().map_err(Error::invalid("Replies"))?;
-        Ok(self.pool.install(|| layer.finish(&self.sk, &replies))?)
+        let sk = self.sk.of(layer.params())?;
+        Ok(self.pool.install(|| layer.finish(sk, &replies))?)
     }
 
     fn tops(&self, _: &Derived, _: usize) -> Result<Option<Vec<u64>>, WalkError> {

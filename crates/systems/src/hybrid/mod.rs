@@ -3,6 +3,8 @@
 mod choices;
 mod client;
 pub mod fuzz;
+mod keys;
+mod last;
 mod limits;
 mod link;
 mod parts;

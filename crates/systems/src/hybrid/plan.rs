@@ -1,6 +1,8 @@
 //! What follows from a plan's choices.
 
 use super::choices::{HybridChoices, Supply};
+use super::keys::PublicKeys;
+use super::last::{Last, last};
 use super::limits;
 use super::schedule::{self, Step};
 use super::stock::{self, Demand};
@@ -8,7 +10,7 @@ use super::walk;
 use crate::common::{inherent_leaks, statement, trust};
 use oblivia_base::Digest;
 use oblivia_base::codec::{Decode, Encode};
-use oblivia_he::coefficient::{Params, PublicKey, Reply, Ring, Upload};
+use oblivia_he::coefficient::{Params, Reply, Ring, Upload};
 use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::{Cost as MpcCost, Party};
 use oblivia_nn::fixed::{Certainty, Network};
@@ -28,7 +30,7 @@ pub(super) const SYSTEM: &str = "hybrid";
 pub(super) const MODE: &str = "shared";
 pub(super) const PLANS: [&str; 2] = ["lan", "wan"];
 
-/// log2 of the ring degree of linear layers.
+/// log2 of the ring degree of linear layers but the last.
 const LOG_N: u32 = 11;
 
 /// Bytes of the server's nonce, in the second message of the set-up.
@@ -46,7 +48,10 @@ pub(super) struct Layer {
 /// What follows from the public model alone.
 pub(super) struct Base {
     pub(super) network: Network,
-    pub(super) ring: Ring,
+    /// Of the layers; there is a key for each.
+    pub(super) rings: Vec<Ring>,
+    /// The layers that are flooded.
+    pub(super) last: Option<Last>,
     pub(super) steps: Vec<Step>,
     /// By node.
     pub(super) layers: BTreeMap<usize, Layer>,
@@ -169,16 +174,20 @@ impl Base {
         let network = network(model)?;
         limits::check(&network).map_err(refused)?;
         let ring = Ring::new(LOG_N).map_err(|e| refused(e.to_string()))?;
+        let last = last(&network);
         let steps = schedule::schedule(&network);
         let mut layers = BTreeMap::new();
         let mut ops = OpCounts::default();
         for &node in steps.iter().filter(|s| matches!(s, Step::Linear(_))).flat_map(Step::nodes) {
-            let (layer, products) = layer(&network, &ring, node)
+            let (layer, products) = layer(&network, &ring, last.as_ref(), node)
                 .map_err(|why| refused(format!("node `{}`: {why}", name(&network, node))))?;
             ops.pt_mul += products;
             layers.insert(node, layer);
         }
-        Ok(Arc::new(Self { network, ring, steps, layers, output: model.output, ops }))
+        let flooded = last.as_ref().map_or(0, |last| last.layers.len());
+        let hidden = (layers.len() > flooded).then_some(ring);
+        let rings = hidden.into_iter().chain(last.as_ref().map(|last| last.ring.clone())).collect();
+        Ok(Arc::new(Self { network, rings, last, steps, layers, output: model.output, ops }))
     }
 
     /// With these choices.
@@ -210,15 +219,18 @@ fn name(network: &Network, node: usize) -> &str {
 }
 
 /// How a layer is packed, and the products of a ciphertext and a kernel it takes.
-fn layer(network: &Network, ring: &Ring, node: usize) -> Result<(Layer, u64), String> {
+fn layer(network: &Network, ring: &Ring, last: Option<&Last>, node: usize) -> Result<(Layer, u64), String> {
     let (Some(shape), Some(format)) =
         (schedule::linear_shape(network, node), network.linear(WireId(node as u32)))
     else {
         return Err("is no layer over an image or vector".into());
     };
     let squares = vec![format.norm2.saturating_mul(format.norm2); shape.channels_out()];
-    let (packing, params) = Packing::choose(ring, &shape, format.accumulator_bits(), format.bits, &squares)
-        .map_err(|e| e.to_string())?;
+    let (packing, params) = match last.and_then(|last| last.layers.get(&node)) {
+        Some(flooded) => flooded.clone(),
+        None => Packing::choose(ring, &shape, format.accumulator_bits(), format.bits, &squares)
+            .map_err(|e| e.to_string())?,
+    };
     let (ups, downs) = (packing.inputs(), packing.replies());
     if ups.max(downs) > limits::CIPHERTEXTS {
         return Err(format!(
@@ -239,7 +251,7 @@ fn layer(network: &Network, ring: &Ring, node: usize) -> Result<(Layer, u64), St
 pub(super) fn traffic(d: &Derived) -> [Traffic; 3] {
     let (supply, up_first) = (d.choices.supply, true);
     let [offer, answer, trees, batch] = stock::setup(Digest([0; 32]), supply).message_bytes();
-    let public_key = PublicKey::encoded_bytes(&d.ring);
+    let public_key = PublicKeys::encoded_bytes(&d.rings);
     let mut setup = stock::traffic(
         up_first,
         [offer, answer + NONCE_BYTES, trees + public_key, batch].map(|bytes| bytes as u64),
@@ -272,7 +284,7 @@ pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices)
         predicted_us: 0,
         error: error(d),
         leaks: leaks(model),
-        trust: trusts(),
+        trust: trusts(d),
         steps: describe(d),
     }
 }
@@ -354,15 +366,25 @@ fn security_bits(supply: Supply) -> u32 {
 }
 
 fn parameters(d: &Derived) -> String {
-    let q = d.layers.values().map(|l| l.params.q_bits());
+    let hidden = d.layers.values().filter(|l| l.params.flood().is_none());
+    let q = hidden.map(|l| l.params.q_bits());
     let linear = match (q.clone().min(), q.max()) {
         (Some(least), Some(most)) => format!(
             "linear layers: RLWE of degree {}, moduli 2^{least} to 2^{most}, ternary secret (below the 128-bit limit of the \
              HomomorphicEncryption.org table); ",
-            d.ring.n()
+            1 << LOG_N
         ),
         _ => String::new(),
     };
+    let flooded = d.last.as_ref().map_or_else(String::new, |last| {
+        format!(
+            "last linear layer: RLWE of degree {}, modulus of two primes of {} bits (below the same limit), what is opened within \
+             2^{:.1} of what its exact sums determine; ",
+            last.ring.n(),
+            last.ring.max_modulus_bits() / 2,
+            last.log_distance()
+        )
+    });
     let supply = match d.choices.supply {
         Supply::Extension(field) => format!("SoftSpoken extension, trees of {} leaves", 1 << field as u32),
         Supply::Silent(set) => {
@@ -370,7 +392,7 @@ fn parameters(d: &Derived) -> String {
             format!("silent OT (regular LPN, set {set:?}, by our estimate {bits} bits)")
         }
     };
-    format!("{linear}correlated OTs: {supply}, base OTs over ristretto255")
+    format!("{linear}{flooded}correlated OTs: {supply}, base OTs over ristretto255")
 }
 
 /// Most that a result is off the real quotient: less than one unit of rounding and a sixteenth of noise; and half a unit
@@ -449,7 +471,18 @@ fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {
 }
 
 /// What breaks if someone misbehaves.
-fn trusts() -> Vec<TrustRow> {
+fn trusts(d: &Derived) -> Vec<TrustRow> {
+    const HIDDEN: &str = "roundings of hidden layers depend a little on weights: a result is rounded up with a probability that is off \
+        by less than 1/16, and less than 2^-7 usually, by noise that passed through the layer's weights";
+    let rounded = match &d.last {
+        Some(last) => format!(
+            "{HIDDEN}. The last linear layer is flooded: given its inputs, the {} results that are opened of an image are within a \
+             statistical distance of 2^{:.1} of a rounding that depends on their exact sums alone",
+            last.results(),
+            last.log_distance()
+        ),
+        None => format!("{HIDDEN}; no layer of this network is flooded"),
+    };
     vec![
         trust(Role::Server, Behaviour::SemiHonest, ""),
         trust(
@@ -458,12 +491,7 @@ fn trusts() -> Vec<TrustRow> {
             "it can make results wrong, and which ones are tells it about the values behind them if the client shows that it \
              noticed; nothing checks what is computed on shares",
         ),
-        trust(
-            Role::Client,
-            Behaviour::SemiHonest,
-            "roundings depend a little on weights: a result is rounded up with a probability that is off by less than 1/16, \
-             and less than 2^-7 usually, by noise that passed through the layer's weights",
-        ),
+        trust(Role::Client, Behaviour::SemiHonest, &rounded),
         trust(
             Role::Client,
             Behaviour::Malicious,
@@ -484,11 +512,12 @@ fn describe(d: &Derived) -> Vec<String> {
                 Step::Local(_) => "on own shares".to_owned(),
                 Step::Linear(_) => d.layers.get(i).map_or_else(String::new, |l| {
                     format!(
-                        "{} ciphertexts up, {} down, 2^{}, results of {} bits",
+                        "{} ciphertexts up, {} down, 2^{}, results of {} bits{}",
                         l.packing.inputs(),
                         l.packing.replies(),
                         l.params.q_bits(),
-                        l.params.share_bits()
+                        l.params.share_bits(),
+                        if l.params.flood().is_some() { ", flooded" } else { "" }
                     )
                 }),
                 _ => format!("comparisons of {} bits in digits of {digits}", d.bits(*i)),

@@ -1,6 +1,7 @@
 //! The server: prepared weights, its half of linear layers.
 
 use super::client::fresh;
+use super::keys::PublicKeys;
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
 use super::plan::{Base, Derived, NONCE_BYTES, decode};
 use super::stock::{Place, Stock, setup};
@@ -9,7 +10,6 @@ use super::walk::{Hand, WalkError, walk};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
-use oblivia_he::coefficient::PublicKey;
 use oblivia_mpc::setup::AnswererAwaitsBatch;
 use oblivia_mpc::{Party, Session};
 use oblivia_nn::fixed::FixedModel;
@@ -105,7 +105,7 @@ pub(super) async fn run(
 }
 
 /// The set-up as the answerer.
-async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(PublicKey, Stock), Error> {
+async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(PublicKeys, Stock), Error> {
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
@@ -117,11 +117,11 @@ async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(Publ
     cx.rng.fill_bytes(&mut nonce);
     message.extend(nonce);
     cx.channel.send(Role::Client, KIND_SETUP, message).await?;
-    let bytes = trees + PublicKey::encoded_bytes(&d.ring);
+    let bytes = trees + PublicKeys::encoded_bytes(&d.rings);
     let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, bytes)).await?;
     let mut r = Reader::new(&message);
     let trees = r.raw(trees, "trees").map_err(Error::invalid("Setup"))?;
-    let pk = PublicKey::decode(&d.ring, &nonce, &cx.session, &mut r)
+    let pk = PublicKeys::decode(&d.rings, &nonce, &cx.session, &mut r)
         .map_err(|e| Error::InvalidMessage { message: "Setup", why: e.to_string() })?;
     r.finish().map_err(Error::invalid("Setup"))?;
     let (ends, message) = place.run(|| answerer.finish(trees)).map_err(mpc_error)?;
@@ -134,7 +134,7 @@ async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(Publ
 /// The server's half of linear layers.
 pub(super) struct ServerHand<'a, T> {
     prepared: &'a Prepared,
-    pk: PublicKey,
+    pk: PublicKeys,
     pool: &'a ThreadPool,
     permits: Option<&'a Permits>,
     seeds: Prg,
@@ -146,7 +146,7 @@ pub(super) struct ServerHand<'a, T> {
 impl<'a, T: Tap> ServerHand<'a, T> {
     pub(super) fn new(
         prepared: &'a Prepared,
-        pk: PublicKey,
+        pk: PublicKeys,
         pool: &'a ThreadPool,
         permits: Option<&'a Permits>,
         session: &Digest,
@@ -190,7 +190,10 @@ impl<T: Tap> Hand for ServerHand<'_, T> {
         let (replies, own) = self.pool.install(|| {
             let randomness = layer.draw(&mut reply_rng(node, seed.expose()));
             let own = layer.share(&randomness)?;
-            Ok::<_, WalkError>((layer.evaluate(&upload, share, &self.pk, randomness)?, own))
+            Ok::<_, WalkError>((
+                layer.evaluate(&upload, share, self.pk.of(layer.params())?, randomness)?,
+                own,
+            ))
         })?;
         let packing = layer.packing();
         self.products += (0..packing.replies()).map(|i| packing.products(i).len() as u64).sum::<u64>();

@@ -5,7 +5,8 @@
 //! ([`oblivia_he::coefficient::lane`]) and so knows which way each one was rounded. Everything else is the evaluator of
 //! [`oblivia_nn::fixed`].
 
-use super::client::{ClientHand, key, upload_rng};
+use super::client::{ClientHand, upload_rng};
+use super::keys::{PublicKeys, SecretKeys};
 use super::plan::{Derived, derive};
 use super::schedule::source;
 use super::search::search;
@@ -13,7 +14,7 @@ use super::server::{Prepared, ServerHand, fixed_model, reply_rng};
 use super::tap::Tap;
 use super::walk::walk;
 use oblivia_base::{Digest, Prg, Secret};
-use oblivia_he::coefficient::{PublicKey, UploadRandomness};
+use oblivia_he::coefficient::UploadRandomness;
 use oblivia_mpc::ideal::{dealer, pair};
 use oblivia_mpc::{Party, Session};
 use oblivia_nn::fixed::{FixedModel, Recorded};
@@ -162,25 +163,26 @@ impl Simulator {
         &self,
         client: &Notes,
         server: &Notes,
-        pk: &PublicKey,
+        pk: &PublicKeys,
         pool: &ThreadPool,
     ) -> Result<(Vec<Vec<i8>>, [u64; 4]), Error> {
         let d = &self.d;
-        let sk = key(d, &client.key);
+        let sk = SecretKeys::new(&d.rings, &client.key);
         let mut recorded = vec![Vec::new(); d.network.graph().nodes().len()];
         let mut counts = [0; 4];
         for (&node, layer) in &self.prepared.layers {
             let ((up, theirs), (down, own)) = (client.of(node)?, server.of(node)?);
             let (params, inputs) = (layer.params(), layer.packing().inputs());
+            let (sk, pk) = (sk.of(params)?, pk.of(params)?);
             let lanes = pool.install(|| {
                 let upload = UploadRandomness::draw(params, inputs, &mut upload_rng(node, up));
                 let replies = layer.draw(&mut reply_rng(node, down));
-                layer.replay(&sk, pk, theirs, own, &upload, &replies)
+                layer.replay(sk, pk, theirs, own, &upload, &replies)
             });
             let lanes = lanes.map_err(super::link::layer_error)?;
             let spare = 64 - params.share_bits();
             let of = |lane: &oblivia_he::coefficient::lane::Lane| {
-                let quotient = (lane.exact >> params.s_bits()).wrapping_add(lane.round);
+                let quotient = lane.client.wrapping_add(lane.server);
                 let off = quotient.wrapping_sub((lane.y >> params.shift_bits()) as u64);
                 ((off << spare) as i64 >> spare).clamp(-128, 127) as i8
             };
