@@ -299,7 +299,7 @@ fn a_flood_that_is_too_small_is_refused() {
     assert_eq!(refused, Err(HeError::FloodTooSmall { bits: 100, needed: 113 }));
     let most = Flood { norm1: u64::MAX, results: u64::MAX };
     assert_eq!(most.prime_bits(N, 26, 60), Err(HeError::FloodTooSmall { bits: 100, needed: 127 }));
-    assert!(matches!(Params::flooded(&ring(50), 61, 60, most), Err(HeError::FloodTooSmall { .. })));
+    assert!(matches!(Params::flooded(&ring(50), 52, 50, most), Err(HeError::FloodTooSmall { .. })));
 }
 
 #[test]

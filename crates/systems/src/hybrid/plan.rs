@@ -512,12 +512,14 @@ fn describe(d: &Derived) -> Vec<String> {
                 Step::Local(_) => "on own shares".to_owned(),
                 Step::Linear(_) => d.layers.get(i).map_or_else(String::new, |l| {
                     format!(
-                        "{} ciphertexts up, {} down, 2^{}, results of {} bits{}",
+                        "{} ciphertexts up, {} down, {}, results of {} bits",
                         l.packing.inputs(),
                         l.packing.replies(),
-                        l.params.q_bits(),
-                        l.params.share_bits(),
-                        if l.params.flood().is_some() { ", flooded" } else { "" }
+                        match l.params.flood() {
+                            Some(_) => format!("flooded, two primes of {} bits", l.params.q_bits() / 2),
+                            None => format!("2^{}", l.params.q_bits()),
+                        },
+                        l.params.share_bits()
                     )
                 }),
                 _ => format!("comparisons of {} bits in digits of {digits}", d.bits(*i)),
