@@ -163,7 +163,7 @@ impl PreparedKernel {
     pub fn bytes(ring: &Ring, kernels: u64, terms: u64, method: Method) -> u64 {
         // With what an allocator takes for each.
         let each = (size_of::<Self>() + 16) as u64;
-        let rows = ring.basis().moduli().len() * ring.n();
+        let rows = ring.basis().limbs() * ring.n();
         let transformed = if method == Method::Transform { 8 * rows as u64 + 32 } else { 0 };
         kernels * (each + transformed) + terms * size_of::<Term>() as u64
     }

@@ -150,13 +150,12 @@ impl Ring {
 
     /// The sum of weight·X^shift, transformed into `out`, modulo every prime.
     pub(crate) fn forward_terms(&self, terms: &[Term], out: &mut Poly<Ntt>) {
-        for (i, modulus) in self.basis().moduli().iter().enumerate() {
+        for (i, modulus) in self.basis().moduli().enumerate() {
             let (p, row) = (modulus.value(), out.row_mut(i));
             row.fill(0);
             for term in terms {
                 let negative = i64::from(term.weight) >> 63;
-                row[term.shift as usize] =
-                    (p & negative as u64).wrapping_add(i64::from(term.weight) as u64);
+                row[term.shift as usize] = (p & negative as u64).wrapping_add(i64::from(term.weight) as u64);
             }
             kernel::forward(self.basis().table(i), row);
         }

@@ -202,7 +202,7 @@ mod tests {
                 }
             }
         }
-        assert!(smaller > 10 && refused > 20, "{smaller} smaller, {refused} refused");
+        assert!(smaller > 5 && refused > 20, "{smaller} smaller, {refused} refused");
     }
 
     #[test]
