@@ -25,7 +25,7 @@ pub use cost::{AheadCost, AheadUse, Cost, OpCounts, Phase, PhaseTraffic, Traffic
 pub use error::{Error, Notice};
 pub use keys::{KeyMemory, KeyScope, KeyShelf, KeyUse, SecretStore, SharedKeys};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
-pub use packs::{NewPacks, OpenPacks, PackId, PackScope, PackStore};
+pub use packs::{NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable};
 pub use permit::{Permit, Permits};
 pub use plan::{
     Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, LinkRate, Plan, Wish,

@@ -39,10 +39,17 @@ pub struct PackId {
     pub number: u32,
 }
 
+/// Packs cannot be used now; they may be later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unavailable;
+
 /// One side's memory of packs.
 pub trait PackStore: Send + Sync {
-    /// Sole use of the packs of `scope`; `None` while another session has it, and where nothing can be used.
-    fn open(&self, scope: &PackScope) -> Option<Box<dyn OpenPacks>>;
+    /// Sole use of the packs of `scope`; `None` where there are none.
+    ///
+    /// # Errors
+    /// While another session has them, or if nothing can be read.
+    fn open(&self, scope: &PackScope) -> Result<Option<Box<dyn OpenPacks>>, Unavailable>;
 
     /// Sets room aside for `packs` new packs of `bytes` bytes each.
     ///
