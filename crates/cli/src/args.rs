@@ -435,7 +435,7 @@ pub(crate) struct PrepareArgs {
     pub(crate) images: u32,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Pretend the link is slower: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
     #[command(flatten)]

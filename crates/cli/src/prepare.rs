@@ -13,7 +13,11 @@ use oblivia_nn::PublicModel;
 use oblivia_protocol::Plan;
 
 pub(crate) fn run(a: &PrepareArgs) -> Result<()> {
-    let wish = wish(&a.wish)?;
+    let mut wish = wish(&a.wish)?;
+    // As `predict` does it, so that both have the same plan.
+    if wish.plan.is_none() {
+        wish.link = a.link.map(|l| l.rate());
+    }
     let client = client(&a.peer, a.link, &a.machine)?;
     let quiet = a.machine.json;
     let mut confirm = |_: &PublicModel, plan: &Plan| {

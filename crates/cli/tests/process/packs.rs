@@ -66,7 +66,10 @@ impl Server {
             "--system",
             "hybrid",
         ]);
-        process.args(["--threads", "1", "--log", "debug", "--json", "--state-dir"]).arg(state).args(flags);
+        process
+            .args(["--plan", "lan", "--threads", "1", "--log", "debug", "--json", "--state-dir"])
+            .arg(state)
+            .args(flags);
         if command == "predict" && !flags.iter().any(|f| f.ends_with(".png")) {
             process.args(images(3));
         }
