@@ -490,7 +490,7 @@ fn units(error: f64) -> u64 {
 }
 
 fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {
-    let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", false);
+    let mut leaks = inherent_leaks(model, "how many samples are predicted or prepared for, and when", false);
     let detail = "widths, shifts, norms of weight rows and scales of the network in fixed point, and what its owner measured of \
          overflow and error, published with the model";
     leaks.push(statement(Role::Client, Leak::PublishedBounds, detail));
