@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Predict on images with a model on a server.
     #[command(after_long_help = PREDICT_JSON)]
     Predict(PredictArgs),
+    /// Make ahead, with a server, what later predictions need before they see their images.
+    #[command(after_long_help = PREPARE_JSON)]
+    Prepare(PrepareArgs),
     /// Time this machine, so that plans are weighed with its own costs.
     #[command(after_long_help = CALIBRATE_JSON)]
     Calibrate(CalibrateArgs),
@@ -122,7 +125,8 @@ const PLAN_JSON: &str = "\
            messages that agree on the plan
   plan     choices (system, mode, plan), model (digest), cost (setup, setup_reused where the server
            still has the client's keys, group (images predicted together), and per group offline,
-           online, ops), key_bytes, session_memory_bytes (keys on the server), work_memory_bytes (of the
+           online, ops, and ahead (null, or setup of sessions that use packs for some or all images or
+           make them, and pack_bytes)), key_bytes, session_memory_bytes (keys on the server), work_memory_bytes (of the
            server, beside them), client_memory_bytes, security_bits, parameters, predicted_us (one group on
            one thread), error (units_2_32: bound
            in 2^-32, assumption, measured: whether it was seen and is no bound), leaks (to, leak, detail), trust (role, behaviour, breaks), steps";
@@ -135,7 +139,7 @@ const SERVE_JSON: &str = "\
   models       names
 
 The log (--log info) has a line per session: client, model, system, samples, bytes, keys (sent, reused,
-none), key_bytes sent, and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
+none), key_bytes sent, packs used or made (packs_of_session), and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
 
 State directory: identity/server.pem holds the server's key and certificate, made on the first run.";
 
@@ -160,11 +164,24 @@ const PREDICT_JSON: &str = "\
            without an answer
            label and outputs are null and error says why, else error is null
   receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, keys (how: sent,
-           reused, none; sent_bytes), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
+           reused, none; sent_bytes), ahead (how: none, used or made; groups: images that used a pack,
+           or packs made), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
            down_bytes, rounds), ops (operations of this side), seconds, threads, assurance
 
 State directory: identity/client.pem holds this client's key and certificate, made on the first run;
-keys/SERVER/ the secret keys for a server, see `oblivia keys`.";
+keys/SERVER/ the secret keys for a server, see `oblivia keys`; packs/ what `oblivia prepare` made.";
+
+const PREPARE_JSON: &str = "\
+A pack is what one image needs of the phase before it; the server keeps its half (`oblivia serve --packs`).
+`oblivia predict` with the same --state-dir, server, model and plan uses one per image, once, as long as there are any.
+
+--json prints one object:
+  schema   1
+  packs    packs of this server, model and plan that are there now
+  receipt  as in `oblivia predict --json`, ahead.how being \"made\"
+
+State directory: packs/client/ holds them, encrypted under the key beside them. They are used once: do not bring back an
+older copy of that folder at both sides; at one side it does no harm.";
 
 const BENCH_JSON: &str = "\
 --json prints one object, a row:
@@ -230,7 +247,7 @@ pub(crate) struct KeysArgs {
 pub(crate) enum KeysCommand {
     /// Show which keys are kept for which servers.
     List(ListArgs),
-    /// Delete keys: the next session makes new ones and sends them.
+    /// Delete keys: the next session makes new ones and sends them. And packs that `prepare` made.
     Forget(ForgetArgs),
 }
 
@@ -367,6 +384,10 @@ pub(crate) struct ServeArgs {
     /// at most for one client; 0 keeps none.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(crate) key_cache: u64,
+    /// Disk for what clients make ahead of images with `oblivia prepare`, in MiB below --state-dir, half of it at most for one
+    /// client; 0 keeps none.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    pub(crate) packs: u64,
     /// Largest message, in MiB, up to 1024.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) max_message: usize,
@@ -390,10 +411,7 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Args)]
-pub(crate) struct PredictArgs {
-    /// Images (PNG, JPEG), arrays (npy), many images in one file (idx3-ubyte, as MNIST has them) or folders of them.
-    #[arg(required = true)]
-    pub(crate) inputs: Vec<PathBuf>,
+pub(crate) struct PeerArgs {
     /// Address and port of the server.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) server: String,
@@ -406,8 +424,36 @@ pub(crate) struct PredictArgs {
     /// Name of the model on the server.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) model: String,
+}
+
+#[derive(Args)]
+pub(crate) struct PrepareArgs {
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
+    /// Images to prepare for.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
+    pub(crate) images: u32,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
+    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
+    #[arg(long)]
+    pub(crate) link: Option<LinkShape>,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+}
+
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// Images (PNG, JPEG), arrays (npy), many images in one file (idx3-ubyte, as MNIST has them) or folders of them.
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
+    #[command(flatten)]
+    pub(crate) wish: WishArgs,
+    /// Afterwards make ahead what is missing so that the next N images find it, where the plan has such packs.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SAMPLES)))]
+    pub(crate) keep_prepared: u32,
     /// Use a secret key made for this session; the kept one is neither used nor replaced.
     #[arg(long)]
     pub(crate) fresh_keys: bool,

@@ -351,7 +351,7 @@ mod tests {
     use oblivia::SampleRecord;
     use oblivia_data::Pixels;
     use oblivia_nn::Shape;
-    use oblivia_protocol::{KeyReceipt, KeyUse, PhaseTraffic, Receipt};
+    use oblivia_protocol::{AheadUse, KeyReceipt, KeyUse, PhaseTraffic, Receipt};
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -382,6 +382,7 @@ mod tests {
             plan_id: plan.digest().short(),
             plan,
             samples: 3,
+            ahead: AheadUse::None,
             agreement: Traffic::default(),
             traffic: PhaseTraffic { setup: phase(10), offline: phase(20), online: phase(30) },
             ops: OpCounts::default(),
@@ -394,6 +395,7 @@ mod tests {
             outputs: outputs.into_iter().map(Ok).collect(),
             samples: times.map(record).to_vec(),
             receipt,
+            ends: None,
             log: None,
         };
         let peak = PeakMemory { client: Some(5), server: None };

@@ -3,7 +3,8 @@
 use crate::args::{ForgetArgs, KeysArgs, KeysCommand};
 use crate::output::{count, entry, json, out};
 use anyhow::Result;
-use oblivia::{KeptKey, KeyFiles};
+use oblivia::{KeptKey, KeyFiles, PackFiles};
+use oblivia_net::Owner;
 use oblivia_protocol::Error;
 use std::time::SystemTime;
 
@@ -29,13 +30,18 @@ pub(crate) fn run(a: &KeysArgs) -> Result<()> {
 fn forget(f: &ForgetArgs) -> Result<()> {
     let files = KeyFiles::new(&f.state.state_dir);
     let forgotten = files.forget(f.server)?;
-    if let (0, Some(server)) = (forgotten, f.server) {
+    let packs = PackFiles::new(&f.state.state_dir, Owner::Client, None).forget(f.server)?;
+    if let (0, 0, Some(server)) = (forgotten, packs, f.server) {
         let place = f.state.state_dir.display();
         let why =
             format!("no keys for server {server} are kept in {place}; `oblivia keys list` shows what is");
         return Err(Error::Input(why).into());
     }
-    out(&format!("{} forgotten\n", count(forgotten as u64, "key")))
+    let packs = match packs {
+        0 => String::new(),
+        n => format!(" and {}", count(n as u64, "pack")),
+    };
+    out(&format!("{}{packs} forgotten\n", count(forgotten as u64, "key")))
 }
 
 fn seconds(time: Option<SystemTime>) -> Option<u64> {

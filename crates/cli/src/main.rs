@@ -13,6 +13,7 @@ mod keys;
 mod output;
 mod plan;
 mod predict;
+mod prepare;
 mod process;
 mod progress;
 mod quantise;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Plan(a) => plan::run(&a),
         Command::Serve(a) => serve::run(&a),
         Command::Predict(a) => predict::run(&a),
+        Command::Prepare(a) => prepare::run(&a),
         Command::Calibrate(a) => calibrate::run(&a),
         Command::Quantise(a) => quantise::run(&a),
         Command::Keys(a) => keys::run(&a),

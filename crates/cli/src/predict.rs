@@ -1,15 +1,16 @@
 //! `oblivia predict`: private predictions from a server.
 
-use crate::args::{PredictArgs, WishArgs};
+use crate::args::{Machine as MachineArgs, PeerArgs, PredictArgs, WishArgs};
 use crate::exit::Hint;
 use crate::inputs;
-use crate::output::{bytes, count, json, note, out, seconds};
+use crate::output::{bytes, count, entry, json, note, out, seconds};
 use crate::plan::{describe, wish};
+use crate::prepare::made_ahead;
 use crate::progress::{Watch, label};
 use crate::receipt::render;
 use anyhow::Result;
 use oblivia::{Ask, Client, Error, Machine, Prediction, Trust};
-use oblivia_net::ConnectOptions;
+use oblivia_net::{ConnectOptions, LinkShape};
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::{Error as SessionError, LinkError, Notice, Plan};
 use std::sync::OnceLock;
@@ -21,18 +22,7 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     }
     let files = inputs::expand(&a.inputs)?;
     let (files, images) = inputs::load(&files)?;
-    let trust = match (&a.pin, &a.roots) {
-        (Some(pin), _) => Trust::Pin(*pin),
-        (None, Some(file)) => {
-            let pem = oblivia_data::read(file, 16 << 20)?;
-            let name = a.server.rsplit_once(':').map_or(a.server.as_str(), |(host, _)| host);
-            Trust::Roots { pem, name: name.trim_matches(['[', ']']).to_owned() }
-        }
-        (None, None) => anyhow::bail!("either --pin or --roots must be given"),
-    };
-    let connect = ConnectOptions { shape: a.link, ..ConnectOptions::default() };
-    let machine = Machine::new(a.machine.threads)?;
-    let mut client = Client::with_state(&a.server, trust, &a.machine.state.state_dir, machine, connect)?;
+    let mut client = client(&a.peer, a.link, &a.machine)?.with_kept_ahead(a.keep_prepared);
     if a.fresh_keys {
         client = client.with_fresh_keys();
     }
@@ -60,7 +50,7 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
         });
     }
     let ask = Ask {
-        model: &a.model,
+        model: &a.peer.model,
         system: a.wish.system().id(),
         wish,
         max_time: a.wish.max_seconds,
@@ -69,7 +59,7 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     };
     let done = client.ask(ask, &images);
     watch.done()?;
-    let asked = Asked::new(&a.server, &a.model, &a.wish, files.len());
+    let asked = Asked::new(&a.peer.server, &a.peer.model, &a.wish, files.len());
     let prediction = done.map_err(|e| match hint(&e, &asked, &client) {
         Some(what) => anyhow::Error::from(e).context(Hint(what)),
         None => e.into(),
@@ -79,7 +69,29 @@ pub(crate) fn run(a: &PredictArgs) -> Result<()> {
     } else {
         out(&format!("\n{}", render(&prediction.receipt)))?;
     }
+    if let Some(made) = client.refilled() {
+        note(&match made {
+            Ok(made) => made_ahead(&made) + "\n",
+            Err(e) => entry("prepared", &format!("nothing: {e}")),
+        });
+    }
     unanswered(&prediction, &files)
+}
+
+/// A client of the server at `peer`, with what the state directory has.
+pub(crate) fn client(peer: &PeerArgs, link: Option<LinkShape>, machine: &MachineArgs) -> Result<Client> {
+    let trust = match (&peer.pin, &peer.roots) {
+        (Some(pin), _) => Trust::Pin(*pin),
+        (None, Some(file)) => {
+            let pem = oblivia_data::read(file, 16 << 20)?;
+            let name = peer.server.rsplit_once(':').map_or(peer.server.as_str(), |(host, _)| host);
+            Trust::Roots { pem, name: name.trim_matches(['[', ']']).to_owned() }
+        }
+        (None, None) => anyhow::bail!("either --pin or --roots must be given"),
+    };
+    let connect = ConnectOptions { shape: link, ..ConnectOptions::default() };
+    let threads = Machine::new(machine.threads)?;
+    Ok(Client::with_state(&peer.server, trust, &machine.state.state_dir, threads, connect)?)
 }
 
 /// An error about the first input without an answer, if there is one.

@@ -107,6 +107,7 @@ impl Observer for Watch<'_> {
             Event::Step { done, of, what } => {
                 self.line.bar.set_message(format!("predicting, {what} ({done} of {of})"))
             }
+            Event::Kept(_) => self.line.bar.inc(1),
             Event::SampleStarted(_) => {
                 self.line.bar.set_message("predicting");
                 self.started = Instant::now();

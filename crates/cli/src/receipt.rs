@@ -2,7 +2,7 @@
 
 use crate::output::{bytes, count, entry, seconds, thousands};
 use crate::plan::groups;
-use oblivia_protocol::{KeyUse, OpCounts, Plan, Receipt, Role, Seconds, Traffic};
+use oblivia_protocol::{AheadUse, KeyUse, OpCounts, Plan, Receipt, Role, Seconds, Traffic};
 
 /// The whole receipt.
 pub(crate) fn render(r: &Receipt) -> String {
@@ -10,9 +10,13 @@ pub(crate) fn render(r: &Receipt) -> String {
     let c = &p.choices;
     let samples = count(r.samples, "image");
     let threads = count(r.threads as u64, "thread");
+    let what = if matches!(r.ahead, AheadUse::Made { .. }) { "packs made for " } else { "" };
     let mut out = entry(
         "receipt",
-        &format!("{samples} with {}, system {} ({}, plan {}), {threads}", r.model, c.system, c.mode, c.plan),
+        &format!(
+            "{what}{samples} with {}, system {} ({}, plan {}), {threads}",
+            r.model, c.system, c.mode, c.plan
+        ),
     );
     if let Some(groups) = groups(&p.cost, r.samples) {
         out += &entry("groups", &groups);
@@ -24,6 +28,9 @@ pub(crate) fn render(r: &Receipt) -> String {
         if t != Traffic::default() {
             out += &entry(name, &traffic(t));
         }
+    }
+    if let Some(ahead) = ahead(r) {
+        out += &entry("ahead", &ahead);
     }
     match r.keys.how {
         KeyUse::None => {}
@@ -51,6 +58,26 @@ pub(crate) fn render(r: &Receipt) -> String {
     }
     out += &entry("trust", &r.assurance);
     out
+}
+
+/// Where what is made ahead of images came from.
+fn ahead(r: &Receipt) -> Option<String> {
+    let offline = |groups| traffic(r.plan.cost.offline.times(groups));
+    let packs = |groups| count(groups, "pack");
+    match r.ahead {
+        AheadUse::None => None,
+        AheadUse::Used { groups: 0 } => {
+            Some("no pack was used: the other side had none of those that are here".into())
+        }
+        AheadUse::Used { groups } => Some(format!(
+            "{} used, made in earlier sessions, which paid for them: {}",
+            packs(groups),
+            offline(groups)
+        )),
+        AheadUse::Made { groups } => {
+            Some(format!("{} kept at both sides, for later sessions", packs(groups)))
+        }
+    }
 }
 
 /// Security and error of a plan.

@@ -34,6 +34,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
         limits,
         max_samples: a.max_samples,
         key_cache_bytes: a.key_cache.saturating_mul(1 << 20),
+        pack_bytes: a.packs.saturating_mul(1 << 20),
         threads: a.machine.threads,
         max_model_memory: Some(a.max_memory.saturating_mul(1 << 20)),
         faults: None,
@@ -102,6 +103,16 @@ fn announcement(
                 .to_owned(),
             n => format!("up to {} kept for clients that come again; --key-cache 0 keeps none", bytes(n)),
         },
+    );
+    let packs = server.packs().map(|p| p.fill());
+    text += &entry(
+        "packs",
+        &packs.map_or_else(
+            || "none are kept; --packs MIB keeps what clients make ahead of images".to_owned(),
+            |fill| {
+                format!("{} in {}, made ahead of images", count(fill.packs as u64, "pack"), bytes(fill.bytes))
+            },
+        ),
     );
     text += &entry("state", &state_dir.display().to_string());
     text += &format!(

@@ -141,7 +141,7 @@ pub async fn hears_failed(channel: &mut Channel, peer: Role) {
 
 /// Hello of the case, as its client would send it.
 pub fn hello(case: &Case) -> Hello {
-    let Request { model, system, wish, samples } = case.request();
+    let Request { model, system, wish, purpose, samples } = case.request();
     Hello {
         min_version: session::VERSION,
         max_version: session::VERSION,
@@ -151,6 +151,7 @@ pub fn hello(case: &Case) -> Hello {
         plan: wish.plan.unwrap_or_default(),
         link: wish.link,
         max_bytes: wish.max_bytes,
+        purpose,
         samples,
         nonce: [3; 32],
     }

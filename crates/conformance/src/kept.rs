@@ -41,7 +41,8 @@ impl<'a> Keeper<'a> {
             let server = scope.spawn(|| {
                 let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
                 let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-                let kept = KeyMemory { secrets: None, shelf: self.keys.shelf(client) };
+                let shelf = self.keys.shelf(client);
+                let kept = KeyMemory { shelf, ..KeyMemory::default() };
                 let wire = Box::new(to_client);
                 block_on(party::server(wire, &self.models, rng, &self.machine, &admit, kept, &mut Silent))
             });
@@ -50,7 +51,7 @@ impl<'a> Keeper<'a> {
                 confirm: &mut |_, _| Ok(()),
                 inputs: &mut |_: &PublicModel| self.case.inputs.iter().cloned().map(Ok).collect(),
                 observer: &mut Silent,
-                memory: KeyMemory { secrets, shelf: None },
+                memory: KeyMemory { secrets, ..KeyMemory::default() },
                 assurance: "none: both sides in one process".into(),
                 began: Instant::now(),
             };

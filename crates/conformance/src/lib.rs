@@ -7,7 +7,8 @@
 //!    one word to the peer.
 //! 5. [`faults`]: a fault on the network at every message ends in an error or in the right answer, never in a
 //!    hang or a wrong label.
-//! 6. [`kept`]: where keys outlive a session, all of this holds for cold, warm and forgotten keys alike.
+//! 6. [`ahead`]: packs made in one session and used in another: at the declared cost, right, and never twice.
+//! 7. [`kept`]: where keys outlive a session, all of this holds for cold, warm and forgotten keys alike.
 //!
 //! A third party runs the suite on a system of its own by making a [`Case`] for it.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@
     reason = "the suite reports by panicking, like the tests that call it"
 )]
 
+pub mod ahead;
 pub mod answers;
 pub mod costs;
 pub mod faults;

@@ -3,7 +3,7 @@ use oblivia::{Input, Machine, Models, Prediction, Served, load_image, load_model
 use oblivia_base::SessionRng;
 use oblivia_net::memory;
 use oblivia_nn::{Model, PublicModel, Tensor, eval};
-use oblivia_protocol::session::Request;
+use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{Error, KeyMemory, Silent, Wish};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,6 +45,7 @@ impl Case {
             model: self.model.public.name.clone(),
             system: self.system.into(),
             wish: self.wish.clone(),
+            purpose: Purpose::Predict,
             samples: self.inputs.len() as u32,
         }
     }

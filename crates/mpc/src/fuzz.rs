@@ -7,10 +7,11 @@
 pub mod shares;
 
 use crate::base_ot::{self, BaseOtSender};
+use crate::put_away::PutAway;
 use crate::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer, OpenerAwaitsBatch, Setup, Source};
 use crate::silent::{LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};
 use crate::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender};
-use crate::{Direction, Label, MpcError, ideal};
+use crate::{Direction, Label, MpcError, Party, ideal};
 use oblivia_base::{Digest, Prg, Secret};
 
 const LABEL: Label = Label { session: Digest([0xf0; 32]), epoch: 0, direction: Direction::ClientSends };
@@ -121,6 +122,14 @@ pub fn setup_fourth(bytes: &[u8]) -> bool {
     opener().and_then(|(o, _)| o.finish(bytes)).is_ok()
 }
 
+const PUT_AWAY: PutAway =
+    PutAway { party: Party::Client, session: LABEL.session, number: 3, cots: [BATCH as u64, 60] };
+
+/// COTs that were put away, as a file has them.
+pub fn put_away(bytes: &[u8]) -> bool {
+    PUT_AWAY.read(bytes).is_ok()
+}
+
 /// A harness function, its name, and a message it accepts.
 pub type Harness = (&'static str, fn(&[u8]) -> bool, Vec<u8>);
 
@@ -139,6 +148,9 @@ pub fn valid() -> Result<Vec<Harness>, MpcError> {
     let (_, digest) = sender.finish(&check)?;
     let (_, third) = opener()?;
     let (_, fourth) = answerer()?.finish(&third)?;
+    let (mut sender, _) = ideal::cots(&LABEL, BATCH, &mut rng(6));
+    let (_, mut receiver) = ideal::cots(&LABEL, 60, &mut rng(7));
+    let kept = PUT_AWAY.write(&mut sender, &mut receiver)?.expose().clone();
     Ok(vec![
         ("mpc_base_ot_offer", base_ot_offer, offer),
         ("mpc_base_ot_answer", base_ot_answer, answer),
@@ -149,5 +161,6 @@ pub fn valid() -> Result<Vec<Harness>, MpcError> {
         ("mpc_silent_digest", silent_digest, digest),
         ("mpc_setup_third", setup_third, third),
         ("mpc_setup_fourth", setup_fourth, fourth),
+        ("mpc_put_away", put_away, kept),
     ])
 }

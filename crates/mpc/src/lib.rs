@@ -10,6 +10,7 @@
 //! - [`base_ot`]: the 128 OTs everything begins with.
 //! - [`softspoken`]: many OTs from the base OTs.
 //! - [`silent`]: very many OTs from some, at almost no traffic.
+//! - [`put_away`]: COTs that a later session takes up.
 //! - [`hash`]: the tweakable correlation-robust hash under it.
 //! - [`kernel`]: AES in bulk, GF(2^128) and transposition, portable and AVX-512, bit-identical.
 //! - [`ideal`]: stocks dealt by one trusted hand, for tests of what consumes them, and the twins of what follows.
@@ -48,6 +49,7 @@ pub mod ideal;
 pub mod kernel;
 mod label;
 mod pprf;
+pub mod put_away;
 pub mod setup;
 pub mod silent;
 pub mod softspoken;

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use oblivia_base::Blame;
     use oblivia_nn::{Graph, InputSpec, Node, Op, OutputPolicy, PublicModel, Shape, Weights, WireId};
-    use oblivia_protocol::session::VERSION;
+    use oblivia_protocol::session::{Purpose, VERSION};
     use oblivia_protocol::{BoxFuture, Choices, Context, Outcome, Seat, Support};
     use oblivia_systems::clear::Clear;
     use std::sync::Barrier;
@@ -276,6 +276,7 @@ mod tests {
             plan: String::new(),
             link: None,
             max_bytes: None,
+            purpose: Purpose::Predict,
             samples: 1,
             nonce: [0; 32],
         })

@@ -3,14 +3,18 @@
 use crate::Error;
 use crate::input::{Input, tensor};
 use crate::key_files::KeyFiles;
+use crate::pack_files::PackFiles;
 use crate::party::{self, Machine, Prediction, Question};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck};
 use oblivia_nn::PublicModel;
-use oblivia_protocol::session::Request;
-use oblivia_protocol::{KeyMemory, Observer, Plan, SecretStore, Silent, Wish};
+use oblivia_protocol::session::{Purpose, Request};
+use oblivia_protocol::{
+    Identities, KeyMemory, Observer, PackScope, Plan, Receipt, SecretStore, Silent, Wish,
+};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How a client knows its server.
@@ -45,13 +49,33 @@ pub struct Ask<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// Packs that were made ahead of images.
+#[derive(Debug)]
+pub struct MadeAhead {
+    /// What it cost.
+    pub receipt: Receipt,
+    /// Packs of this server and plan that this side has now.
+    pub left: u32,
+}
+
 /// Predicts with models on one server.
 pub struct Client {
+    end: Arc<End>,
+    /// Packs that are to be there after a prediction.
+    keep: u32,
+    /// Making them.
+    refill: Mutex<Option<JoinHandle<Result<MadeAhead, Error>>>>,
+}
+
+/// What a session needs; one in the background shares it.
+#[derive(Clone)]
+struct End {
     address: String,
     tls: ClientTls,
     machine: Machine,
     connect: ConnectOptions,
     secrets: Option<Arc<dyn SecretStore>>,
+    packs: Option<PackFiles>,
 }
 
 impl Client {
@@ -65,7 +89,7 @@ impl Client {
     }
 
     /// A client whose identity and secret keys are kept in `state_dir` (see [`KeyFiles`]): a server that still has
-    /// the evaluation keys of an earlier session is not sent them again.
+    /// the evaluation keys of an earlier session is not sent them again, and what [`Client::make_ahead`] makes is used.
     ///
     /// # Errors
     /// When the directory cannot be used.
@@ -78,13 +102,28 @@ impl Client {
     ) -> Result<Self, Error> {
         let (identity, _) = Identity::load_or_create(state_dir, Owner::Client)?;
         let secrets = Some(Arc::new(KeyFiles::new(state_dir)) as Arc<dyn SecretStore>);
-        Ok(Self { secrets, ..Self::with(address, trust, identity, machine, connect) })
+        let packs = Some(PackFiles::new(state_dir, Owner::Client, None));
+        let client = Self::with(address, trust, identity, machine, connect);
+        Ok(client.changed(|end| (end.secrets, end.packs) = (secrets, packs)))
     }
 
     /// The same client with a secret key of its own for every session; kept ones are neither used nor replaced.
     #[must_use]
     pub fn with_fresh_keys(self) -> Self {
-        Self { secrets: None, ..self }
+        self.changed(|end| end.secrets = None)
+    }
+
+    /// The same client, which after a prediction sees to it that `target` packs are there, where the plan has packs: a session
+    /// in the background makes what is missing. 0 makes none. See [`Client::refilled`].
+    #[must_use]
+    pub fn with_kept_ahead(self, target: u32) -> Self {
+        Self { keep: target, ..self }
+    }
+
+    fn changed(self, change: impl FnOnce(&mut End)) -> Self {
+        let mut end = (*self.end).clone();
+        change(&mut end);
+        Self { end: Arc::new(end), ..self }
     }
 
     fn with(
@@ -99,7 +138,9 @@ impl Client {
             Trust::Roots { pem, name } => ServerCheck::Roots { pem, name },
         };
         let tls = ClientTls { identity, server };
-        Self { address: address.to_owned(), tls, machine, connect, secrets: None }
+        let address = address.to_owned();
+        let end = End { address, tls, machine, connect, secrets: None, packs: None };
+        Self { end: Arc::new(end), keep: 0, refill: Mutex::default() }
     }
 
     /// Predicts on `inputs` in one session, refusing every leak that needs accepting.
@@ -123,15 +164,83 @@ impl Client {
     /// # Errors
     /// Sorted by [`Error::blame`]: input, refusal, peer, link.
     pub fn ask(&self, ask: Ask<'_>, inputs: &[Input]) -> Result<Prediction, Error> {
-        let began = Instant::now();
         let samples = u32::try_from(inputs.len())
             .map_err(|_| oblivia_protocol::Error::Input("too many inputs for one session".into()))?;
-        let Ask { model, system, wish, max_time, confirm, observer } = ask;
-        let request = Request { model: model.to_owned(), system: system.to_owned(), wish, samples };
+        let (model, system) = (ask.model.to_owned(), ask.system.to_owned());
+        let (wish, max_time) = (ask.wish.clone(), ask.max_time);
         let mut made = |public: &PublicModel| inputs.iter().map(|x| tensor(public, x)).collect::<Vec<_>>();
-        let memory = KeyMemory { secrets: self.secrets.clone(), shelf: None };
+        let prediction = self.end.session(ask, Purpose::Predict, samples, &mut made)?;
+        let missing = self.end.missing(&prediction, self.keep);
+        if missing > 0 {
+            self.refill(
+                Again { model, system, wish, max_time, plan: prediction.receipt.plan.digest() },
+                missing,
+            );
+        }
+        Ok(prediction)
+    }
+
+    /// Makes packs for `images` images in one session that predicts nothing; both sides keep them until predictions with the
+    /// same model and plan use them. Blocks until it is over.
+    ///
+    /// # Errors
+    /// As [`Client::ask`]; a refusal if this client has no state directory, the plan no packs, or the server no room. Packs
+    /// made before an error stay.
+    pub fn make_ahead(&self, ask: Ask<'_>, images: u32) -> Result<MadeAhead, Error> {
+        self.end.make_ahead(ask, images)
+    }
+
+    /// Waits for the session in the background that [`Client::with_kept_ahead`] asks for; `None` if there is none.
+    pub fn refilled(&self) -> Option<Result<MadeAhead, Error>> {
+        let running = self.refill.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let stopped = || oblivia_protocol::Error::Misuse("the session in the background panicked".into());
+        Some(running.join().unwrap_or_else(|_| Err(stopped().into())))
+    }
+
+    /// Makes `missing` packs in the background, unless some are being made.
+    fn refill(&self, again: Again, missing: u32) {
+        let mut refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
+        if refill.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        let end = self.end.clone();
+        let work = move || end.make_again(again, missing);
+        match std::thread::Builder::new().name("oblivia-ahead".into()).spawn(work) {
+            Ok(running) => *refill = Some(running),
+            Err(error) => tracing::warn!(%error, "no packs are made ahead: there is no thread for it"),
+        }
+    }
+
+    /// Who this client is to a server: what its operator lists to admit it.
+    pub fn fingerprint(&self) -> Digest {
+        self.end.tls.identity.fingerprint()
+    }
+}
+
+/// What a session in the background asks for again, and the plan it is for.
+struct Again {
+    model: String,
+    system: String,
+    wish: Wish,
+    max_time: Option<Duration>,
+    plan: Digest,
+}
+
+impl End {
+    fn session(
+        &self,
+        ask: Ask<'_>,
+        purpose: Purpose,
+        samples: u32,
+        inputs: &mut (dyn FnMut(&PublicModel) -> Vec<oblivia_protocol::Answer> + Send),
+    ) -> Result<Prediction, Error> {
+        let began = Instant::now();
+        let Ask { model, system, wish, max_time, confirm, observer } = ask;
+        let request = Request { model: model.to_owned(), system: system.to_owned(), wish, purpose, samples };
+        let packs = self.packs.as_ref().map(|packs| packs.of(None));
+        let memory = KeyMemory { secrets: self.secrets.clone(), shelf: None, packs };
         let assurance = self.assurance();
-        let question = Question { request, confirm, inputs: &mut made, observer, memory, assurance, began };
+        let question = Question { request, confirm, inputs, observer, memory, assurance, began };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -163,9 +272,38 @@ impl Client {
         Ok(done?)
     }
 
-    /// Who this client is to a server: what its operator lists to admit it.
-    pub fn fingerprint(&self) -> Digest {
-        self.tls.identity.fingerprint()
+    fn make_ahead(&self, ask: Ask<'_>, images: u32) -> Result<MadeAhead, Error> {
+        let done = self.session(ask, Purpose::MakeAhead, images, &mut |_| Vec::new())?;
+        let left = self.left(&done.receipt.plan, done.ends).unwrap_or(0);
+        Ok(MadeAhead { receipt: done.receipt, left })
+    }
+
+    fn make_again(&self, again: Again, images: u32) -> Result<MadeAhead, Error> {
+        let Again { model, system, wish, max_time, plan } = again;
+        let mut confirm = |_: &PublicModel, offered: &Plan| match offered.digest() == plan {
+            true => Ok(()),
+            false => {
+                let why = "the server offers another plan than a moment ago".into();
+                Err(oblivia_protocol::Error::Refused { why })
+            }
+        };
+        let (model, system, observer) = (&*model, &*system, &mut Silent);
+        self.make_ahead(Ask { model, system, wish, max_time, confirm: &mut confirm, observer }, images)
+    }
+
+    /// Packs of a plan and the server at the other end that this side has.
+    fn left(&self, plan: &Plan, ends: Option<Identities>) -> Option<u32> {
+        let (packs, ends) = self.packs.as_ref().zip(ends)?;
+        let system = oblivia_systems::find(&plan.choices.system)?.id();
+        let (client, server) = (ends.own, ends.peer);
+        Some(packs.left(&PackScope { system, client, server, plan: plan.digest() }))
+    }
+
+    /// Packs that are missing to `keep`, where there are packs at all.
+    fn missing(&self, done: &Prediction, keep: u32) -> u32 {
+        let plan = &done.receipt.plan;
+        let left = plan.cost.ahead.and_then(|_| self.left(plan, done.ends));
+        left.map_or(0, |left| keep.saturating_sub(left))
     }
 
     fn assurance(&self) -> String {

@@ -2,10 +2,11 @@
 
 use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
-use oblivia_protocol::session::{self, Agreed, Catalog, Request};
+use oblivia_protocol::session::{self, Agreed, Catalog, Purpose, Request};
 use oblivia_protocol::{
-    Answer, Channel, Context, Error, Event, KeyMemory, KeyReceipt, KeyUse, LoggedMessage, Observer, OpCounts,
-    Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+    AheadUse, Answer, Channel, Context, Error, Event, Identities, KeyMemory, KeyReceipt, KeyUse,
+    LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds,
+    System, Traffic, Wire,
 };
 use rayon::ThreadPool;
 use std::any::Any;
@@ -65,6 +66,8 @@ pub struct Prediction {
     pub samples: Vec<SampleRecord>,
     /// What it cost and who learned what.
     pub receipt: Receipt,
+    /// Who was at the ends of the link, where they are authenticated.
+    pub ends: Option<Identities>,
     /// Everything that was on the link, if the machine keeps it.
     pub log: Option<Vec<LoggedMessage>>,
 }
@@ -94,6 +97,8 @@ pub struct Served {
     pub traffic: PhaseTraffic,
     /// How the client's evaluation keys came here.
     pub keys: KeyReceipt,
+    /// Where what is made ahead of images came from, or went.
+    pub ahead: AheadUse,
     /// Operations done.
     pub ops: OpCounts,
     /// Everything that was on the link, if the machine keeps it.
@@ -106,7 +111,7 @@ pub struct Question<'a> {
     pub request: Request,
     /// Sees model and plan before anything is promised and may refuse.
     pub confirm: &'a mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
-    /// Makes the inputs as the public model wants them; as many as requested. One that cannot be made is replaced by
+    /// Makes the inputs as the public model wants them; as many as requested, none in a session that only makes packs. One that cannot be made is replaced by
     /// zeros: the server, which chose what the model wants, must not see which inputs are of that kind.
     pub inputs: &'a mut (dyn FnMut(&PublicModel) -> Vec<Answer> + Send),
     /// Watches.
@@ -135,8 +140,9 @@ pub async fn client(
     let agreed = session::agree_as_client(&mut channel, &mut rng, systems, &request, confirm).await;
     let agreed = told(&mut channel, agreed).await?;
     let made = inputs(&agreed.model);
-    if made.len() != request.samples as usize {
-        let why = format!("{} inputs made where {} were announced", made.len(), request.samples);
+    let predicted = if agreed.purpose == Purpose::Predict { request.samples } else { 0 };
+    if made.len() != predicted as usize {
+        let why = format!("{} inputs made where {predicted} were announced", made.len());
         return told(&mut channel, Err(Error::Misuse(why))).await;
     }
     let zeros = Tensor::zeros(agreed.model.graph.input_shape().clone());
@@ -158,10 +164,16 @@ pub async fn client(
         unfit,
     };
     let seat = Seat::Client { model: agreed.model.clone(), inputs };
-    let Ran { outcome, channel, ops, keys } =
+    let ends = channel.identities(Role::Server);
+    let Ran { outcome, channel, ops, keys, ahead } =
         run(&agreed, seat, channel, rng, machine, memory, &mut watch).await?;
-    let Outcome::Outputs(outputs) = outcome else {
-        return Err(Error::Misuse(format!("system `{}` gave the client no outputs", agreed.system.id())));
+    let outputs = match outcome {
+        Outcome::Outputs(outputs) => outputs,
+        Outcome::Served if agreed.purpose == Purpose::MakeAhead => Vec::new(),
+        Outcome::Served => {
+            let why = format!("system `{}` gave the client no outputs", agreed.system.id());
+            return Err(Error::Misuse(why));
+        }
     };
     let outputs = outputs.into_iter().zip(watch.unfit).map(|(o, unfit)| unfit.unwrap_or(o)).collect();
     let ready = watch.ready.unwrap_or(began);
@@ -172,6 +184,7 @@ pub async fn client(
         plan_id: agreed.plan.digest().short(),
         samples: u64::from(agreed.samples),
         keys: KeyReceipt::of(&agreed.plan, keys),
+        ahead,
         agreement: session::agreement_traffic(&request, &agreed.model, &agreed.plan),
         traffic: *channel.meter().traffic(),
         ops,
@@ -184,7 +197,7 @@ pub async fn client(
         assurance,
     };
     let log = channel.meter().log().map(<[_]>::to_vec);
-    Ok(Prediction { model: agreed.model, outputs, samples: watch.samples, receipt, log })
+    Ok(Prediction { model: agreed.model, outputs, samples: watch.samples, receipt, ends, log })
 }
 
 /// Makes room for a session, or refuses it; the room is given back when the returned value is dropped.
@@ -209,11 +222,12 @@ pub async fn server(
     let admitted = admit(&agreed.plan);
     let _room = told(&mut channel, admitted).await?;
     let seat = Seat::Server { loaded, samples: agreed.samples };
-    let Ran { channel, ops, keys, .. } = run(&agreed, seat, channel, rng, machine, memory, observer).await?;
+    let Ran { channel, ops, keys, ahead, .. } =
+        run(&agreed, seat, channel, rng, machine, memory, observer).await?;
     let keys = KeyReceipt::of(&agreed.plan, keys);
     let traffic = *channel.meter().traffic();
     let log = channel.meter().log().map(<[_]>::to_vec);
-    Ok(Served { plan: agreed.plan, samples: agreed.samples, traffic, keys, ops, log })
+    Ok(Served { plan: agreed.plan, samples: agreed.samples, traffic, keys, ahead, ops, log })
 }
 
 /// A session that is over.
@@ -222,6 +236,7 @@ struct Ran {
     channel: Channel,
     ops: OpCounts,
     keys: KeyUse,
+    ahead: AheadUse,
 }
 
 async fn run(
@@ -241,14 +256,21 @@ async fn run(
         session: agreed.session,
         memory,
         keys: KeyUse::default(),
+        ahead: AheadUse::default(),
         ops: OpCounts::default(),
         observer,
     };
-    let outcome = agreed.system.run(&agreed.plan, seat, &mut cx).await;
-    let (mut channel, ops, keys) = (cx.channel, cx.ops, cx.keys);
+    let (system, plan) = (agreed.system, &agreed.plan);
+    let outcome = match agreed.purpose {
+        Purpose::Predict => system.run(plan, seat, &mut cx).await,
+        Purpose::MakeAhead => {
+            system.make_ahead(plan, seat, agreed.samples, &mut cx).await.map(|()| Outcome::Served)
+        }
+    };
+    let (mut channel, ops, keys, ahead) = (cx.channel, cx.ops, cx.keys, cx.ahead);
     let outcome = told(&mut channel, outcome).await?;
     channel.finish().await?;
-    Ok(Ran { outcome, channel, ops, keys })
+    Ok(Ran { outcome, channel, ops, keys, ahead })
 }
 
 /// On an error, lets the peer know that the session is over.
@@ -278,6 +300,9 @@ impl Observer for Watch<'_> {
         match &event {
             Event::Ready => self.ready = Some(Instant::now()),
             Event::Ahead(_) => self.ahead = Some(Instant::now()),
+            Event::Kept(_) => {
+                self.offline += self.ahead.take().map_or(Duration::ZERO, |since| since.elapsed());
+            }
             Event::SampleStarted(_) => {
                 self.offline += self.ahead.take().map_or(Duration::ZERO, |since| since.elapsed());
                 self.started = Some(Instant::now());

@@ -3,13 +3,14 @@
 use crate::Error;
 use crate::catalog::Models;
 use crate::key_cache::KeyCache;
+use crate::pack_files::PackFiles;
 use crate::party::{self, Machine};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::{KeyMemory, KeyUse, Plan, Silent};
+use oblivia_protocol::{AheadUse, KeyMemory, KeyUse, Plan, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub struct ServeOptions {
     /// Bytes of evaluation keys kept for clients that come again, on top of the memory of sessions; 0 keeps none.
     /// See [`KeyCache`].
     pub key_cache_bytes: u64,
+    /// Bytes below the state directory for packs made ahead of images, half of it at most for one client; 0 keeps none. See
+    /// [`PackFiles`].
+    pub pack_bytes: u64,
     /// Threads for computing; 0 is one per core.
     pub threads: usize,
     /// Memory for prepared models of all plans together in bytes, on top of the memory of sessions; `None` for the systems'
@@ -48,6 +52,7 @@ impl Default for ServeOptions {
             limits: Limits::default(),
             max_samples: 100_000,
             key_cache_bytes: 1 << 30,
+            pack_bytes: 0,
             threads: 0,
             max_model_memory: None,
             faults: None,
@@ -60,6 +65,7 @@ pub struct Server {
     net: oblivia_net::Server,
     models: Arc<Models>,
     keys: KeyCache,
+    packs: Option<PackFiles>,
 }
 
 impl Server {
@@ -79,21 +85,26 @@ impl Server {
         net.limits = options.limits;
         net.faults = options.faults;
         let keys = KeyCache::new(options.key_cache_bytes);
-        let shared = (models.clone(), machine, keys.clone());
+        let max = options.pack_bytes;
+        let packs = (max > 0).then(|| PackFiles::new(&options.state_dir, Owner::Server, Some(max)));
+        let shared = (models.clone(), machine, keys.clone(), packs.clone());
         let handler = move |io: SessionIo| {
-            let (models, machine, keys) = shared.clone();
+            let (models, machine, keys, packs) = shared.clone();
             async move {
                 let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
                 let (client, session) = (io.client.short(), io.session);
                 let shelf = keys.shelf(io.client);
-                let kept = KeyMemory { secrets: None, shelf };
+                let of_client = packs.as_ref().map(|packs| packs.of(Some(io.client)));
+                let kept = KeyMemory { secrets: None, shelf, packs: of_client };
+                let keeps_packs = packs.is_some();
                 let memory = io.memory.clone();
                 let admit = move |plan: &Plan| {
-                    let kept = memory
-                        .reserve(plan.session_memory_bytes.saturating_add(plan.work_memory_bytes))
-                        .map_err(|e| oblivia_protocol::Error::Resource {
-                            what: "memory",
-                            why: e.to_string(),
+                    // A pack on its way from stock to disk or back is there twice.
+                    let pack = plan.cost.ahead.filter(|_| keeps_packs).map_or(0, |ahead| ahead.pack_bytes);
+                    let bytes = [plan.session_memory_bytes, plan.work_memory_bytes, pack, pack];
+                    let kept =
+                        memory.reserve(bytes.into_iter().fold(0, u64::saturating_add)).map_err(|e| {
+                            oblivia_protocol::Error::Resource { what: "memory", why: e.to_string() }
                         })?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
@@ -106,6 +117,15 @@ impl Server {
                     model = %served.plan.model.0.short(),
                     system = %served.plan.choices.system,
                     samples = served.samples,
+                    packs = match served.ahead {
+                        AheadUse::None => "none",
+                        AheadUse::Used { .. } => "used",
+                        AheadUse::Made { .. } => "made",
+                    },
+                    packs_of_session = match served.ahead {
+                        AheadUse::None => 0,
+                        AheadUse::Used { groups } | AheadUse::Made { groups } => groups,
+                    },
                     bytes = served.traffic.total_bytes(),
                     keys = match served.keys.how {
                         KeyUse::None => "none",
@@ -123,7 +143,7 @@ impl Server {
                 Ok(())
             }
         };
-        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models, keys })
+        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models, keys, packs })
     }
 
     /// The address, with the port that was taken.
@@ -144,6 +164,11 @@ impl Server {
     /// The evaluation keys it keeps.
     pub fn keys(&self) -> &KeyCache {
         &self.keys
+    }
+
+    /// The packs it keeps; `None` where it keeps none.
+    pub fn packs(&self) -> Option<&PackFiles> {
+        self.packs.as_ref()
     }
 
     /// Sessions running now.

@@ -105,6 +105,40 @@ pub struct Cost {
     pub online: Traffic,
     /// Operations on the server, per group.
     pub ops: OpCounts,
+    /// Where what is made ahead of a group can be kept for a later session.
+    pub ahead: Option<AheadCost>,
+}
+
+/// What is different where offline material is made in one session and used in another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct AheadCost {
+    /// Setup of a session that looks for packs and then makes what some of its groups lack.
+    pub setup_some: Traffic,
+    /// Setup of a session all of whose groups have their pack. No group has offline traffic then.
+    pub setup_all: Traffic,
+    /// Setup of a session that makes packs and predicts nothing; offline traffic per pack comes on top.
+    pub setup_make: Traffic,
+    /// Bytes of a pack, at either side.
+    pub pack_bytes: u64,
+}
+
+/// Where the offline material of a session came from, or went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum AheadUse {
+    /// Made in the session that used it, or there is none.
+    #[default]
+    None,
+    /// Packs were looked for: so many groups used one, whose offline cost an earlier session has paid.
+    Used {
+        /// Groups that used one.
+        groups: u64,
+    },
+    /// Made and kept; nothing was predicted.
+    Made {
+        /// Packs.
+        groups: u64,
+    },
 }
 
 impl Default for Cost {
@@ -117,6 +151,7 @@ impl Default for Cost {
             offline: Traffic::default(),
             online: Traffic::default(),
             ops: OpCounts::default(),
+            ahead: None,
         }
     }
 }
@@ -127,18 +162,30 @@ impl Cost {
         samples.div_ceil(u64::from(self.group.max(1)))
     }
 
-    /// The system's traffic for `samples` samples, keys sent: the most a session moves.
+    /// The system's traffic for `samples` samples, keys sent and nothing made ahead of the session.
     pub fn traffic(&self, samples: u64) -> PhaseTraffic {
-        self.traffic_with(KeyUse::Sent, samples)
+        self.traffic_with(KeyUse::Sent, AheadUse::None, samples)
     }
 
-    /// The system's traffic for `samples` samples, by how the server came by the keys.
-    pub fn traffic_with(&self, keys: KeyUse, samples: u64) -> PhaseTraffic {
+    /// The system's traffic for `samples` samples, by how the server came by the keys and where offline material came from.
+    pub fn traffic_with(&self, keys: KeyUse, ahead: AheadUse, samples: u64) -> PhaseTraffic {
         let groups = self.groups(samples);
-        PhaseTraffic {
-            setup: if keys == KeyUse::Reused { self.setup_reused } else { self.setup },
-            offline: self.offline.times(groups),
-            online: self.online.times(groups),
+        let setup = if keys == KeyUse::Reused { self.setup_reused } else { self.setup };
+        let online = self.online.times(groups);
+        match (ahead, &self.ahead) {
+            (AheadUse::None, _) | (_, None) => {
+                PhaseTraffic { setup, offline: self.offline.times(groups), online }
+            }
+            (AheadUse::Used { groups: used }, Some(of)) => PhaseTraffic {
+                setup: if used >= groups { of.setup_all } else { of.setup_some },
+                offline: self.offline.times(groups.saturating_sub(used)),
+                online,
+            },
+            (AheadUse::Made { groups }, Some(of)) => PhaseTraffic {
+                setup: of.setup_make,
+                offline: self.offline.times(groups),
+                online: Traffic::default(),
+            },
         }
     }
 }
@@ -157,7 +204,7 @@ impl Decode for Traffic {
     }
 }
 
-/// All but the group, which a plan's digest takes beside it where it is not 1.
+/// All but the group and what is ahead, which a plan's digest takes beside it where they are not the usual.
 impl Encode for Cost {
     fn encode(&self, w: &mut Writer) {
         for t in [self.setup, self.setup_reused, self.offline, self.online] {
@@ -166,5 +213,14 @@ impl Encode for Cost {
         for v in self.ops.fields() {
             w.u64(v);
         }
+    }
+}
+
+impl Encode for AheadCost {
+    fn encode(&self, w: &mut Writer) {
+        for t in [self.setup_some, self.setup_all, self.setup_make] {
+            t.encode(w);
+        }
+        w.u64(self.pack_bytes);
     }
 }

@@ -4,6 +4,7 @@
 //! a [`KeyShelf`] of the one client the session is with; both may be missing, and then keys live as long as the
 //! session.
 
+use crate::packs::PackStore;
 use oblivia_base::{Digest, Secret, Transcript};
 use serde::Serialize;
 use std::any::Any;
@@ -91,6 +92,8 @@ pub struct KeyMemory {
     pub secrets: Option<Arc<dyn SecretStore>>,
     /// The server's.
     pub shelf: Option<Arc<dyn KeyShelf>>,
+    /// Of either: what is made ahead of images.
+    pub packs: Option<Arc<dyn PackStore>>,
 }
 
 impl fmt::Debug for KeyMemory {
@@ -98,6 +101,7 @@ impl fmt::Debug for KeyMemory {
         f.debug_struct("KeyMemory")
             .field("secrets", &self.secrets.is_some())
             .field("shelf", &self.shelf.is_some())
+            .field("packs", &self.packs.is_some())
             .finish()
     }
 }

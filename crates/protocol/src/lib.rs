@@ -11,6 +11,7 @@ pub mod error;
 pub mod fuzz;
 mod keys;
 mod leak;
+mod packs;
 mod permit;
 mod plan;
 mod receipt;
@@ -20,10 +21,11 @@ mod system;
 pub mod wire;
 
 pub use channel::{Channel, Direction, LoggedMessage, Meter};
-pub use cost::{Cost, OpCounts, Phase, PhaseTraffic, Traffic};
+pub use cost::{AheadCost, AheadUse, Cost, OpCounts, Phase, PhaseTraffic, Traffic};
 pub use error::{Error, Notice};
 pub use keys::{KeyMemory, KeyScope, KeyShelf, KeyUse, SecretStore, SharedKeys};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
+pub use packs::{NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable};
 pub use permit::{Permit, Permits};
 pub use plan::{
     Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, LinkRate, Plan, Wish,

@@ -1,8 +1,9 @@
 //! Plans: every choice a planner may make, and what follows from it.
 
 use crate::Role;
-use crate::cost::Cost;
+use crate::cost::{AheadUse, Cost};
 use crate::error::Error;
+use crate::keys::KeyUse;
 use crate::leak::{Leak, LeakStatement, TrustRow};
 use oblivia_base::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use oblivia_base::{Digest, Transcript};
@@ -50,6 +51,11 @@ impl Wish {
     /// Refuses a plan whose leaks were not accepted, or whose keys, memory of the client, or traffic for `samples` samples
     /// are over the limit.
     pub fn admit(&self, plan: &Plan, samples: u64) -> Result<(), Error> {
+        self.admit_with(plan, AheadUse::None, samples)
+    }
+
+    /// As [`Wish::admit`], by what is done with packs.
+    pub fn admit_with(&self, plan: &Plan, ahead: AheadUse, samples: u64) -> Result<(), Error> {
         for s in &plan.leaks {
             if s.leak.needs_acceptance() && !self.accepted_leaks.contains(&s.leak) {
                 return Err(Error::Refused {
@@ -79,7 +85,7 @@ impl Wish {
                 ),
             });
         }
-        let bytes = plan.cost.traffic(samples).total_bytes();
+        let bytes = plan.cost.traffic_with(KeyUse::Sent, ahead, samples).total_bytes();
         match self.max_bytes {
             Some(max) if bytes > max => Err(Error::Refused {
                 why: format!(
@@ -223,6 +229,9 @@ impl Plan {
             let mut w = Writer::new();
             more.into_iter().for_each(|v| w.u64(v));
             t.absorb("groups", &w.into_bytes());
+        }
+        if let Some(ahead) = &self.cost.ahead {
+            t.absorb("ahead", &ahead.to_bytes());
         }
         t.digest()
     }

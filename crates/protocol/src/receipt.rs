@@ -1,6 +1,6 @@
 //! What happened, for people and for machines.
 
-use crate::cost::{OpCounts, PhaseTraffic, Traffic};
+use crate::cost::{AheadUse, OpCounts, PhaseTraffic, Traffic};
 use crate::keys::KeyUse;
 use crate::plan::Plan;
 use serde::Serialize;
@@ -54,6 +54,8 @@ pub struct Receipt {
     pub samples: u64,
     /// How the server came by the client's evaluation keys, and what that moved.
     pub keys: KeyReceipt,
+    /// Where what is made ahead of images came from, or went.
+    pub ahead: AheadUse,
     /// Traffic of agreeing, as declared.
     pub agreement: Traffic,
     /// Everything that was really sent, agreement included.
@@ -72,9 +74,9 @@ impl Receipt {
     /// The current shape.
     pub const SCHEMA: u32 = 1;
 
-    /// The traffic the plan declared for keys as they were used, agreement included.
+    /// The traffic the plan declared for keys and packs as they were used, agreement included.
     pub fn declared(&self) -> PhaseTraffic {
-        let mut t = self.plan.cost.traffic_with(self.keys.how, self.samples);
+        let mut t = self.plan.cost.traffic_with(self.keys.how, self.ahead, self.samples);
         t.setup += self.agreement;
         t
     }

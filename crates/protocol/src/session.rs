@@ -10,7 +10,7 @@
 //! identities of client and server into the session digest. Key material of the system follows.
 
 use crate::channel::Channel;
-use crate::cost::{Phase, Traffic};
+use crate::cost::{AheadUse, Phase, Traffic};
 use crate::error::Error;
 use crate::plan::{Choices, Digest32, LinkRate, Plan};
 use crate::system::{Loaded, System};
@@ -27,6 +27,16 @@ pub const VERSION: u16 = 3;
 
 /// The most samples one session may predict.
 pub const MAX_SAMPLES: u32 = 1 << 20;
+
+/// What a session is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Purpose {
+    /// Predicting on samples.
+    #[default]
+    Predict,
+    /// Making what later sessions use that predict on as many samples.
+    MakeAhead,
+}
 
 const MAX_NAME: usize = 128;
 const MAX_HELLO_BYTES: usize = 1024;
@@ -52,7 +62,9 @@ pub struct Hello {
     pub link: Option<LinkRate>,
     /// The most bytes the session may move, both ways.
     pub max_bytes: Option<u64>,
-    /// How many samples the session predicts.
+    /// What the session is for.
+    pub purpose: Purpose,
+    /// How many samples the session predicts, or makes packs for.
     pub samples: u32,
     /// Fresh random bytes of the client.
     pub nonce: [u8; 32],
@@ -65,7 +77,8 @@ impl Encode for Hello {
         for s in [&self.model, &self.system, &self.mode, &self.plan] {
             w.str(s);
         }
-        w.u8(u8::from(self.link.is_some()) | u8::from(self.max_bytes.is_some()) << 1);
+        let said = [self.link.is_some(), self.max_bytes.is_some(), self.purpose == Purpose::MakeAhead];
+        w.u8(said.iter().rev().fold(0, |bits, said| bits << 1 | u8::from(*said)));
         if let Some(link) = self.link {
             w.u64(link.bits_per_second);
             w.u64(link.round_trip_us);
@@ -85,7 +98,8 @@ impl Decode for Hello {
         let mut name = |what| r.str(MAX_NAME, what).map(str::to_owned);
         let (model, system, mode, plan) = (name("model")?, name("system")?, name("mode")?, name("plan")?);
         let said = r.u8("wishes")?;
-        r.require(said < 4, "wishes")?;
+        r.require(said < 8, "wishes")?;
+        let purpose = if said & 4 == 0 { Purpose::Predict } else { Purpose::MakeAhead };
         let link = match said & 1 {
             0 => None,
             _ => Some(LinkRate { bits_per_second: r.u64("rate")?, round_trip_us: r.u64("round trip")? }),
@@ -94,7 +108,19 @@ impl Decode for Hello {
         let samples = r.u32("samples")?;
         r.require((1..=MAX_SAMPLES).contains(&samples), "samples")?;
         let nonce = r.array("nonce")?;
-        Ok(Self { min_version, max_version, model, system, mode, plan, link, max_bytes, samples, nonce })
+        Ok(Self {
+            min_version,
+            max_version,
+            model,
+            system,
+            mode,
+            plan,
+            link,
+            max_bytes,
+            purpose,
+            samples,
+            nonce,
+        })
     }
 }
 
@@ -141,6 +167,8 @@ pub struct Agreed {
     pub plan: Arc<Plan>,
     /// The system that runs it.
     pub system: &'static dyn System,
+    /// What it is for.
+    pub purpose: Purpose,
     /// How many samples.
     pub samples: u32,
     /// Digest of the session.
@@ -156,8 +184,28 @@ pub struct Request {
     pub system: String,
     /// Mode, plan, limits.
     pub wish: Wish,
+    /// What the session is for.
+    pub purpose: Purpose,
     /// How many samples.
     pub samples: u32,
+}
+
+impl Request {
+    fn hello(&self, nonce: [u8; 32]) -> Hello {
+        Hello {
+            min_version: VERSION,
+            max_version: VERSION,
+            model: self.model.clone(),
+            system: self.system.clone(),
+            mode: self.wish.mode.clone().unwrap_or_default(),
+            plan: self.wish.plan.clone().unwrap_or_default(),
+            link: self.wish.link,
+            max_bytes: self.wish.max_bytes,
+            purpose: self.purpose,
+            samples: self.samples,
+            nonce,
+        }
+    }
 }
 
 /// What a server has to offer for a hello.
@@ -187,18 +235,7 @@ pub async fn agree_as_client(
     confirm: &mut (dyn FnMut(&PublicModel, &Plan) -> Result<(), Error> + Send),
 ) -> Result<Agreed, Error> {
     channel.enter(Phase::Setup);
-    let hello = Hello {
-        min_version: VERSION,
-        max_version: VERSION,
-        model: request.model.clone(),
-        system: request.system.clone(),
-        mode: request.wish.mode.clone().unwrap_or_default(),
-        plan: request.wish.plan.clone().unwrap_or_default(),
-        link: request.wish.link,
-        max_bytes: request.wish.max_bytes,
-        samples: request.samples,
-        nonce: nonce(rng),
-    };
+    let hello = request.hello(nonce(rng));
     check_request(&hello)?;
     let system =
         systems.iter().find(|s| s.id() == request.system).ok_or_else(|| no_system(systems, &hello))?;
@@ -227,7 +264,13 @@ pub async fn agree_as_client(
         }
     }
     let plan = system.check(&offer.model, &offer.choices)?;
-    request.wish.admit(&plan, u64::from(request.samples))?;
+    check_purpose(request.purpose, &plan)?;
+    let samples = u64::from(request.samples);
+    let ahead = match request.purpose {
+        Purpose::Predict => AheadUse::None,
+        Purpose::MakeAhead => AheadUse::Made { groups: plan.cost.groups(samples) },
+    };
+    request.wish.admit_with(&plan, ahead, samples)?;
     confirm(&offer.model, &plan)?;
     channel.send(Role::Server, Kind::Accept, plan.digest().to_bytes()).await?;
     let session = session_digest(channel, Role::Server, &hello, &offer_bytes, &plan);
@@ -235,6 +278,7 @@ pub async fn agree_as_client(
         model: Arc::new(offer.model),
         plan: Arc::new(plan),
         system: *system,
+        purpose: request.purpose,
         samples: request.samples,
         session,
     })
@@ -258,6 +302,7 @@ pub async fn agree_as_server(
         });
     }
     let offered = catalog.offer(&hello)?;
+    check_purpose(hello.purpose, &offered.plan)?;
     let offer = Offer {
         version: VERSION,
         nonce: nonce(rng),
@@ -279,23 +324,13 @@ pub async fn agree_as_server(
     }
     let session = session_digest(channel, Role::Client, &hello, &offer_bytes, &offered.plan);
     let Offered { model, plan, system, loaded } = offered;
-    Ok((Agreed { model, plan, system, samples: hello.samples, session }, loaded))
+    let Hello { purpose, samples, .. } = hello;
+    Ok((Agreed { model, plan, system, purpose, samples, session }, loaded))
 }
 
 /// The traffic of agreeing, in the client's view: three messages, three rounds.
 pub fn agreement_traffic(request: &Request, model: &PublicModel, plan: &Plan) -> Traffic {
-    let hello = Hello {
-        min_version: VERSION,
-        max_version: VERSION,
-        model: request.model.clone(),
-        system: request.system.clone(),
-        mode: request.wish.mode.clone().unwrap_or_default(),
-        plan: request.wish.plan.clone().unwrap_or_default(),
-        link: request.wish.link,
-        max_bytes: request.wish.max_bytes,
-        samples: request.samples,
-        nonce: [0; 32],
-    };
+    let hello = request.hello([0; 32]);
     let offer =
         Offer { version: VERSION, nonce: [0; 32], model: model.clone(), choices: plan.choices.clone() };
     Traffic {
@@ -332,6 +367,16 @@ fn nonce(rng: &mut dyn EntropySource) -> [u8; 32] {
     let mut nonce = [0; 32];
     rng.fill_bytes(&mut nonce);
     nonce
+}
+
+/// Refuses to make packs under a plan that has none.
+fn check_purpose(purpose: Purpose, plan: &Plan) -> Result<(), Error> {
+    if purpose == Purpose::Predict || plan.cost.ahead.is_some() {
+        return Ok(());
+    }
+    let Choices { system, mode, plan, .. } = &plan.choices;
+    let why = format!("system `{system}`, mode `{mode}`, plan `{plan}` makes nothing ahead of images");
+    Err(Error::Refused { why })
 }
 
 /// What a user may ask for, checked before it goes on the wire.

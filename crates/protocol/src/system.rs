@@ -1,7 +1,7 @@
 //! The contract a system fulfils.
 
 use crate::channel::Channel;
-use crate::cost::{OpCounts, Traffic};
+use crate::cost::{AheadUse, OpCounts, Traffic};
 use crate::error::Error;
 use crate::keys::{KeyMemory, KeyUse};
 use crate::permit::Permits;
@@ -72,6 +72,8 @@ pub enum Event<'a> {
     Ready,
     /// Work ahead of a group of samples begins: the first of them. Where there is none, this is not said.
     Ahead(usize),
+    /// What was made ahead of a group is kept for a later session: the first of its samples.
+    Kept(usize),
     /// Work on a group of samples begins: the first of them.
     SampleStarted(usize),
     /// A step of many within a group is done.
@@ -124,6 +126,8 @@ pub struct Context<'a> {
     pub memory: KeyMemory,
     /// How the server came by the client's keys; set by the system.
     pub keys: KeyUse,
+    /// Where what is made ahead of images came from, or went; set by the system.
+    pub ahead: AheadUse,
     /// Operations done so far by this role.
     pub ops: OpCounts,
     /// Who watches.
@@ -226,4 +230,16 @@ pub trait System: Send + Sync {
         seat: Seat,
         cx: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Outcome, Error>>;
+    /// Plays the role of `seat`, a client's without inputs, in a session that makes packs for `samples` samples and predicts
+    /// nothing. For plans that say what this costs ([`crate::Cost::ahead`]).
+    fn make_ahead<'a>(
+        &'a self,
+        _: &'a Plan,
+        _: Seat,
+        _samples: u32,
+        _: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let why = format!("system `{}` makes nothing ahead of images", self.id());
+        Box::pin(async { Err(Error::Refused { why }) })
+    }
 }

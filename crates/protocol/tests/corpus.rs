@@ -5,11 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that is wrong may panic")]
 
 mod common;
-
 use common::{hello, model};
 use oblivia_base::codec::Encode;
 use oblivia_nn::testing::tiny_model;
-use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, VERSION};
+use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Purpose, VERSION};
 use oblivia_protocol::{Choices, Kind, LinkRate, Notice, Role, Traffic, fuzz};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -36,9 +35,11 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         plan: "diagonal".into(),
         link: Some(LinkRate { bits_per_second: u64::MAX, round_trip_us: 0 }),
         max_bytes: Some(u64::MAX),
+        purpose: Purpose::Predict,
         samples: MAX_SAMPLES,
         nonce: [255; 32],
     };
+    let ahead = Hello { purpose: Purpose::MakeAhead, ..hello() };
     let offer = |model| Offer { version: VERSION, nonce: [2; 32], model, choices: choices() }.to_bytes();
     let empty =
         Choices { system: String::new(), mode: String::new(), plan: String::new(), bytes: Vec::new() };
@@ -46,7 +47,11 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         Decoder {
             name: "hello",
             harness: fuzz::hello,
-            seeds: vec![("plain", hello().to_bytes()), ("wide", wide.to_bytes())],
+            seeds: vec![
+                ("plain", hello().to_bytes()),
+                ("wide", wide.to_bytes()),
+                ("ahead", ahead.to_bytes()),
+            ],
         },
         Decoder {
             name: "offer",

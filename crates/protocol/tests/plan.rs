@@ -6,10 +6,18 @@ mod common;
 use common::{TOY, model, plan};
 use oblivia_base::{Blame, Digest};
 use oblivia_protocol::{
-    Behaviour, Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, KeyReceipt, KeyUse, Leak,
-    LeakStatement, OpCounts, PhaseTraffic, Plan, Receipt, Role, Seconds, System, Traffic, Wish,
+    AheadCost, AheadUse, Behaviour, Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32,
+    KeyReceipt, KeyUse, Leak, LeakStatement, OpCounts, PhaseTraffic, Plan, Receipt, Role, Seconds, System,
+    Traffic, Wish,
 };
 use std::collections::BTreeSet;
+
+const AHEAD: AheadCost = {
+    const fn of(up_bytes: u64) -> Traffic {
+        Traffic { up_bytes, down_bytes: 5, rounds: 2 }
+    }
+    AheadCost { setup_some: of(1100), setup_all: of(200), setup_make: of(900), pack_bytes: 64 }
+};
 
 fn base() -> Plan {
     let choices =
@@ -25,7 +33,16 @@ fn changes() -> Vec<Change> {
     let Plan {
         choices: Choices { system: _, mode: _, plan: _, bytes: _ },
         model: Digest32(_),
-        cost: oblivia_protocol::Cost { group: _, setup: _, setup_reused: _, offline: _, online: _, ops: _ },
+        cost:
+            oblivia_protocol::Cost {
+                group: _,
+                setup: _,
+                setup_reused: _,
+                offline: _,
+                online: _,
+                ops: _,
+                ahead: _,
+            },
         key_bytes: _,
         session_memory_bytes: _,
         work_memory_bytes: _,
@@ -38,6 +55,7 @@ fn changes() -> Vec<Change> {
         trust: _,
         steps: _,
     } = base();
+    let AheadCost { setup_some: _, setup_all: _, setup_make: _, pack_bytes: _ } = AHEAD;
     let Traffic { up_bytes: _, down_bytes: _, rounds: _ } = Traffic::default();
     let OpCounts {
         rotations: _,
@@ -79,6 +97,11 @@ fn changes() -> Vec<Change> {
         ("relin", |p| p.cost.ops.relin += 1),
         ("rescale", |p| p.cost.ops.rescale += 1),
         ("ntt", |p| p.cost.ops.ntt += 1),
+        ("ahead", |p| p.cost.ahead = Some(AHEAD)),
+        ("ahead some", |p| p.cost.ahead = Some(AheadCost { setup_some: Traffic::default(), ..AHEAD })),
+        ("ahead all", |p| p.cost.ahead = Some(AheadCost { setup_all: Traffic::default(), ..AHEAD })),
+        ("ahead make", |p| p.cost.ahead = Some(AheadCost { setup_make: Traffic::default(), ..AHEAD })),
+        ("pack bytes", |p| p.cost.ahead = Some(AheadCost { pack_bytes: 65, ..AHEAD })),
         ("key bytes", |p| p.key_bytes += 1),
         ("session memory", |p| p.session_memory_bytes += 1),
         ("group", |p| p.cost.group += 1),
@@ -207,6 +230,28 @@ fn a_client_works_with_no_more_memory_than_it_was_told() {
 }
 
 #[test]
+fn what_was_made_ahead_is_declared_where_it_was_made_and_not_where_it_is_used() {
+    let mut plan = base();
+    let without = plan.cost.traffic(5);
+    let used = |groups| AheadUse::Used { groups };
+    assert_eq!(plan.cost.traffic_with(KeyUse::Sent, used(2), 5), without, "a plan without packs");
+    plan.cost.ahead = Some(AHEAD);
+    let with = |ahead| plan.cost.traffic_with(KeyUse::Sent, ahead, 5);
+    assert_eq!(with(AheadUse::None), without);
+    let PhaseTraffic { online, .. } = without;
+    let offline = |groups| plan.cost.offline.times(groups);
+    assert_eq!(with(used(0)), PhaseTraffic { setup: AHEAD.setup_some, offline: offline(5), online });
+    assert_eq!(with(used(3)), PhaseTraffic { setup: AHEAD.setup_some, offline: offline(2), online });
+    assert_eq!(with(used(5)), PhaseTraffic { setup: AHEAD.setup_all, offline: offline(0), online });
+    let made = PhaseTraffic { setup: AHEAD.setup_make, offline: offline(5), online: Traffic::default() };
+    assert_eq!(with(AheadUse::Made { groups: 5 }), made);
+    let wish = |max| Wish { max_bytes: Some(max), accepted_leaks: vec![Leak::Input], ..Wish::default() };
+    let most = made.total_bytes();
+    let admit = |max| wish(max).admit_with(&plan, AheadUse::Made { groups: 5 }, 5);
+    assert!(admit(most).is_ok() && admit(most - 1).is_err());
+}
+
+#[test]
 fn who_learns_what_is_found_by_role() {
     let plan = base();
     assert_eq!(plan.learned_by(Role::Server).count(), 2);
@@ -225,6 +270,7 @@ fn receipt() -> Receipt {
         plan_id: plan.digest().short(),
         plan,
         samples: 5,
+        ahead: AheadUse::None,
         agreement,
         traffic,
         ops: OpCounts::default(),
@@ -243,6 +289,7 @@ fn a_receipt_prints_its_schema_its_plan_and_what_was_measured() {
     let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
         "agreement",
+        "ahead",
         "assurance",
         "keys",
         "model",

@@ -8,7 +8,7 @@ use common::{
 };
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_base::{Blame, Digest};
-use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Request, VERSION, agreement_traffic};
+use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Purpose, Request, VERSION, agreement_traffic};
 use oblivia_protocol::{
     Choices, Direction, Error, Expect, Identities, Kind, Leak, LinkError, Notice, Role, Wire, Wish,
 };
@@ -133,6 +133,16 @@ fn a_user_sees_model_and_plan_before_anything_is_promised() {
         assert_eq!(kinds, [Kind::Hello, Kind::Offer]);
         assert!(server.join().unwrap().is_err());
     });
+}
+
+#[test]
+fn both_sides_refuse_to_make_packs_under_a_plan_that_has_none() {
+    let request = Request { purpose: Purpose::MakeAhead, ..request() };
+    let ((client, _), (server, _)) = both(pair(), &request, &shelf());
+    for agreed in [client, server] {
+        let why = agreed.err().unwrap().to_string();
+        assert!(why.contains("nothing ahead of images") || why.contains("refuse the request"), "{why}");
+    }
 }
 
 #[test]

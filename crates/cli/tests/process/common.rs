@@ -129,6 +129,21 @@ impl Running {
         }
     }
 
+    /// Waits until standard error contains `what` so many times.
+    pub(crate) fn until_times(&self, what: &str, times: usize) {
+        let start = Instant::now();
+        while self.err.now().matches(what).count() < times {
+            let said = || format!("{}\n{}", self.out.now(), self.err.now());
+            assert!(start.elapsed() < LONG, "waited in vain for {times} × {what:?}: {}", said());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Standard output and standard error so far.
+    pub(crate) fn said(&self) -> (String, String) {
+        (self.out.now(), self.err.now())
+    }
+
     /// Whether it has not ended.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

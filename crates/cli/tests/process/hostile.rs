@@ -9,7 +9,7 @@ use oblivia_net::{
     connect, parse_fingerprint,
 };
 use oblivia_nn::PublicModel;
-use oblivia_protocol::session::{Hello, Offer, VERSION};
+use oblivia_protocol::session::{Hello, Offer, Purpose, VERSION};
 use oblivia_protocol::{Choices, Error, Expect, Kind, LinkError, Notice, Wire, Wish};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -139,8 +139,21 @@ fn hello(system: &str) -> Vec<u8> {
     let (mode, plan) = (String::new(), String::new());
     let nonce = [3; 32];
     let (min_version, max_version, samples) = (VERSION, VERSION, 1);
-    Hello { min_version, max_version, model, system, mode, plan, link: None, max_bytes: None, samples, nonce }
-        .to_bytes()
+    let purpose = Purpose::Predict;
+    Hello {
+        min_version,
+        max_version,
+        model,
+        system,
+        mode,
+        plan,
+        link: None,
+        max_bytes: None,
+        purpose,
+        samples,
+        nonce,
+    }
+    .to_bytes()
 }
 
 /// How the server ends the session.

@@ -7,6 +7,7 @@ mod flags;
 mod hostile;
 mod inputs;
 mod keys;
+mod packs;
 mod places;
 mod quantise;
 mod reading;

@@ -5,7 +5,7 @@ use oblivia_base::codec::Decode;
 use oblivia_base::{Digest, Prg};
 use oblivia_nn::{Graph, InputSpec, Model, Node, OutputPolicy, PublicModel, Shape};
 use oblivia_protocol::session::{
-    self, Agreed, Catalog, Hello, Offered, Request, agree_as_client, agree_as_server, model_digest,
+    self, Agreed, Catalog, Hello, Offered, Purpose, Request, agree_as_client, agree_as_server, model_digest,
 };
 use oblivia_protocol::{
     Behaviour, BoxFuture, Channel, Choices, Context, Cost, Error, ErrorBound, Expect, Identities, Kind, Leak,
@@ -136,6 +136,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
             offline: Traffic { up_bytes: 3, down_bytes: 4, rounds: 2 },
             online: Traffic { up_bytes: 100, down_bytes: 20, rounds: 2 },
             ops: OpCounts { rotations: 1, add: 9, ..OpCounts::default() },
+            ahead: None,
         },
         key_bytes: 988,
         session_memory_bytes: 4000,
@@ -191,7 +192,13 @@ impl Catalog for Shelf {
 }
 
 pub(crate) fn request() -> Request {
-    Request { model: "m".into(), system: "toy".into(), wish: Wish::default(), samples: 3 }
+    Request {
+        model: "m".into(),
+        system: "toy".into(),
+        wish: Wish::default(),
+        purpose: Purpose::Predict,
+        samples: 3,
+    }
 }
 
 pub(crate) fn prg(label: &str) -> Prg {
@@ -257,6 +264,7 @@ pub(crate) fn hello() -> Hello {
         plan: String::new(),
         link: None,
         max_bytes: None,
+        purpose: Purpose::Predict,
         samples: 3,
         nonce: [1; 32],
     }

@@ -2,6 +2,7 @@
 
 use super::keys::{PublicKeys, SecretKeys};
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
+use super::packs::{Claimed, Packs, USED_BYTES};
 use super::plan::{Derived, NONCE_BYTES, derive};
 use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
@@ -13,7 +14,7 @@ use oblivia_mpc::setup::OpenerAwaitsAnswer;
 use oblivia_mpc::{Party, Session};
 use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
 use oblivia_pack::coefficient::LinearClient;
-use oblivia_protocol::{Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
+use oblivia_protocol::{AheadUse, Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
 use rand_core::Rng;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
@@ -28,14 +29,17 @@ pub(super) async fn run(
     let pool = cx.pool.clone();
     let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, ())?;
     let place = Place { pool: pool.clone(), permits: None };
-    let mut stock = begin(&d, &hand, &place, cx).await?;
+    let (mut packs, mut stock) = begin(&d, &hand, plan, inputs.len(), &place, cx).await?;
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
-        stock.refill(d.demand(), &place, &mut cx.channel, &mut cx.rng).await?;
+        let (pads, rest) = match packs.take()? {
+            Some(pads) => (pads, None),
+            None => Stock::ahead(stock.take(), d.demand(), &place, &mut cx.channel, &mut cx.rng).await?,
+        };
         cx.channel.enter(Phase::Online);
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
@@ -44,7 +48,6 @@ pub(super) async fn run(
         let zeros = Tensor::zeros(input.shape().clone());
         let sent = if unfit.is_some() { &zeros } else { input };
         let numbers = d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?;
-        let (pads, rest) = stock.pads();
         let link = ChannelLink::new(&mut cx.channel, Party::Client, incoming.clone());
         let mut session = Session::new(Party::Client, Party::Client, link, pads, usize::MAX);
         let numbers = numbers.into_iter().map(|v| v as u64).collect();
@@ -52,7 +55,7 @@ pub(super) async fn run(
             walk(&d, &mut session, &pool, &mut hand, numbers, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         let opened = opened.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
-        stock = rest.put_back(pads);
+        stock = rest.map(|rest| rest.put_back(pads)).or(stock);
         let output = unfit.map_or_else(|| answer(&d, model, opened.unwrap_or_default()), Err);
         let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
@@ -61,32 +64,59 @@ pub(super) async fn run(
     Ok(Outcome::Outputs(outputs))
 }
 
-/// The set-up as the opener.
+/// The set-up as the opener: packs of earlier sessions, and stocks if these are fewer than `samples`.
 async fn begin<T: Tap>(
     d: &Derived,
     hand: &ClientHand<'_, T>,
+    plan: &Plan,
+    samples: usize,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Result<Stock, Error> {
+) -> Result<(Packs, Option<Stock>), Error> {
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
     let [_, answer, _, batch] = setup.message_bytes();
-    let (opener, message) = OpenerAwaitsAnswer::start(&setup, &mut cx.rng);
+    let claimed = Claimed::look(cx, d, plan, samples);
+    let (opener, offer) = OpenerAwaitsAnswer::start(&setup, &mut cx.rng);
+    let mut message = claimed.as_ref().map_or_else(Vec::new, Claimed::to_bytes);
+    message.extend(offer);
     cx.channel.send(Role::Server, KIND_SETUP, message).await?;
-    let bytes = answer + NONCE_BYTES;
-    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, bytes)).await?;
+    let expect = match &claimed {
+        None => Expect::exactly(KIND_SETUP, answer + NONCE_BYTES),
+        Some(_) => Expect {
+            min_bytes: USED_BYTES + NONCE_BYTES,
+            ..Expect::at_most(KIND_SETUP, USED_BYTES + answer + NONCE_BYTES)
+        },
+    };
+    let message = cx.channel.recv(Role::Server, expect).await?;
     let mut r = Reader::new(&message);
-    let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
+    let packs = match claimed {
+        None => Packs::none(Party::Client),
+        Some(claimed) => {
+            let packs = claimed.settle(&mut r)?;
+            cx.ahead = AheadUse::Used { groups: packs.left() as u64 };
+            packs
+        }
+    };
+    let (mut begun, mut message) = (None, Vec::new());
+    if packs.left() < samples {
+        let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
+        let (opener, third) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
+        (begun, message) = (Some(opener), third);
+    }
     let nonce: [u8; NONCE_BYTES] = r.array("nonce").map_err(Error::invalid("Setup"))?;
-    let (opener, mut message) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
+    r.finish().map_err(Error::invalid("Setup"))?;
     let mut w = Writer::new();
     hand.public_key(&nonce, &cx.session, &mut cx.rng).encode(&mut w);
     message.extend(w.into_bytes());
     cx.channel.send(Role::Server, KIND_SETUP, message).await?;
+    let Some(opener) = begun else { return Ok((packs, None)) };
     let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, batch)).await?;
     let ends = place.run(|| opener.finish(&message)).map_err(mpc_error)?;
-    Stock::begin(Party::Client, d.choices.supply, ends, place, &mut cx.channel, &mut cx.rng).await
+    let (supply, channel) = (d.choices.supply, &mut cx.channel);
+    let stock = Stock::begin(Party::Client, supply, ends, place, channel, &mut cx.rng).await?;
+    Ok((packs, Some(stock)))
 }
 
 /// Why an input cannot be predicted on: a value outside the published range, or not a number.

@@ -2,6 +2,7 @@
 //! size allows, and say whether the bytes were accepted.
 
 use super::choices::{HybridChoices, Supply};
+use super::packs::Claim;
 use super::plan::{Base, MODE, PLANS, SYSTEM};
 use crate::fuzz::derived;
 use oblivia_base::codec::{Decode, Encode};
@@ -53,6 +54,11 @@ fn offered(bytes: &[u8]) -> Choices {
 pub fn choices(bytes: &[u8]) -> bool {
     round_trip::<HybridChoices>(bytes);
     MODEL.as_ref().is_some_and(|model| derived(model, &offered(bytes)))
+}
+
+/// Bytes with which a client says which packs it has: refused, or a claim.
+pub fn claim(bytes: &[u8]) -> bool {
+    round_trip::<Claim>(bytes)
 }
 
 /// Bytes of formats in fixed point that a server publishes with a small network: refused, or a plan.

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod ahead;
 mod choices;
 mod client;
 pub mod fuzz;
@@ -7,6 +8,7 @@ mod keys;
 mod last;
 mod limits;
 mod link;
+mod packs;
 mod parts;
 mod plan;
 mod schedule;
@@ -89,6 +91,26 @@ impl System for Hybrid {
             match two_seats::<server::Prepared>(seat, self.id())? {
                 TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
                 TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, plan, cx).await,
+            }
+        })
+    }
+
+    fn make_ahead<'a>(
+        &'a self,
+        plan: &'a Plan,
+        seat: Seat,
+        samples: u32,
+        cx: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            match two_seats::<server::Prepared>(seat, self.id())? {
+                TwoSeats::Client(model, _) => {
+                    ahead::client(&plan::derive(&model, &plan.choices)?, plan, samples, cx).await
+                }
+                TwoSeats::Server(prepared, _) => {
+                    let d = prepared.base.clone().with(plan::decode(&plan.choices)?)?;
+                    ahead::server(&d, plan, samples, cx).await
+                }
             }
         })
     }

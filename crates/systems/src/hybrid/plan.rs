@@ -4,6 +4,7 @@ use super::choices::{HybridChoices, Supply};
 use super::keys::PublicKeys;
 use super::last::{Last, last};
 use super::limits;
+use super::packs::{self, CLAIM_BYTES, KEPT_BYTES, ROOM_BYTES, USED_BYTES};
 use super::schedule::{self, Step};
 use super::stock::{self, Demand};
 use super::walk;
@@ -19,8 +20,8 @@ use oblivia_pack::coefficient::{LinearClient, LinearServer, Packing};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::wire::MAX_BODY_BYTES;
 use oblivia_protocol::{
-    Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support, Traffic,
-    TrustRow,
+    AheadCost, Behaviour, Choices, Cost, Error, ErrorBound, Event, Leak, OpCounts, Plan, Role, Support,
+    Traffic, TrustRow,
 };
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -274,7 +275,15 @@ pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices)
     Plan {
         choices: choices.clone(),
         model: model_digest(model),
-        cost: Cost { group: 1, setup, setup_reused: setup, offline, online, ops: d.ops },
+        cost: Cost {
+            group: 1,
+            setup,
+            setup_reused: setup,
+            offline,
+            online,
+            ops: d.ops,
+            ahead: Some(ahead(d)),
+        },
         key_bytes: 0,
         session_memory_bytes: 0,
         work_memory_bytes: memory(d, Party::Server),
@@ -286,6 +295,31 @@ pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices)
         leaks: leaks(model),
         trust: trusts(d),
         steps: describe(d),
+    }
+}
+
+/// What sessions cost that make packs or use them.
+fn ahead(d: &Derived) -> AheadCost {
+    let supply = d.choices.supply;
+    let [offer, answer, trees, batch] = stock::setup(Digest([0; 32]), supply).message_bytes();
+    let public_key = PublicKeys::encoded_bytes(&d.rings);
+    let of = |messages: &[usize]| {
+        let mut t = stock::traffic(true, messages.iter().map(|&bytes| bytes as u64));
+        // As without packs.
+        t.rounds -= 1;
+        t
+    };
+    let first = CLAIM_BYTES + offer;
+    let mut setup_some = of(&[first, USED_BYTES + answer + NONCE_BYTES, trees + public_key, batch]);
+    setup_some += stock::first_traffic(supply);
+    let mut setup_make = of(&[first, ROOM_BYTES + answer, trees, batch]);
+    setup_make += stock::first_traffic(supply);
+    setup_make += stock::traffic(false, [KEPT_BYTES as u64]);
+    AheadCost {
+        setup_some,
+        setup_all: of(&[first, USED_BYTES + NONCE_BYTES, public_key]),
+        setup_make,
+        pack_bytes: packs::pack_bytes(d.demand()),
     }
 }
 
@@ -456,7 +490,7 @@ fn units(error: f64) -> u64 {
 }
 
 fn leaks(model: &PublicModel) -> Vec<oblivia_protocol::LeakStatement> {
-    let mut leaks = inherent_leaks(model, "how many samples are predicted, and when", false);
+    let mut leaks = inherent_leaks(model, "how many samples are predicted or prepared for, and when", false);
     let detail = "widths, shifts, norms of weight rows and scales of the network in fixed point, and what its owner measured of \
          overflow and error, published with the model";
     leaks.push(statement(Role::Client, Leak::PublishedBounds, detail));

@@ -3,6 +3,7 @@
 use super::client::fresh;
 use super::keys::PublicKeys;
 use super::link::{ChannelLink, KIND_SETUP, layer_error, mpc_error};
+use super::packs::{self, Packs};
 use super::plan::{Base, Derived, NONCE_BYTES, decode};
 use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
@@ -15,7 +16,7 @@ use oblivia_mpc::{Party, Session};
 use oblivia_nn::fixed::FixedModel;
 use oblivia_nn::{Model, WireId};
 use oblivia_pack::coefficient::LinearServer;
-use oblivia_protocol::{Context, Error, Event, Expect, Outcome, Permits, Phase, Plan, Role};
+use oblivia_protocol::{AheadUse, Context, Error, Event, Expect, Outcome, Permits, Phase, Plan, Role};
 use rand_core::Rng;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -77,18 +78,20 @@ pub(super) async fn run(
     let d = &prepared.base.clone().with(decode(&plan.choices)?)?;
     let (pool, permits) = (cx.pool.clone(), cx.permits.clone());
     let place = Place { pool: pool.clone(), permits: Some(permits.clone()) };
-    let (pk, mut stock) = begin(d, &place, cx).await?;
+    let (pk, mut packs, mut stock) = begin(d, plan, samples as usize, &place, cx).await?;
     let mut hand = ServerHand::new(prepared, pk, &pool, Some(&permits), &cx.session, &mut cx.rng, ());
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
     for index in 0..samples as usize {
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
-        stock.refill(d.demand(), &place, &mut cx.channel, &mut cx.rng).await?;
+        let (pads, rest) = match packs.take()? {
+            Some(pads) => (pads, None),
+            None => Stock::ahead(stock.take(), d.demand(), &place, &mut cx.channel, &mut cx.rng).await?,
+        };
         cx.channel.enter(Phase::Online);
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
-        let (pads, rest) = stock.pads();
         let link = ChannelLink::new(&mut cx.channel, Party::Server, incoming.clone());
         let mut session = Session::new(Party::Server, Party::Client, link, pads, usize::MAX);
         let zeros = vec![0; d.network.graph().input_shape().elements()];
@@ -96,7 +99,7 @@ pub(super) async fn run(
             walk(d, &mut session, &pool, &mut hand, zeros, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         walked.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
-        stock = rest.put_back(pads);
+        stock = rest.map(|rest| rest.put_back(pads)).or(stock);
         cx.ops.pt_mul += std::mem::take(&mut hand.products);
         let traffic = Some(cx.channel.meter().traffic().online.since(before));
         cx.observer.on(Event::SampleDone { index, output: None, traffic });
@@ -104,19 +107,38 @@ pub(super) async fn run(
     Ok(Outcome::Served)
 }
 
-/// The set-up as the answerer.
-async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(PublicKeys, Stock), Error> {
+/// The set-up as the answerer: packs of earlier sessions, and stocks if these are fewer than `samples`.
+async fn begin(
+    d: &Derived,
+    plan: &Plan,
+    samples: usize,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Result<(PublicKeys, Packs, Option<Stock>), Error> {
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
     let [offer, _, trees, _] = setup.message_bytes();
-    let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, offer)).await?;
-    let (answerer, mut message) =
-        place.run(|| AnswererAwaitsBatch::start(&setup, &message, &mut cx.rng)).map_err(mpc_error)?;
+    let (claim, offer) = packs::first_message(&mut cx.channel, offer).await?;
+    let (mut packs, mut message) = (Packs::none(Party::Server), Vec::new());
+    if let Some(claim) = claim {
+        let (found, used) = packs::answer(cx, d, plan, &claim, samples);
+        cx.ahead = AheadUse::Used { groups: found.left() as u64 };
+        packs = found;
+        message.extend(used);
+    }
+    let mut begun = None;
+    if packs.left() < samples {
+        let start = || AnswererAwaitsBatch::start(&setup, &offer, &mut cx.rng);
+        let (answerer, answer) = place.run(start).map_err(mpc_error)?;
+        begun = Some(answerer);
+        message.extend(answer);
+    }
     let mut nonce = [0; NONCE_BYTES];
     cx.rng.fill_bytes(&mut nonce);
     message.extend(nonce);
     cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+    let trees = if begun.is_some() { trees } else { 0 };
     let bytes = trees + PublicKeys::encoded_bytes(&d.rings);
     let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, bytes)).await?;
     let mut r = Reader::new(&message);
@@ -124,11 +146,12 @@ async fn begin(d: &Derived, place: &Place, cx: &mut Context<'_>) -> Result<(Publ
     let pk = PublicKeys::decode(&d.rings, &nonce, &cx.session, &mut r)
         .map_err(|e| Error::InvalidMessage { message: "Setup", why: e.to_string() })?;
     r.finish().map_err(Error::invalid("Setup"))?;
+    let Some(answerer) = begun else { return Ok((pk, packs, None)) };
     let (ends, message) = place.run(|| answerer.finish(trees)).map_err(mpc_error)?;
     cx.channel.send(Role::Client, KIND_SETUP, message).await?;
-    let stock =
-        Stock::begin(Party::Server, d.choices.supply, ends, place, &mut cx.channel, &mut cx.rng).await?;
-    Ok((pk, stock))
+    let (supply, channel) = (d.choices.supply, &mut cx.channel);
+    let stock = Stock::begin(Party::Server, supply, ends, place, channel, &mut cx.rng).await?;
+    Ok((pk, packs, Some(stock)))
 }
 
 /// The server's half of linear layers.

@@ -14,8 +14,9 @@
 
 use super::choices::Supply;
 use super::link::{KIND_OFFLINE, mpc_error};
-use oblivia_base::Digest;
 use oblivia_base::seed::EntropySource;
+use oblivia_base::{Digest, Secret};
+use oblivia_mpc::put_away::PutAway;
 use oblivia_mpc::setup::{Ends, ReceiverSource, SenderSource, Setup};
 use oblivia_mpc::silent::{CHECK_BYTES, DIGEST_BYTES, LpnSet};
 use oblivia_mpc::softspoken::{SoftSpokenReceiver, SoftSpokenSender};
@@ -219,10 +220,29 @@ impl Stock {
         self.play(turns(self.supply, demand), place, channel, rng).await
     }
 
-    /// The stocks as a protocol on shares takes from them; [`Stock::put_back`] takes them again.
+    /// After a refill, the stocks as [`Stock::pads`] gives them. A session whose images all have their packs has none.
+    pub(super) async fn ahead(
+        stock: Option<Self>,
+        demand: Demand,
+        place: &Place,
+        channel: &mut Channel,
+        rng: &mut dyn EntropySource,
+    ) -> Result<(CotPads, Option<Rest>), Error> {
+        let mut stock = stock.ok_or_else(|| Error::Misuse("an image has neither pack nor stock".into()))?;
+        stock.refill(demand, place, channel, rng).await?;
+        let (pads, rest) = stock.pads();
+        Ok((pads, Some(rest)))
+    }
+
+    /// The stocks as a protocol on shares takes from them; [`Rest::put_back`] takes them again.
     pub(super) fn pads(self) -> (CotPads, Rest) {
         let Self { party, supply, sender, more_sent, receiver, more_received } = self;
         (CotPads::new(sender, receiver), Rest { party, supply, more_sent, more_received })
+    }
+
+    /// COTs of the stocks as a later session takes them up.
+    pub(super) fn put_away(&mut self, away: &PutAway) -> Result<Secret<Vec<u8>>, MpcError> {
+        away.write(&mut self.sender, &mut self.receiver)
     }
 
     async fn play(

@@ -100,6 +100,7 @@ pub(super) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             offline: Traffic::default(),
             online: Traffic { up_bytes: up, down_bytes: down, rounds: 2 },
             ops: d.ops,
+            ahead: None,
         },
         key_bytes,
         session_memory_bytes: d.keys.memory_bytes(&d.params) as u64,

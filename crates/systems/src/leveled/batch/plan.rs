@@ -245,6 +245,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
             offline: Traffic::default(),
             online: Traffic { up_bytes: traffic(d.inputs), down_bytes: traffic(d.outputs), rounds: 2 },
             ops: d.ops,
+            ahead: None,
         },
         key_bytes,
         session_memory_bytes: d.keys.memory_bytes(&d.params) as u64,

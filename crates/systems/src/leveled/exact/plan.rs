@@ -219,6 +219,7 @@ pub(crate) fn check(model: &PublicModel, choices: &Choices) -> Result<Plan, Erro
                 rounds: 2,
             },
             ops: d.ops,
+            ahead: None,
         },
         key_bytes: d.key_bytes as u64,
         session_memory_bytes: held as u64,

@@ -1,0 +1,158 @@
+//! Packs of `hybrid`: made in one session, used in another, once.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
+
+use oblivia_base::{Blame, Digest};
+use oblivia_conformance::ahead::Stocked;
+use oblivia_conformance::{Case, Pair, answers, costs, small_relu};
+use oblivia_protocol::session::Purpose;
+use oblivia_protocol::{AheadUse, Wish};
+
+const ALICE: Digest = Digest([0xa1; 32]);
+const BOB: Digest = Digest([0xb0; 32]);
+const ROOM: u64 = 1 << 30;
+
+fn case(inputs: usize) -> Case {
+    small_relu("hybrid", Wish::default(), inputs)
+}
+
+/// Makes packs at the declared cost.
+fn make(at: &Stocked<'_>, client: Digest, packs: usize, seed: u64) {
+    let pair = at.session(client, Purpose::MakeAhead, packs, seed).expect("packs are made");
+    assert_eq!(pair.client.receipt.ahead, AheadUse::Made { groups: packs as u64 });
+    assert_eq!(pair.client.receipt.traffic.online.up_bytes, 0);
+    costs::check(&pair);
+}
+
+/// Predicts on three samples: right, at the declared cost. How many packs were used, if any were spoken of.
+fn predict(at: &Stocked<'_>, case: &Case, client: Digest, seed: u64) -> (Option<u64>, Pair) {
+    let pair = at.session(client, Purpose::Predict, case.inputs.len(), seed).expect("a prediction");
+    answers::check(case, &pair);
+    costs::check(&pair);
+    let used = match pair.client.receipt.ahead {
+        AheadUse::Used { groups } => Some(groups),
+        AheadUse::None => None,
+        AheadUse::Made { .. } => unreachable!("it predicted"),
+    };
+    (used, pair)
+}
+
+#[test]
+fn packs_are_used_once_by_the_first_images_of_sessions_of_their_client_and_spare_the_rest_of_the_work() {
+    let three = case(3);
+    let at = Stocked::new(&three, ROOM);
+    assert_eq!(predict(&at, &three, ALICE, 1).0, None);
+    make(&at, ALICE, 4, 2);
+    make(&at, BOB, 1, 3);
+    assert_eq!([at.files(Some(ALICE)).len(), at.files(Some(BOB)).len(), at.files(None).len()], [4, 1, 5]);
+
+    let (used, pair) = predict(&at, &three, ALICE, 4);
+    assert_eq!((used, pair.client.receipt.traffic.offline.up_bytes), (Some(3), 0), "all have one");
+    let declared = pair.client.receipt.plan.cost;
+    let all = declared.ahead.expect("a plan with packs").setup_all;
+    assert!(all.rounds < declared.setup.rounds && all.down_bytes < declared.setup.down_bytes / 4);
+    assert_eq!([at.files(Some(ALICE)).len(), at.files(None).len()], [1, 2]);
+    assert_eq!(predict(&at, &three, ALICE, 5).0, Some(1), "the others are made in the session");
+    assert_eq!(predict(&at, &three, ALICE, 6).0, None);
+    assert_eq!(predict(&at, &three, BOB, 7).0, Some(1), "another client's are its own");
+    assert_eq!((at.taken.count(), at.files(None).len()), (10, 0));
+}
+
+#[test]
+fn packs_of_several_sessions_are_used_one_after_the_other() {
+    let three = case(3);
+    let at = Stocked::new(&three, ROOM);
+    (0..5).for_each(|seed| make(&at, ALICE, 1, seed));
+    assert_eq!(predict(&at, &three, ALICE, 6).0, Some(3));
+    assert_eq!(predict(&at, &three, ALICE, 7).0, Some(2));
+    assert_eq!((at.taken.count(), at.files(None).len()), (10, 0));
+}
+
+#[test]
+fn a_side_that_is_set_back_to_an_older_state_has_no_pack_used_again() {
+    let three = case(3);
+    for back in [Some(ALICE), None] {
+        let at = Stocked::new(&three, ROOM);
+        make(&at, ALICE, 4, 1);
+        let older = at.copy(back);
+        assert_eq!(predict(&at, &three, ALICE, 2).0, Some(3));
+        at.restore(back, &older);
+        assert_eq!(at.files(back).len(), 4, "it has them all again");
+        assert_eq!(predict(&at, &three, ALICE, 3).0, Some(1), "only the one that both have was not used");
+        assert_eq!(at.taken.count(), 8);
+        assert_eq!(predict(&at, &three, ALICE, 4).0, None);
+        assert!(at.files(Some(ALICE)).is_empty() && at.files(None).is_empty(), "the others are dropped");
+
+        make(&at, ALICE, 3, 5);
+        at.restore(back, &older);
+        let used = predict(&at, &three, ALICE, 6).0;
+        assert!(used.is_none_or(|used| used == 0), "it lost what was made since: {used:?}");
+        assert_eq!(at.taken.count(), 8);
+    }
+}
+
+#[test]
+fn a_damaged_pack_is_dropped_at_both_sides_and_the_others_are_used() {
+    let three = case(3);
+    for side in [Some(ALICE), None] {
+        let at = Stocked::new(&three, ROOM);
+        make(&at, ALICE, 3, 1);
+        let files = at.files(side);
+        let whole = std::fs::read(&files[0]).expect("a file");
+        std::fs::write(&files[0], &whole[..whole.len() / 2]).expect("a file");
+        let mut changed = std::fs::read(&files[2]).expect("a file");
+        changed[100] ^= 1;
+        std::fs::write(&files[2], changed).expect("a file");
+        assert_eq!(predict(&at, &three, ALICE, 2).0, Some(1), "the second is whole");
+        assert_eq!(at.files(side).len(), 0);
+        make(&at, ALICE, 3, 3);
+        assert_eq!(predict(&at, &three, ALICE, 4).0, Some(3));
+        at.taken.count();
+    }
+}
+
+#[test]
+fn a_pack_under_another_packs_name_or_another_clients_is_none() {
+    let three = case(3);
+    let at = Stocked::new(&three, ROOM);
+    make(&at, ALICE, 2, 1);
+    let files = at.files(None);
+    std::fs::copy(&files[0], &files[1]).expect("a copy");
+    assert_eq!(predict(&at, &three, ALICE, 2).0, Some(1));
+    make(&at, ALICE, 1, 3);
+    make(&at, BOB, 1, 4);
+    let [alice, bob] =
+        [ALICE, BOB].map(|of| at.files(None).into_iter().find(|f| f.to_string_lossy().contains(&of.hex())));
+    let (alice, bob) = (alice.expect("a file"), bob.expect("a file"));
+    std::fs::copy(alice, bob).expect("a copy");
+    assert_eq!(predict(&at, &three, BOB, 5).0, Some(0));
+    assert_eq!(predict(&at, &three, ALICE, 6).0, Some(1));
+    at.taken.count();
+}
+
+#[test]
+fn a_server_refuses_packs_beyond_its_room_and_drops_first_what_the_client_lost() {
+    let one = case(1);
+    let sized = Stocked::new(&one, ROOM);
+    make(&sized, ALICE, 1, 1);
+    let file = std::fs::metadata(&sized.files(None)[0]).expect("a file").len() + 4096;
+    // Half of it for one client: two packs.
+    let at = Stocked::new(&one, 4 * file);
+    let refused = |client, packs, seed, words: &str| {
+        let failed = at.session(client, Purpose::MakeAhead, packs, seed).expect_err("there is no room");
+        let (client, server) = (failed.client.expect("an error"), failed.server.expect("an error"));
+        assert_eq!((client.blame(), server.blame()), (Blame::Refused, Blame::Refused));
+        for why in [client.to_string(), server.to_string()] {
+            assert!(why.contains(words), "{why}");
+        }
+    };
+    refused(ALICE, 3, 2, "has room for 2 packs");
+    make(&at, ALICE, 2, 3);
+    refused(ALICE, 1, 4, "no room");
+    make(&at, BOB, 2, 5);
+    refused(Digest([0xc0; 32]), 1, 6, "no room");
+    assert_eq!(at.files(None).len(), 4);
+    std::fs::remove_file(&at.files(Some(ALICE))[0]).expect("a file");
+    make(&at, ALICE, 1, 7);
+    assert_eq!([at.files(Some(ALICE)).len(), at.files(None).len()], [2, 4]);
+    refused(ALICE, 1, 8, "no room");
+}

@@ -1,0 +1,154 @@
+//! Sessions that make packs and predict nothing, see [`super::packs`].
+
+use super::link::{KIND_SETUP, mpc_error};
+use super::packs::{
+    self, Claim, KEPT_BYTES, MAX_NAMED, ROOM_BYTES, drop_unnamed, pack_bytes, put_away, scope,
+};
+use super::plan::Derived;
+use super::stock::{Place, Stock, setup};
+use oblivia_base::codec::{Encode, Reader};
+use oblivia_mpc::Party;
+use oblivia_mpc::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer};
+use oblivia_protocol::{
+    AheadUse, Context, Error, Event, Expect, NewPacks, PackId, PackScope, PackStore, Phase, Plan, Role,
+};
+use std::sync::Arc;
+
+/// That all packs are kept.
+const KEPT: u8 = 1;
+
+/// Where a party keeps packs of the plan.
+fn store(cx: &Context<'_>, plan: &Plan, own: Party) -> Option<(Arc<dyn PackStore>, PackScope)> {
+    cx.memory.packs.clone().zip(scope(cx, plan, own))
+}
+
+/// The client's side: `images` packs.
+pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
+    let place = Place { pool: cx.pool.clone(), permits: None };
+    let Some((store, scope)) = store(cx, plan, Party::Client) else {
+        let why =
+            "what is made ahead of images is kept in a state directory; this client has none".to_owned();
+        return Err(Error::Refused { why });
+    };
+    let claim = match store.open(&scope) {
+        Ok(open) => Claim::of(&open.map_or_else(Vec::new, |open| open.ids()), MAX_NAMED),
+        Err(_) => Claim::default(),
+    };
+    let room = store.reserve(&scope, images, pack_bytes(d.demand()));
+    let room = room.map_err(|room| refused("this client", room, images))?;
+
+    cx.channel.enter_setup();
+    cx.observer.on(Event::Setup("oblivious transfers"));
+    let setup = setup(cx.session, d.choices.supply);
+    let [_, answer, _, batch] = setup.message_bytes();
+    let (opener, offer) = OpenerAwaitsAnswer::start(&setup, &mut cx.rng);
+    let mut message = claim.to_bytes();
+    message.extend(offer);
+    cx.channel.send(Role::Server, KIND_SETUP, message).await?;
+    let expect = Expect::exactly(KIND_SETUP, ROOM_BYTES + answer);
+    let message = cx.channel.recv(Role::Server, expect).await?;
+    let mut r = Reader::new(&message);
+    let theirs = r.u32("room for packs").map_err(Error::invalid("Setup"))?;
+    if theirs < images {
+        return Err(refused("the server", theirs, images));
+    }
+    let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
+    let (opener, message) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
+    cx.channel.send(Role::Server, KIND_SETUP, message).await?;
+    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, batch)).await?;
+    let ends = place.run(|| opener.finish(&message)).map_err(mpc_error)?;
+    let (supply, channel) = (d.choices.supply, &mut cx.channel);
+    let stock = Stock::begin(Party::Client, supply, ends, &place, channel, &mut cx.rng).await?;
+
+    make(Party::Client, d, images, stock, room, &place, cx).await?;
+    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, KEPT_BYTES)).await?;
+    match message.as_slice() {
+        [KEPT] => Ok(()),
+        _ => Err(Error::InvalidMessage { message: "Kept", why: "it says nothing known".into() }),
+    }
+}
+
+/// The server's side.
+pub(super) async fn server(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
+    let place = Place { pool: cx.pool.clone(), permits: Some(cx.permits.clone()) };
+    cx.channel.enter_setup();
+    cx.observer.on(Event::Setup("oblivious transfers"));
+    let setup = setup(cx.session, d.choices.supply);
+    let [offer, answer_bytes, trees, _] = setup.message_bytes();
+    let (claim, offer) = packs::first_message(&mut cx.channel, offer).await?;
+    let claim = claim.ok_or_else(|| Error::InvalidMessage {
+        message: "Setup",
+        why: "a session that makes packs says first which there are".into(),
+    })?;
+    let room = match store(cx, plan, Party::Server) {
+        None => Err(0),
+        Some((store, scope)) => store.reserve(&scope, images, pack_bytes(d.demand())).or_else(|_| {
+            if let Ok(Some(mut open)) = store.open(&scope) {
+                drop_unnamed(&mut *open, &claim);
+            }
+            store.reserve(&scope, images, pack_bytes(d.demand()))
+        }),
+    };
+    let room = match room {
+        Ok(room) => room,
+        Err(room) => {
+            let mut message = room.min(images.saturating_sub(1)).to_le_bytes().to_vec();
+            message.resize(ROOM_BYTES + answer_bytes, 0);
+            cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+            return Err(refused("this server", room, images));
+        }
+    };
+    let start = || AnswererAwaitsBatch::start(&setup, &offer, &mut cx.rng);
+    let (answerer, answer) = place.run(start).map_err(mpc_error)?;
+    let mut message = images.to_le_bytes().to_vec();
+    message.extend(answer);
+    cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+    let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, trees)).await?;
+    let (ends, message) = place.run(|| answerer.finish(&message)).map_err(mpc_error)?;
+    cx.channel.send(Role::Client, KIND_SETUP, message).await?;
+    let (supply, channel) = (d.choices.supply, &mut cx.channel);
+    let stock = Stock::begin(Party::Server, supply, ends, &place, channel, &mut cx.rng).await?;
+
+    make(Party::Server, d, images, stock, room, &place, cx).await?;
+    cx.channel.send(Role::Client, KIND_SETUP, vec![KEPT]).await
+}
+
+/// A refill for every pack, which is kept before the next one is made.
+async fn make(
+    party: Party,
+    d: &Derived,
+    images: u32,
+    mut stock: Stock,
+    mut room: Box<dyn NewPacks>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Result<(), Error> {
+    cx.observer.on(Event::Ready);
+    for number in 0..images {
+        cx.observer.on(Event::Ahead(number as usize));
+        cx.channel.enter(Phase::Offline);
+        stock.refill(d.demand(), place, &mut cx.channel, &mut cx.rng).await?;
+        let id = PackId { run: cx.session, number };
+        let away = put_away(party, &id, d.demand());
+        let pack = place.run(|| stock.put_away(&away)).map_err(mpc_error)?;
+        room.put(&id, &pack)?;
+        cx.observer.on(Event::Kept(number as usize));
+    }
+    cx.channel.enter(Phase::Setup);
+    cx.ahead = AheadUse::Made { groups: images.into() };
+    Ok(())
+}
+
+fn refused(who: &str, room: u32, images: u32) -> Error {
+    Error::Refused {
+        why: match room {
+            0 => format!(
+                "{who} has no room for packs of this client and model: `oblivia serve --packs MIB` says how much it keeps, \
+                 those there are go with predictions"
+            ),
+            _ => {
+                format!("{who} has room for {room} packs of this client and model, {images} were to be made")
+            }
+        },
+    }
+}
