@@ -2,11 +2,12 @@
 //! allocate meanwhile.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use oblivia::{Machine, served};
-use oblivia_conformance::{Case, mnist, small};
+use oblivia::{Machine, load_model, served};
+use oblivia_conformance::{Case, mnist, small, small_relu};
 use oblivia_protocol::Wish;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
+use std::path::Path;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -48,7 +49,14 @@ fn what_is_kept_of_a_model_is_no_more_than_declared_and_not_far_less() {
     let late = [plan("diagonal"), plan("lola"), short(mode("approximate")), short(mode("exact"))];
     let late = late.into_iter().map(|w| (mnist("leveled", w, 0), 8.0));
     let small = modes.into_iter().map(|w| (small("leveled", w, 0), f64::INFINITY));
-    for (case, most) in close.chain(late).chain(small) {
+    // Kernels by themselves, of a layer that is kept transformed and of one that is not.
+    let shares = [("mnist-bm3", 2.0), ("resnet20-cifar10", 1.5)].map(|(name, most)| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name);
+        let (model, wish) = (load_model(&folder).unwrap(), Wish::default());
+        (Case { system: "hybrid", wish, model, inputs: Vec::new() }, most)
+    });
+    let relu = [(small_relu("hybrid", Wish::default(), 0), f64::INFINITY)];
+    for (case, most) in close.chain(late).chain(small).chain(shares).chain(relu) {
         let (kept, declared) = kept_and_declared(&case);
         let (name, wish) = (&case.model.public.name, &case.wish);
         let of = format!("{name} {:?} {:?}: {kept} kept, {declared} declared", wish.mode, wish.plan);
