@@ -4,8 +4,9 @@ use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::session::{self, Agreed, Catalog, Request};
 use oblivia_protocol::{
-    Answer, Channel, Context, Error, Event, KeyMemory, KeyReceipt, KeyUse, LoggedMessage, Observer, OpCounts,
-    Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic, Wire,
+    Allowance, Answer, Channel, Context, Error, Event, KeyMemory, KeyReceipt, KeyUse, LoggedMessage,
+    Observer, OpCounts, Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds, System, Traffic,
+    Wire,
 };
 use rayon::ThreadPool;
 use std::any::Any;
@@ -165,6 +166,8 @@ pub async fn client(
     };
     let outputs = outputs.into_iter().zip(watch.unfit).map(|(o, unfit)| unfit.unwrap_or(o)).collect();
     let ready = watch.ready.unwrap_or(began);
+    let mut agreement = session::agreement_traffic(&request, &agreed.model, &agreed.plan);
+    agreement.down_bytes += agreed.allowance.map_or(0, |_| Allowance::BYTES);
     let receipt = Receipt {
         schema: Receipt::SCHEMA,
         model: agreed.model.name.clone(),
@@ -172,7 +175,7 @@ pub async fn client(
         plan_id: agreed.plan.digest().short(),
         samples: u64::from(agreed.samples),
         keys: KeyReceipt::of(&agreed.plan, keys),
-        agreement: session::agreement_traffic(&request, &agreed.model, &agreed.plan),
+        agreement,
         traffic: *channel.meter().traffic(),
         ops,
         seconds: Seconds {
@@ -181,6 +184,7 @@ pub async fn client(
             online: ready.elapsed().saturating_sub(watch.offline).as_secs_f64(),
         },
         threads: machine.threads(),
+        allowance: agreed.allowance,
         assurance,
     };
     let log = channel.meter().log().map(<[_]>::to_vec);
@@ -227,17 +231,19 @@ struct Ran {
 async fn run(
     agreed: &Agreed,
     seat: Seat,
-    channel: Channel,
+    mut channel: Channel,
     rng: SessionRng,
     machine: &Machine,
     memory: KeyMemory,
     observer: &mut dyn Observer,
 ) -> Result<Ran, Error> {
+    if matches!(seat, Seat::Server { .. }) {
+        channel.take_turns(machine.permits.clone());
+    }
     let mut cx = Context {
         channel,
         rng,
         pool: machine.pool.clone(),
-        permits: machine.permits.clone(),
         session: agreed.session,
         memory,
         keys: KeyUse::default(),
@@ -246,6 +252,7 @@ async fn run(
     };
     let outcome = agreed.system.run(&agreed.plan, seat, &mut cx).await;
     let (mut channel, ops, keys) = (cx.channel, cx.ops, cx.keys);
+    channel.leave_turns();
     let outcome = told(&mut channel, outcome).await?;
     channel.finish().await?;
     Ok(Ran { outcome, channel, ops, keys })

@@ -4,7 +4,6 @@ use crate::channel::Channel;
 use crate::cost::{OpCounts, Traffic};
 use crate::error::Error;
 use crate::keys::{KeyMemory, KeyUse};
-use crate::permit::Permits;
 use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
 use oblivia_base::seed::EntropySource;
@@ -116,8 +115,6 @@ pub struct Context<'a> {
     pub rng: SessionRng,
     /// Where heavy computation runs.
     pub pool: Arc<ThreadPool>,
-    /// Turns at computing, first come first served among sessions.
-    pub permits: Arc<Permits>,
     /// Digest of plan, roles, session and channel; enters every label derived in this session.
     pub session: Digest,
     /// Where keys outlive the session.
