@@ -96,23 +96,29 @@ pub struct Offer {
 impl Encode for Offer {
     fn encode(&self, w: &mut Writer) {
         w.u16(self.version);
-        w.raw(&self.nonce);
-        w.bytes(&self.model.to_bytes());
-        self.choices.encode(w);
+        self.encode_body(w);
     }
 }
 
 impl Decode for Offer {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = r.u16("version")?;
-        r.require(version != NO_OFFER, "version")?;
+        r.require(version & COUNTED == 0, "version")?;
         Self::decode_body(version, r)
     }
 }
 
 impl Offer {
     /// What follows the version.
+    fn encode_body(&self, w: &mut Writer) {
+        w.raw(&self.nonce);
+        w.bytes(&self.model.to_bytes());
+        self.choices.encode(w);
+    }
+
+    /// What follows the version, which is none of those with another meaning.
     fn decode_body(version: u16, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.require(version != NO_OFFER, "version")?;
         let nonce = r.array("nonce")?;
         let model = PublicModel::from_bytes(r.bytes(MAX_MODEL_BYTES, "public model")?)?;
         Ok(Self { version, nonce, model, choices: Choices::decode(r)? })
@@ -130,15 +136,18 @@ pub enum Reply {
 
 /// In the place of an offer's version: a shortfall follows.
 const NO_OFFER: u16 = 0;
+/// Beside an offer's version: an allowance stands in front of the rest.
+const COUNTED: u16 = 1 << 15;
 
 impl Encode for Reply {
     fn encode(&self, w: &mut Writer) {
         match self {
             Self::Offer(offer, allowance) => {
-                offer.encode(w);
+                w.u16(offer.version | if allowance.is_some() { COUNTED } else { 0 });
                 if let Some(allowance) = allowance {
                     allowance.encode(w);
                 }
+                offer.encode_body(w);
             }
             Self::Short(shortfall) => {
                 w.u16(NO_OFFER);
@@ -153,9 +162,8 @@ impl Decode for Reply {
         match r.u16("version")? {
             NO_OFFER => Ok(Self::Short(Shortfall::decode(r)?)),
             version => {
-                let offer = Box::new(Offer::decode_body(version, r)?);
-                let allowance = (r.remaining() > 0).then(|| Allowance::decode(r)).transpose()?;
-                Ok(Self::Offer(offer, allowance))
+                let allowance = (version & COUNTED != 0).then(|| Allowance::decode(r)).transpose()?;
+                Ok(Self::Offer(Box::new(Offer::decode_body(version & !COUNTED, r)?), allowance))
             }
         }
     }

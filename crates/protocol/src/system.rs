@@ -71,7 +71,8 @@ pub enum Event<'a> {
     Ready,
     /// Work ahead of a group of samples begins: the first of them. Where there is none, this is not said.
     Ahead(usize),
-    /// Work on a group of samples begins: the first of them.
+    /// Work on a group of samples begins: the first of them. A server says so before it computes anything that depends on one:
+    /// budgets count from here.
     SampleStarted(usize),
     /// A step of many within a group is done.
     Step {

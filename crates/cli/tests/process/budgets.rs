@@ -34,7 +34,8 @@ impl Asker {
 fn counts(state: &Path) -> Vec<PathBuf> {
     let Ok(models) = fs::read_dir(state.join("budgets")) else { return Vec::new() };
     let dirs = models.map(|e| e.unwrap().path()).filter(|p| p.is_dir());
-    dirs.flat_map(|dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path())).collect()
+    let files = dirs.flat_map(|dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()));
+    files.filter(|file| file.extension().is_some_and(|e| e == "json")).collect()
 }
 
 #[test]
