@@ -361,4 +361,5 @@ fn decode(text: &[u8], model: &str, client: &Digest) -> Option<Account> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that is wrong may panic")]
 mod tests;
