@@ -165,7 +165,7 @@ fn a_client_that_stops_in_the_middle_of_an_image_has_no_turn() {
             let (go, going) = mpsc::channel::<()>();
             let first = scope.spawn(move || {
                 let mut stops = 0;
-                let mut wait = Tell(|e: &Event<'_>| {
+                let mut wait = Tell(move |e: &Event<'_>| {
                     let middle = matches!(e, Event::Step { done: 2, .. } | Event::SampleStarted(_));
                     if middle {
                         stops += 1;
