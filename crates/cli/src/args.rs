@@ -138,10 +138,12 @@ const SERVE_JSON: &str = "\
   fingerprint  of the server's key, for --pin
   models       names
 
-The log (--log info) has a line per session: client, model, system, samples, bytes, keys (sent, reused,
-none), key_bytes sent, packs used or made (packs_of_session), and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
+The log (--log info) has a line per session: client, model, system, samples, counted (images a budget counts,
+where there is one), bytes, keys (sent, reused, none), key_bytes sent, packs used or made (packs_of_session), and how full
+the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
 
-State directory: identity/server.pem holds the server's key and certificate, made on the first run.";
+State directory: identity/server.pem holds the server's key and certificate, made on the first run;
+budgets/ what clients have used of their budgets, if there are any.";
 
 const CALIBRATE_JSON: &str = "\
 --json prints one object: schema, file, picoseconds (per unit of work, by name)
@@ -166,7 +168,8 @@ const PREDICT_JSON: &str = "\
   receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, keys (how: sent,
            reused, none; sent_bytes), ahead (how: none, used or made; groups: images that used a pack,
            or packs made), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
-           down_bytes, rounds), ops (operations of this side), seconds, threads, assurance
+           down_bytes, rounds), ops (operations of this side), seconds, threads, assurance; where
+           the server has budgets allowance (budget: which leaves least, images, left)
 
 State directory: identity/client.pem holds this client's key and certificate, made on the first run;
 keys/SERVER/ the secret keys for a server, see `oblivia keys`; packs/ what `oblivia prepare` made.";
@@ -400,7 +403,14 @@ pub(crate) struct ServeArgs {
     /// Bytes per second a message must keep up with, beyond the seconds of --idle-seconds; 0 for any rate.
     #[arg(long, value_name = "N", default_value_t = 16_384)]
     pub(crate) min_rate: u64,
-    /// Admit only the clients whose fingerprints stand in this file, one per line; # begins a comment.
+    /// Seconds a session may take in all.
+    #[arg(long, value_name = "S", default_value = "86400", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) max_session_seconds: Duration,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    /// Admit only the clients whose fingerprints stand in this file, one per line; # begins a comment. Behind a fingerprint
+    /// may stand images=N and images-per-day=N, a budget of its own; on lines of their own NAME = N with the names of the
+    /// four budgets above.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Shut down when standard input ends: for servers started by another program.
@@ -408,6 +418,25 @@ pub(crate) struct ServeArgs {
     pub(crate) until_stdin_ends: bool,
     #[command(flatten)]
     pub(crate) machine: Machine,
+}
+
+/// Query budgets: whoever has enough outputs of a model can rebuild it.
+#[derive(Args)]
+pub(crate) struct BudgetArgs {
+    /// Images one client key may have predicted by each model, ever; counted in the state directory. Whole groups count in
+    /// modes that predict many images at once.
+    #[arg(long, value_name = "N")]
+    pub(crate) client_images: Option<u64>,
+    /// The same per day (UTC).
+    #[arg(long, value_name = "N")]
+    pub(crate) client_images_per_day: Option<u64>,
+    /// Images all clients together may have predicted by each model, ever: without --policy a new key is a new client, and
+    /// nothing else limits who makes many.
+    #[arg(long, value_name = "N")]
+    pub(crate) model_images: Option<u64>,
+    /// The same per day (UTC).
+    #[arg(long, value_name = "N")]
+    pub(crate) model_images_per_day: Option<u64>,
 }
 
 #[derive(Args)]

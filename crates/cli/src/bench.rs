@@ -388,6 +388,7 @@ mod tests {
             ops: OpCounts::default(),
             seconds: Seconds { setup: 1.0, offline: 0.5, online: 0.6 },
             threads: 1,
+            allowance: None,
             assurance: String::new(),
         };
         let prediction = Prediction {

@@ -12,6 +12,7 @@ mod inspect;
 mod keys;
 mod output;
 mod plan;
+mod policy;
 mod predict;
 mod prepare;
 mod process;

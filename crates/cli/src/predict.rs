@@ -160,6 +160,7 @@ pub(crate) fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> 
             "{server} is still at work or waits for its turn: allow more with --max-seconds, ask for another plan or mode \
              (`oblivia plan` says how long one takes), or repeat this when fewer clients ask"
         )),
+        LinkError::Outlived { .. } => Some("send fewer images at a time".into()),
         LinkError::NotAdmitted => Some(format!(
             "this client's fingerprint is {}; it goes on a line of the file `oblivia serve --policy` was given",
             client.fingerprint()

@@ -56,6 +56,9 @@ pub(crate) fn render(r: &Receipt) -> String {
         let learned: Vec<&str> = p.learned_by(role).map(|s| s.detail.as_str()).collect();
         out += &entry("learned", &format!("the {role}: {}", learned.join("; ")));
     }
+    if let Some(allowance) = &r.allowance {
+        out += &entry("budget", &allowance.to_string());
+    }
     out += &entry("trust", &r.assurance);
     out
 }

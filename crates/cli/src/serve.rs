@@ -2,11 +2,11 @@
 
 use crate::args::ServeArgs;
 use crate::output::{bytes, count, entry, json_line, note, out};
+use crate::policy::{self, Policy};
 use crate::process::Listening;
 use anyhow::{Context, Result};
 use oblivia::{ServeOptions, Server};
-use oblivia_net::{ClientPolicy, Limits, parse_fingerprint};
-use oblivia_protocol::Error;
+use oblivia_net::Limits;
 use std::path::Path;
 
 pub(crate) fn run(a: &ServeArgs) -> Result<()> {
@@ -20,19 +20,19 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
         max_memory_bytes: a.max_memory.saturating_mul(1 << 20),
         max_message_bytes: a.max_message.saturating_mul(1 << 20),
         idle_timeout: a.idle_seconds,
+        max_session_time: Some(a.max_session_seconds),
         min_bytes_per_second: a.min_rate,
         ..Limits::default()
     };
-    let (clients, admitted) = match a.policy.as_deref() {
-        None => (ClientPolicy::AnyIdentity, "any; with --policy FILE only those listed there".to_owned()),
-        Some(path) => policy(path)?,
-    };
+    let Policy { clients, budgets, admitted } = policy::read(&a.budget, a.policy.as_deref())?;
+    let counted = budgets.to_string();
     let options = ServeOptions {
         listen: a.listen,
         state_dir: a.machine.state.state_dir.clone(),
         clients,
         limits,
         max_samples: a.max_samples,
+        budgets,
         key_cache_bytes: a.key_cache.saturating_mul(1 << 20),
         pack_bytes: a.packs.saturating_mul(1 << 20),
         threads: a.machine.threads,
@@ -51,7 +51,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     if a.machine.json {
         json_line(&at)?;
     } else {
-        out(&announcement(&at, &server, &offers, &admitted, &a.machine.state.state_dir))?;
+        out(&announcement(&at, &server, &offers, [&admitted, &counted], &a.machine.state.state_dir))?;
     }
     let report = if a.until_stdin_ends {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
@@ -84,7 +84,7 @@ fn announcement(
     at: &Listening,
     server: &Server,
     offers: &[String],
-    admitted: &str,
+    [admitted, counted]: [&str; 2],
     state_dir: &Path,
 ) -> String {
     let address = server.address();
@@ -96,6 +96,7 @@ fn announcement(
     text += &entry("listening", &at.listening);
     text += &entry("key", &format!("fingerprint {}", at.fingerprint));
     text += &entry("clients", admitted);
+    text += &entry("budget", counted);
     text += &entry(
         "keys",
         &match server.keys().fill().max_bytes {
@@ -121,27 +122,4 @@ fn announcement(
         at.fingerprint
     );
     text
-}
-
-/// Client key hashes, one per line; `#` begins a comment.
-fn policy(path: &Path) -> Result<(ClientPolicy, String)> {
-    let bytes = oblivia_data::read(path, 16 << 20)?;
-    let bad = |why: String| Error::Input(format!("policy {}: {why}", path.display()));
-    let text = String::from_utf8(bytes)
-        .map_err(|_| bad("is not text; one client fingerprint per line is expected".into()))?;
-    let mut set = std::collections::BTreeSet::new();
-    for (i, line) in text.lines().enumerate() {
-        let fingerprint = line.split('#').next().unwrap_or_default().trim();
-        if !fingerprint.is_empty() {
-            set.insert(parse_fingerprint(fingerprint).map_err(|_| {
-                bad(format!(
-                    "line {} is not a fingerprint; 64 hexadecimal digits are expected, as `oblivia predict` names \
-                     them when it is not admitted",
-                    i + 1
-                ))
-            })?);
-        }
-    }
-    let admitted = format!("{} listed in {}", set.len(), path.display());
-    Ok((ClientPolicy::Only(set), admitted))
 }

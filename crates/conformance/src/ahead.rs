@@ -18,7 +18,10 @@ use tempfile::TempDir;
 
 /// Packs by side and scope in the order in which they were taken: a pack in it twice is the end of everything.
 #[derive(Clone, Default)]
-pub struct Taken(Arc<Mutex<Vec<(&'static str, Digest, PackId)>>>);
+pub struct Taken(Arc<Mutex<Vec<OneTaken>>>);
+
+/// Side, scope and pack.
+type OneTaken = (&'static str, Digest, PackId);
 
 impl Taken {
     /// How many were taken so far.

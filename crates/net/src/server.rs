@@ -7,6 +7,7 @@
 //! | [`Limits::max_handshakes`], [`Limits::max_handshakes_per_address`] | the connection is closed at once |
 //! | [`Limits::handshake_timeout`] | the connection is closed |
 //! | [`Limits::idle_timeout`] | the session gets [`LinkError::TimedOut`](oblivia_protocol::LinkError::TimedOut) |
+//! | [`Limits::max_session_time`] | the session gets [`LinkError::Outlived`](oblivia_protocol::LinkError::Outlived) |
 //! | [`Limits::min_bytes_per_second`] | the session gets [`LinkError::TooSlow`](oblivia_protocol::LinkError::TooSlow) |
 //! | [`Limits::max_message_bytes`] | the message is refused before memory is taken for it |
 //! | [`Limits::max_memory_bytes`] | the message, or what the handler wanted to reserve, is refused |
@@ -62,6 +63,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Longest silence in a session; see [`LinkOptions::idle_timeout`].
     pub idle_timeout: Duration,
+    /// Longest session, from its admission on, checked between messages; see [`LinkOptions::max_session`].
+    pub max_session_time: Option<Duration>,
     /// How often a client that waits is shown that its session is at work; see [`LinkOptions::heartbeat`].
     pub heartbeat: Option<Duration>,
     /// Slowest message; see [`LinkOptions::min_bytes_per_second`].
@@ -86,6 +89,7 @@ impl Default for Limits {
             max_handshakes_per_address: 16,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            max_session_time: None,
             heartbeat: Some(Duration::from_secs(15)),
             min_bytes_per_second: 16 << 10,
             max_message_bytes: MAX_BODY_BYTES,
@@ -229,6 +233,7 @@ impl Server {
             fingerprint: options.identity.fingerprint(),
             link: LinkOptions {
                 idle_timeout: limits.idle_timeout,
+                max_session: limits.max_session_time,
                 heartbeat: limits.heartbeat,
                 // A client has nothing to say but its messages: its heartbeats buy it no time.
                 max_wait: limits.idle_timeout,

@@ -21,11 +21,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadHalf, split};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a dropped link still takes (and discards) what the peer sends, so that closing does not destroy
 /// our last words on their way.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Longer than any session.
+const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 /// How long a failed `send` looks for the peer's reason.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -57,6 +60,9 @@ pub struct LinkOptions {
     pub max_message_bytes: usize,
     /// Bytes that may wait in the sending queue before `send` waits; a single message may be larger.
     pub max_queued_bytes: usize,
+    /// Longest time the link works, from its making on: waits end there, and so does a message that is due later. An end that is
+    /// at work by itself is not interrupted.
+    pub max_session: Option<Duration>,
     /// Where received bodies are counted: from their first byte until the next receive on the same link.
     pub memory: Option<MemoryBudget>,
     /// Told of every message sent, for a [fault injector](crate::fault).
@@ -69,6 +75,7 @@ impl Default for LinkOptions {
             idle_timeout: Duration::from_secs(120),
             heartbeat: None,
             max_wait: Duration::from_secs(3600),
+            max_session: None,
             min_bytes_per_second: 0,
             max_message_bytes: MAX_BODY_BYTES,
             max_queued_bytes: 256 << 20,
@@ -128,6 +135,7 @@ pub struct StreamWire<S: ByteStream + 'static> {
     queue: Option<Queue>,
     writer: Option<JoinHandle<()>>,
     abort: AbortSwitch,
+    end: Option<End>,
     secured: Option<Secured>,
     runtime: Handle,
     guard: Option<Box<dyn Any + Send>>,
@@ -176,6 +184,7 @@ impl<S: ByteStream + 'static> StreamWire<S> {
             queue: Some(queue),
             writer: Some(runtime.spawn(writer.run())),
             abort: extras.abort,
+            end: options.max_session.map(End::after),
             secured: extras.secured,
             runtime,
             guard: extras.guard,
@@ -183,8 +192,9 @@ impl<S: ByteStream + 'static> StreamWire<S> {
     }
 
     async fn push(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), LinkError> {
+        let end = self.end.filter(|_| kind != Kind::Abort);
         let sent = match &self.queue {
-            Some(queue) => queue.send(kind, body).await,
+            Some(queue) => before(end, queue.send(kind, body)).await,
             None => Err(LinkError::Closed { during: "sending a message" }),
         };
         self.or_last_words(sent).await
@@ -218,8 +228,37 @@ impl<S: ByteStream + 'static> StreamWire<S> {
         tokio::select! {
             biased;
             _ = self.abort.thrown() => Err(LinkError::Io("the session was ended from this side".into())),
-            body = self.frames.next(reader, expect) => body,
+            body = before(self.end, self.frames.next(reader, expect)) => body,
         }
+    }
+}
+
+/// When a link stops working.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    after: Duration,
+}
+
+impl End {
+    fn after(after: Duration) -> Self {
+        // What is too far for the clock never comes.
+        let now = Instant::now();
+        Self { at: now.checked_add(after).unwrap_or(now + FOREVER), after }
+    }
+}
+
+/// What `event` gives if it happens before the end, and if the end is not over already.
+async fn before<T>(
+    end: Option<End>,
+    event: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    let Some(End { at, after }) = end else { return event.await };
+    let outlived = LinkError::Outlived { millis: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) };
+    tokio::select! {
+        biased;
+        () = sleep_until(at) => Err(outlived),
+        happened = event => happened,
     }
 }
 

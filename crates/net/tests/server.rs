@@ -172,6 +172,38 @@ fn a_session_that_is_silent_for_too_long_is_ended() {
 }
 
 #[test]
+fn a_session_that_talks_for_longer_than_one_may_is_ended_and_one_that_keeps_both_ends_busy_too() {
+    let mut options = options();
+    options.limits.max_session_time = Some(Duration::from_millis(300));
+    let (sender, receiver) = channel();
+    let server = Server::bind(options, move |io: SessionIo| {
+        let sender = sender.clone();
+        async move {
+            let ended = echo(io).await;
+            sender.send(ended.as_ref().err().map(ToString::to_string)).unwrap();
+            ended
+        }
+    })
+    .unwrap();
+    let pauses = [Duration::from_millis(20), Duration::ZERO, LONG];
+    for pause in pauses {
+        runtime().block_on(async {
+            let mut wire = dial(&server).await.unwrap();
+            greeting(&mut wire).await.unwrap();
+            let talk = async {
+                while round(&mut wire, b"and another thing").await.is_ok() {
+                    tokio::time::sleep(pause).await;
+                }
+            };
+            // Who is silent is not told in time: it is the other end that matters.
+            let _ = tokio::time::timeout(LONG / 10, talk).await;
+        });
+        let why = receiver.recv_timeout(LONG).unwrap().unwrap();
+        assert!(why.contains("not over after 300 ms"), "{why}");
+    }
+}
+
+#[test]
 fn who_never_shakes_hands_is_closed_and_who_comes_when_too_many_do_is_closed_at_once() {
     let mut options = options();
     options.limits.handshake_timeout = Duration::from_secs(3);

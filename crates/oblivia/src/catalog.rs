@@ -172,7 +172,7 @@ impl Catalog for Models {
         let (plan, loaded) = self.prepared(entry, asked).map_err(refused)?;
         let system = self.systems.iter().find(|s| s.id() == hello.system);
         let system = *system.ok_or_else(|| Error::Misuse("a prepared system disappeared".into()))?;
-        Ok(Offered { model: entry.public.clone(), plan, system, loaded })
+        Ok(Offered { model: entry.public.clone(), plan, system, loaded, allowance: None })
     }
 }
 

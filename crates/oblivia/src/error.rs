@@ -33,6 +33,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// In the counts of query budgets in a state directory.
+    #[error("{}: {why}", path.display())]
+    Budget {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// In the contents of a model file.
     #[error("{}: {source}", path.display())]
     ModelFile {
@@ -50,7 +58,7 @@ impl Error {
             Self::Session(e) => e.blame(),
             Self::Net(e) => e.blame(),
             Self::Data(e) | Self::File { source: e, .. } => e.blame(),
-            Self::Calibration { .. } => Blame::Io,
+            Self::Calibration { .. } | Self::Budget { .. } => Blame::Io,
             Self::Model(e) | Self::ModelFile { source: e, .. } => e.blame(),
         }
     }

@@ -18,6 +18,7 @@
 //! Computing blocks the calling thread; call it from a thread of your own if you run an event loop.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod calibration;
 mod catalog;
 mod client;
@@ -25,12 +26,14 @@ mod error;
 mod input;
 mod key_cache;
 mod key_files;
+mod ledger;
 mod pack_files;
 pub mod party;
 mod prepared;
 mod sealed;
 mod server;
 
+pub use budget::{Budgets, Quota};
 pub use calibration::{calibration_file, read_calibration, write_calibration};
 pub use catalog::{Models, served};
 pub use client::{Ask, Client, MadeAhead, Trust};

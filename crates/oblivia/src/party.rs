@@ -4,7 +4,7 @@ use oblivia_base::SessionRng;
 use oblivia_nn::{PublicModel, Tensor};
 use oblivia_protocol::session::{self, Agreed, Catalog, Purpose, Request};
 use oblivia_protocol::{
-    AheadUse, Answer, Channel, Context, Error, Event, Identities, KeyMemory, KeyReceipt, KeyUse,
+    AheadUse, Allowance, Answer, Channel, Context, Error, Event, Identities, KeyMemory, KeyReceipt, KeyUse,
     LoggedMessage, Observer, OpCounts, Outcome, Permits, PhaseTraffic, Plan, Receipt, Role, Seat, Seconds,
     System, Traffic, Wire,
 };
@@ -177,6 +177,8 @@ pub async fn client(
     };
     let outputs = outputs.into_iter().zip(watch.unfit).map(|(o, unfit)| unfit.unwrap_or(o)).collect();
     let ready = watch.ready.unwrap_or(began);
+    let mut agreement = session::agreement_traffic(&request, &agreed.model, &agreed.plan);
+    agreement.down_bytes += agreed.allowance.map_or(0, |_| Allowance::BYTES);
     let receipt = Receipt {
         schema: Receipt::SCHEMA,
         model: agreed.model.name.clone(),
@@ -185,7 +187,7 @@ pub async fn client(
         samples: u64::from(agreed.samples),
         keys: KeyReceipt::of(&agreed.plan, keys),
         ahead,
-        agreement: session::agreement_traffic(&request, &agreed.model, &agreed.plan),
+        agreement,
         traffic: *channel.meter().traffic(),
         ops,
         seconds: Seconds {
@@ -194,6 +196,7 @@ pub async fn client(
             online: ready.elapsed().saturating_sub(watch.offline).as_secs_f64(),
         },
         threads: machine.threads(),
+        allowance: agreed.allowance,
         assurance,
     };
     let log = channel.meter().log().map(<[_]>::to_vec);
@@ -242,17 +245,19 @@ struct Ran {
 async fn run(
     agreed: &Agreed,
     seat: Seat,
-    channel: Channel,
+    mut channel: Channel,
     rng: SessionRng,
     machine: &Machine,
     memory: KeyMemory,
     observer: &mut dyn Observer,
 ) -> Result<Ran, Error> {
+    if matches!(seat, Seat::Server { .. }) {
+        channel.take_turns(machine.permits.clone());
+    }
     let mut cx = Context {
         channel,
         rng,
         pool: machine.pool.clone(),
-        permits: machine.permits.clone(),
         session: agreed.session,
         memory,
         keys: KeyUse::default(),
@@ -268,6 +273,7 @@ async fn run(
         }
     };
     let (mut channel, ops, keys, ahead) = (cx.channel, cx.ops, cx.keys, cx.ahead);
+    channel.leave_turns();
     let outcome = told(&mut channel, outcome).await?;
     channel.finish().await?;
     Ok(Ran { outcome, channel, ops, keys, ahead })

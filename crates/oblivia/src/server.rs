@@ -1,19 +1,23 @@
 //! A server that offers models.
 
-use crate::Error;
 use crate::catalog::Models;
 use crate::key_cache::KeyCache;
+use crate::ledger::{Ledger, Reservation, today};
 use crate::pack_files::PackFiles;
-use crate::party::{self, Machine};
+use crate::party::{self, Machine, Served};
+use crate::{Budgets, Error};
 use oblivia_base::{Digest, SessionRng};
 use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::{AheadUse, KeyMemory, KeyUse, Plan, Silent};
+use oblivia_protocol::session::{Catalog, Hello, Offered, Purpose};
+use oblivia_protocol::{
+    AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Observer, Plan, TurnCounts,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where and how a server serves.
 #[derive(Debug, Clone)]
@@ -36,6 +40,9 @@ pub struct ServeOptions {
     pub pack_bytes: u64,
     /// Threads for computing; 0 is one per core.
     pub threads: usize,
+    /// How many images clients may have predicted. Counted in `state_dir`, which one server at a time can do; without any limit
+    /// nothing is counted.
+    pub budgets: Budgets,
     /// Memory for prepared models of all plans together in bytes, on top of the memory of sessions; `None` for the systems'
     /// usual limits for one, and none for all.
     pub max_model_memory: Option<u64>,
@@ -51,6 +58,7 @@ impl Default for ServeOptions {
             clients: ClientPolicy::AnyIdentity,
             limits: Limits::default(),
             max_samples: 100_000,
+            budgets: Budgets::default(),
             key_cache_bytes: 1 << 30,
             pack_bytes: 0,
             threads: 0,
@@ -60,12 +68,75 @@ impl Default for ServeOptions {
     }
 }
 
+/// One session's way through models and budgets.
+struct Visit<'a> {
+    models: &'a Models,
+    ledger: Option<Arc<Ledger>>,
+    client: Digest,
+    /// What is set aside for it, or charged to it.
+    images: Mutex<Option<Reservation>>,
+}
+
+impl Visit<'_> {
+    fn images(&self) -> MutexGuard<'_, Option<Reservation>> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Charges what was set aside.
+    fn charge(&self) -> Result<(), SessionError> {
+        self.images().as_mut().map_or(Ok(()), Reservation::charge)
+    }
+
+    /// Ends it; the images it was charged. What failed before the first image `began` is given back.
+    fn close(&self, served: &Result<Served, SessionError>, began: bool) -> u64 {
+        let Some(mut images) = self.images().take() else { return 0 };
+        match served {
+            Err(_) if !began => {
+                if let Err(error) = images.give_back() {
+                    tracing::warn!(client = %self.client.short(), %error, "a session that failed stays counted");
+                }
+                0
+            }
+            _ => images.images(),
+        }
+    }
+}
+
+impl Catalog for Visit<'_> {
+    fn offer(&self, hello: &Hello) -> Result<Offered, SessionError> {
+        let predicts = hello.purpose == Purpose::Predict;
+        // What is made ahead of images shows nothing of a model: the images count, in the session that predicts them.
+        let Some(ledger) = self.ledger.as_ref().filter(|_| predicts) else { return self.models.offer(hello) };
+        let asked = u64::from(hello.samples);
+        // Before a plan is made for nothing.
+        ledger.covers(&hello.model, &self.client, asked)?;
+        let mut offered = self.models.offer(hello)?;
+        // Only the client sees which slots of a group it fills, so they all count.
+        let cost = &offered.plan.cost;
+        let counted = cost.groups(asked).saturating_mul(u64::from(cost.group.max(1)));
+        let images = ledger.reserve(&hello.model, &self.client, asked, counted)?;
+        offered.allowance = images.allowance();
+        *self.images() = Some(images);
+        Ok(offered)
+    }
+}
+
+/// Whether work on an image began.
+struct Began(bool);
+
+impl Observer for Began {
+    fn on(&mut self, event: Event<'_>) {
+        self.0 |= matches!(event, Event::SampleStarted(_) | Event::SampleDone { .. });
+    }
+}
+
 /// A running server. Dropping it ends its sessions without grace.
 pub struct Server {
     net: oblivia_net::Server,
     models: Arc<Models>,
     keys: KeyCache,
     packs: Option<PackFiles>,
+    machine: Machine,
 }
 
 impl Server {
@@ -79,6 +150,10 @@ impl Server {
             .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory);
         models.iter().try_for_each(|m| catalog.add(m))?;
         let models = Arc::new(catalog);
+        let ledger = match options.budgets.limit() {
+            true => Some(Ledger::open(&options.state_dir, options.budgets, models.names(), today)?),
+            false => None,
+        };
         let (identity, _) = Identity::load_or_create(&options.state_dir, Owner::Server)?;
         let mut net = ServerOptions::new(options.listen, identity);
         net.clients = options.clients;
@@ -87,9 +162,9 @@ impl Server {
         let keys = KeyCache::new(options.key_cache_bytes);
         let max = options.pack_bytes;
         let packs = (max > 0).then(|| PackFiles::new(&options.state_dir, Owner::Server, Some(max)));
-        let shared = (models.clone(), machine, keys.clone(), packs.clone());
+        let shared = (models.clone(), machine.clone(), keys.clone(), ledger, packs.clone());
         let handler = move |io: SessionIo| {
-            let (models, machine, keys, packs) = shared.clone();
+            let (models, machine, keys, ledger, packs) = shared.clone();
             async move {
                 let rng = SessionRng::fresh().map_err(|e| oblivia_protocol::Error::Io(e.to_string()))?;
                 let (client, session) = (io.client.short(), io.session);
@@ -98,18 +173,22 @@ impl Server {
                 let kept = KeyMemory { secrets: None, shelf, packs: of_client };
                 let keeps_packs = packs.is_some();
                 let memory = io.memory.clone();
-                let admit = move |plan: &Plan| {
+                let visit = Visit { models: &models, ledger, client: io.client, images: Mutex::new(None) };
+                let admit = |plan: &Plan| {
                     // A pack on its way from stock to disk or back is there twice.
                     let pack = plan.cost.ahead.filter(|_| keeps_packs).map_or(0, |ahead| ahead.pack_bytes);
                     let bytes = [plan.session_memory_bytes, plan.work_memory_bytes, pack, pack];
-                    let kept =
-                        memory.reserve(bytes.into_iter().fold(0, u64::saturating_add)).map_err(|e| {
-                            oblivia_protocol::Error::Resource { what: "memory", why: e.to_string() }
-                        })?;
+                    let kept = memory
+                        .reserve(bytes.into_iter().fold(0, u64::saturating_add))
+                        .map_err(|e| SessionError::Resource { what: "memory", why: e.to_string() })?;
+                    // The last thing that can fail before the session goes on.
+                    visit.charge()?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
-                let served =
-                    party::server(io.wire, &*models, rng, &machine, &admit, kept, &mut Silent).await?;
+                let mut began = Began(false);
+                let served = party::server(io.wire, &visit, rng, &machine, &admit, kept, &mut began).await;
+                let counted = visit.close(&served, began.0);
+                let served = served?;
                 let (fill, prepared) = (keys.fill(), models.prepared_fill());
                 tracing::info!(
                     session,
@@ -126,6 +205,7 @@ impl Server {
                         AheadUse::None => 0,
                         AheadUse::Used { groups } | AheadUse::Made { groups } => groups,
                     },
+                    counted,
                     bytes = served.traffic.total_bytes(),
                     keys = match served.keys.how {
                         KeyUse::None => "none",
@@ -143,7 +223,7 @@ impl Server {
                 Ok(())
             }
         };
-        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models, keys, packs })
+        Ok(Self { net: oblivia_net::Server::bind(net, handler)?, models, keys, packs, machine })
     }
 
     /// The address, with the port that was taken.
@@ -169,6 +249,11 @@ impl Server {
     /// The packs it keeps; `None` where it keeps none.
     pub fn packs(&self) -> Option<&PackFiles> {
         self.packs.as_ref()
+    }
+
+    /// What has happened to its sessions' turns at computing.
+    pub fn turns(&self) -> TurnCounts {
+        self.machine.permits.counts()
     }
 
     /// Sessions running now.

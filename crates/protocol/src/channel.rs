@@ -2,9 +2,11 @@
 
 use crate::cost::{Phase, Traffic};
 use crate::error::Error;
+use crate::permit::{Permits, Turns};
 use crate::wire::{Expect, HEADER_BYTES, Identities, Kind, LinkError, Wire};
 use crate::{Role, cost::PhaseTraffic};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What was really sent and received, by phase.
 ///
@@ -69,12 +71,13 @@ pub struct Channel {
     own: Role,
     peers: BTreeMap<Role, Box<dyn Wire>>,
     meter: Meter,
+    turns: Turns,
 }
 
 impl Channel {
     /// A channel of the party `own` with no peers yet.
     pub fn new(own: Role) -> Self {
-        Self { own, peers: BTreeMap::new(), meter: Meter::default() }
+        Self { own, peers: BTreeMap::new(), meter: Meter::default(), turns: Turns::default() }
     }
 
     /// A channel of the party `own` with one peer.
@@ -82,6 +85,24 @@ impl Channel {
         let mut channel = Self::new(own);
         channel.peers.insert(peer, wire);
         channel
+    }
+
+    /// From now on the session takes turns at computing with others: it has one whenever it does not wait for a peer. Waits for
+    /// the first.
+    pub fn take_turns(&mut self, permits: Arc<Permits>) {
+        self.turns = Turns::among(permits);
+        self.turns.begin();
+    }
+
+    /// Ends the session's part in turns, the present one included.
+    pub fn leave_turns(&mut self) {
+        self.turns.end();
+        self.turns = Turns::default();
+    }
+
+    /// The session's turns at computing, for work that takes long between two messages.
+    pub fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 
     /// Keeps every message body from now on. For leak tests; costs the memory of all of them.
@@ -124,7 +145,7 @@ impl Channel {
         if let Some(log) = &mut self.meter.log {
             log.push(LoggedMessage { direction, kind, body: body.clone() });
         }
-        Ok(wire.send(kind, body).await?)
+        Ok(self.turns.keep(wire.send(kind, body)).await?)
     }
 
     /// Waits for a message from `peer`.
@@ -134,7 +155,7 @@ impl Channel {
             Direction::Down => Direction::Up,
         };
         let wire = self.peers.get_mut(&peer).ok_or_else(|| no_peer(peer))?;
-        let body = wire.recv(expect).await?;
+        let body = self.turns.wait(wire.recv(expect)).await?;
         self.meter.count(direction, body.len());
         if let Some(log) = &mut self.meter.log {
             log.push(LoggedMessage { direction, kind: expect.kind, body: body.clone() });
@@ -152,9 +173,9 @@ impl Channel {
         }
         let body = error.notice().to_bytes();
         for wire in self.peers.values_mut() {
-            if wire.send(Kind::Abort, body.clone()).await.is_ok() {
+            if self.turns.keep(wire.send(Kind::Abort, body.clone())).await.is_ok() {
                 // A peer that is gone cannot be told; the error that matters is the caller's.
-                let _ = wire.finish().await;
+                let _ = self.turns.keep(wire.finish()).await;
             }
         }
     }
@@ -162,7 +183,7 @@ impl Channel {
     /// Flushes and closes every link.
     pub async fn finish(&mut self) -> Result<(), Error> {
         for wire in self.peers.values_mut() {
-            wire.finish().await?;
+            self.turns.keep(wire.finish()).await?;
         }
         Ok(())
     }

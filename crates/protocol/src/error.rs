@@ -1,5 +1,6 @@
 //! Errors sorted by blame, and the one function that decides what a peer is told.
 
+use crate::allowance::Shortfall;
 use crate::wire::LinkError;
 use oblivia_base::Blame;
 use oblivia_base::codec::{Decode, DecodeError, Encode, Fault, Reader, Writer};
@@ -39,6 +40,9 @@ pub enum Error {
         /// What was asked, which limit forbids it, and what to do.
         why: String,
     },
+    /// A query budget does not cover the session.
+    #[error("refused: {0}")]
+    Budget(Shortfall),
     /// The server has no such model.
     #[error("there is no model `{name}`; there are: {known}")]
     UnknownModel {
@@ -94,13 +98,15 @@ impl Error {
             Self::Link(e) => match e {
                 LinkError::Io(_) => Blame::Io,
                 LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
-                LinkError::NotAdmitted | LinkError::Aborted(Notice::Refused) => Blame::Refused,
+                LinkError::NotAdmitted | LinkError::Outlived { .. } | LinkError::Aborted(Notice::Refused) => {
+                    Blame::Refused
+                }
                 LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
                 LinkError::Aborted(Notice::Busy) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
             },
             Self::Incompatible { .. } => Blame::PeerIncompatible,
-            Self::Refused { .. } | Self::UnknownModel { .. } => Blame::Refused,
+            Self::Refused { .. } | Self::Budget(_) | Self::UnknownModel { .. } => Blame::Refused,
             Self::Unsupported { .. } => Blame::Unsupported,
             Self::NumericBound { .. } => Blame::NumericBound,
             Self::Resource { .. } => Blame::Resource,
@@ -116,8 +122,9 @@ impl Error {
         match self {
             Self::Incompatible { .. } => Notice::Incompatible,
             Self::UnknownModel { .. } => Notice::UnknownModel,
-            Self::Refused { .. } | Self::Unsupported { .. } => Notice::Refused,
+            Self::Refused { .. } | Self::Budget(_) | Self::Unsupported { .. } => Notice::Refused,
             Self::Resource { .. } => Notice::Busy,
+            Self::Link(LinkError::Outlived { .. }) => Notice::Refused,
             _ => Notice::Failed,
         }
     }
@@ -179,6 +186,7 @@ impl Decode for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allowance::Budget;
     use crate::wire::Kind;
 
     /// One error of every variant, its texts made of `detail`; what the peer is told of it beside it.
@@ -198,6 +206,7 @@ mod tests {
             LinkError::NotAdmitted,
             LinkError::TooSlow { bytes_per_second: detail.len() as u64, during: "x" },
             LinkError::Overdue { millis: detail.len() as u64, during: "x" },
+            LinkError::Outlived { millis: detail.len() as u64 },
         ];
         let mut errors = vec![
             (Error::InvalidMessage { message: "x", why: why.clone() }, Notice::Failed),
@@ -216,8 +225,22 @@ mod tests {
             (Error::Input(why.clone()), Notice::Failed),
             (Error::Misuse(why.clone()), Notice::Failed),
             (Error::Io(why), Notice::Failed),
+            (
+                Error::Budget(Shortfall {
+                    budget: Budget::Client,
+                    images: 0,
+                    used: detail.len() as u64,
+                    asked: 1,
+                    counted: 1,
+                }),
+                Notice::Refused,
+            ),
         ];
-        errors.extend(link.into_iter().map(|e| (Error::Link(e), Notice::Failed)));
+        let told = |e: &LinkError| match e {
+            LinkError::Outlived { .. } => Notice::Refused,
+            _ => Notice::Failed,
+        };
+        errors.extend(link.into_iter().map(|e| (Error::Link(e.clone()), told(&e))));
         errors
     }
 
@@ -234,8 +257,9 @@ mod tests {
             Error::Input(_) => 7,
             Error::Misuse(_) => 8,
             Error::Io(_) => 9,
+            Error::Budget(_) => 10,
             Error::Link(e) => {
-                10 + match e {
+                11 + match e {
                     LinkError::Closed { .. } => 0,
                     LinkError::TimedOut { .. } => 1,
                     LinkError::UnexpectedKind { .. } => 2,
@@ -249,6 +273,7 @@ mod tests {
                     LinkError::NotAdmitted => 10,
                     LinkError::TooSlow { .. } => 11,
                     LinkError::Overdue { .. } => 12,
+                    LinkError::Outlived { .. } => 13,
                 }
             }
         }
@@ -258,7 +283,7 @@ mod tests {
     fn a_peer_is_told_one_byte_that_depends_on_the_kind_of_error_alone() {
         let (short, long) = (all("a"), all("a weight of `secret` is 17.25"));
         let numbers: Vec<usize> = short.iter().map(|(e, _)| number(e)).collect();
-        assert_eq!(numbers, (0..23).collect::<Vec<_>>(), "every variant is tried");
+        assert_eq!(numbers, (0..25).collect::<Vec<_>>(), "every variant is tried");
         for ((a, notice), (b, _)) in short.iter().zip(&long) {
             assert_eq!(a.notice(), *notice, "{a}");
             let (a, b) = (a.notice().to_bytes(), b.notice().to_bytes());
@@ -280,7 +305,7 @@ mod tests {
                         | Error::Input(_)
                         | Error::Io(_)
                         | Error::Link(_)
-                )
+                ) && !matches!(e, Error::Link(LinkError::Outlived { .. }))
             })
             .map(|(e, _)| e.notice().to_bytes())
             .collect();

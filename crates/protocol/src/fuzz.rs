@@ -2,7 +2,7 @@
 //! whether the bytes were accepted. Whatever is accepted encodes to the same bytes again.
 
 use crate::error::Notice;
-use crate::session::{Hello, Offer};
+use crate::session::{Hello, Reply};
 use crate::{Choices, Kind, Role, Traffic};
 use oblivia_base::Digest;
 use oblivia_base::fuzz::round_trip;
@@ -14,7 +14,7 @@ pub fn hello(bytes: &[u8]) -> bool {
 
 /// The answer to it.
 pub fn offer(bytes: &[u8]) -> bool {
-    round_trip::<Offer>(bytes)
+    round_trip::<Reply>(bytes)
 }
 
 /// The digest a client accepts.

@@ -5,6 +5,7 @@
 //! here knows no sockets, no clocks and no global randomness.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod channel;
 mod cost;
 pub mod error;
@@ -20,13 +21,14 @@ pub mod session;
 mod system;
 pub mod wire;
 
+pub use allowance::{Allowance, Budget, Shortfall};
 pub use channel::{Channel, Direction, LoggedMessage, Meter};
 pub use cost::{AheadCost, AheadUse, Cost, OpCounts, Phase, PhaseTraffic, Traffic};
 pub use error::{Error, Notice};
 pub use keys::{KeyMemory, KeyScope, KeyShelf, KeyUse, SecretStore, SharedKeys};
 pub use leak::{Behaviour, Leak, LeakStatement, TrustRow};
 pub use packs::{NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable};
-pub use permit::{Permit, Permits};
+pub use permit::{Permit, Permits, TurnCounts, Turns};
 pub use plan::{
     Choices, DEFAULT_MAX_CLIENT_MEMORY, DEFAULT_MAX_KEY_BYTES, Digest32, ErrorBound, LinkRate, Plan, Wish,
 };

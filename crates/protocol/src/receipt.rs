@@ -1,5 +1,6 @@
 //! What happened, for people and for machines.
 
+use crate::allowance::Allowance;
 use crate::cost::{AheadUse, OpCounts, PhaseTraffic, Traffic};
 use crate::keys::KeyUse;
 use crate::plan::Plan;
@@ -66,6 +67,9 @@ pub struct Receipt {
     pub seconds: Seconds,
     /// Threads used for computing.
     pub threads: usize,
+    /// What is left of the client's tightest budget, where the server has budgets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
     /// How far the word of the other side is trusted, e.g. "semi-honest server, TLS 1.3 pinned".
     pub assurance: String,
 }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! client → server   Hello   versions, model, system, wishes, samples, nonce
-//! server → client   Offer   version, nonce, public model, choices
+//! server → client   Offer   version, nonce, public model, choices, allowance if there are budgets
 //! client → server   Accept  digest of the plan the client derived from the choices
 //! ```
 //!
 //! The server compares the digest with its own. Both then hash hello, offer, plan, the TLS exporter and the
 //! identities of client and server into the session digest. Key material of the system follows.
 
+use crate::allowance::{Allowance, Shortfall};
 use crate::channel::Channel;
 use crate::cost::{AheadUse, Phase, Traffic};
 use crate::error::Error;
@@ -140,17 +141,76 @@ pub struct Offer {
 impl Encode for Offer {
     fn encode(&self, w: &mut Writer) {
         w.u16(self.version);
-        w.raw(&self.nonce);
-        w.bytes(&self.model.to_bytes());
-        self.choices.encode(w);
+        self.encode_body(w);
     }
 }
 
 impl Decode for Offer {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (version, nonce) = (r.u16("version")?, r.array("nonce")?);
+        let version = r.u16("version")?;
+        r.require(version & COUNTED == 0, "version")?;
+        Self::decode_body(version, r)
+    }
+}
+
+impl Offer {
+    /// What follows the version.
+    fn encode_body(&self, w: &mut Writer) {
+        w.raw(&self.nonce);
+        w.bytes(&self.model.to_bytes());
+        self.choices.encode(w);
+    }
+
+    /// What follows the version, which is none of those with another meaning.
+    fn decode_body(version: u16, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.require(version != NO_OFFER, "version")?;
+        let nonce = r.array("nonce")?;
         let model = PublicModel::from_bytes(r.bytes(MAX_MODEL_BYTES, "public model")?)?;
         Ok(Self { version, nonce, model, choices: Choices::decode(r)? })
+    }
+}
+
+/// What a server says to a hello.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// An offer, and what is left of the client's budget if there is one.
+    Offer(Box<Offer>, Option<Allowance>),
+    /// A budget does not cover what was asked for; the session ends here.
+    Short(Shortfall),
+}
+
+/// In the place of an offer's version: a shortfall follows.
+const NO_OFFER: u16 = 0;
+/// Beside an offer's version: an allowance stands in front of the rest.
+const COUNTED: u16 = 1 << 15;
+
+impl Encode for Reply {
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::Offer(offer, allowance) => {
+                w.u16(offer.version | if allowance.is_some() { COUNTED } else { 0 });
+                if let Some(allowance) = allowance {
+                    allowance.encode(w);
+                }
+                offer.encode_body(w);
+            }
+            Self::Short(shortfall) => {
+                w.u16(NO_OFFER);
+                shortfall.encode(w);
+            }
+        }
+    }
+}
+
+impl Decode for Reply {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u16("version")? {
+            NO_OFFER => Ok(Self::Short(Shortfall::decode(r)?)),
+            version => {
+                let allowance = (version & COUNTED != 0).then(|| Allowance::decode(r)).transpose()?;
+                Ok(Self::Offer(Box::new(Offer::decode_body(version & !COUNTED, r)?), allowance))
+            }
+        }
     }
 }
 
@@ -171,6 +231,8 @@ pub struct Agreed {
     pub purpose: Purpose,
     /// How many samples.
     pub samples: u32,
+    /// What is left of the client's budget, this session counted.
+    pub allowance: Option<Allowance>,
     /// Digest of the session.
     pub session: Digest,
 }
@@ -218,6 +280,8 @@ pub struct Offered {
     pub system: &'static dyn System,
     /// The model as the system prepared it for this plan.
     pub loaded: Loaded,
+    /// What is left of the client's budget, this session counted.
+    pub allowance: Option<Allowance>,
 }
 
 /// A server's models and plans.
@@ -241,7 +305,11 @@ pub async fn agree_as_client(
         systems.iter().find(|s| s.id() == request.system).ok_or_else(|| no_system(systems, &hello))?;
     channel.send(Role::Server, Kind::Hello, hello.to_bytes()).await?;
     let offer_bytes = channel.recv(Role::Server, Expect::at_most(Kind::Offer, MAX_OFFER_BYTES)).await?;
-    let offer = Offer::from_bytes(&offer_bytes).map_err(Error::invalid("Offer"))?;
+    let reply = Reply::from_bytes(&offer_bytes).map_err(Error::invalid("Offer"))?;
+    let (offer, allowance) = match reply {
+        Reply::Offer(offer, allowance) => (*offer, allowance),
+        Reply::Short(shortfall) => return Err(Error::Budget(shortfall)),
+    };
     if offer.version != VERSION {
         return Err(Error::Incompatible {
             what: "protocol version",
@@ -280,6 +348,7 @@ pub async fn agree_as_client(
         system: *system,
         purpose: request.purpose,
         samples: request.samples,
+        allowance,
         session,
     })
 }
@@ -301,7 +370,14 @@ pub async fn agree_as_server(
             hint: "update the older side",
         });
     }
-    let offered = catalog.offer(&hello)?;
+    let offered = match catalog.offer(&hello) {
+        // Numbers of the client's own asking: the one refusal that is told in full.
+        Err(Error::Budget(shortfall)) => {
+            channel.send(Role::Client, Kind::Offer, Reply::Short(shortfall).to_bytes()).await?;
+            return Err(Error::Budget(shortfall));
+        }
+        offered => offered?,
+    };
     check_purpose(hello.purpose, &offered.plan)?;
     let offer = Offer {
         version: VERSION,
@@ -309,7 +385,7 @@ pub async fn agree_as_server(
         model: (*offered.model).clone(),
         choices: offered.plan.choices.clone(),
     };
-    let offer_bytes = offer.to_bytes();
+    let offer_bytes = Reply::Offer(Box::new(offer), offered.allowance).to_bytes();
     channel.send(Role::Client, Kind::Offer, offer_bytes.clone()).await?;
     let accept = channel.recv(Role::Client, Expect::exactly(Kind::Accept, 32)).await?;
     let theirs = Digest::from_bytes(&accept).map_err(Error::invalid("Accept"))?;
@@ -323,12 +399,13 @@ pub async fn agree_as_server(
         });
     }
     let session = session_digest(channel, Role::Client, &hello, &offer_bytes, &offered.plan);
-    let Offered { model, plan, system, loaded } = offered;
+    let Offered { model, plan, system, loaded, allowance } = offered;
     let Hello { purpose, samples, .. } = hello;
-    Ok((Agreed { model, plan, system, purpose, samples, session }, loaded))
+    Ok((Agreed { model, plan, system, purpose, samples, allowance, session }, loaded))
 }
 
-/// The traffic of agreeing, in the client's view: three messages, three rounds.
+/// The traffic of agreeing, in the client's view: three messages, three rounds. An allowance in the offer is
+/// [`Allowance::BYTES`] more down.
 pub fn agreement_traffic(request: &Request, model: &PublicModel, plan: &Plan) -> Traffic {
     let hello = request.hello([0; 32]);
     let offer =

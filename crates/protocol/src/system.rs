@@ -4,7 +4,6 @@ use crate::channel::Channel;
 use crate::cost::{AheadUse, OpCounts, Traffic};
 use crate::error::Error;
 use crate::keys::{KeyMemory, KeyUse};
-use crate::permit::Permits;
 use crate::plan::{Choices, Plan, Wish};
 use crate::{BoxFuture, Role};
 use oblivia_base::seed::EntropySource;
@@ -74,7 +73,8 @@ pub enum Event<'a> {
     Ahead(usize),
     /// What was made ahead of a group is kept for a later session: the first of its samples.
     Kept(usize),
-    /// Work on a group of samples begins: the first of them.
+    /// Work on a group of samples begins: the first of them. A server says so before it computes anything that depends on one:
+    /// budgets count from here.
     SampleStarted(usize),
     /// A step of many within a group is done.
     Step {
@@ -118,8 +118,6 @@ pub struct Context<'a> {
     pub rng: SessionRng,
     /// Where heavy computation runs.
     pub pool: Arc<ThreadPool>,
-    /// Turns at computing, first come first served among sessions.
-    pub permits: Arc<Permits>,
     /// Digest of plan, roles, session and channel; enters every label derived in this session.
     pub session: Digest,
     /// Where keys outlive the session.

@@ -120,6 +120,12 @@ pub enum LinkError {
         /// What was going on.
         during: &'static str,
     },
+    /// The session took longer than sessions may.
+    #[error("the session was not over after {millis} ms, the longest it may take")]
+    Outlived {
+        /// The time allowed.
+        millis: u64,
+    },
     /// A message was under way for longer than its size explains.
     #[error("the peer was slower than {bytes_per_second} bytes per second at {during}")]
     TooSlow {

@@ -8,8 +8,8 @@ mod common;
 use common::{hello, model};
 use oblivia_base::codec::Encode;
 use oblivia_nn::testing::tiny_model;
-use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Purpose, VERSION};
-use oblivia_protocol::{Choices, Kind, LinkRate, Notice, Role, Traffic, fuzz};
+use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Purpose, Reply, VERSION};
+use oblivia_protocol::{Allowance, Budget, Choices, Kind, LinkRate, Notice, Role, Shortfall, Traffic, fuzz};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -41,6 +41,9 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
     };
     let ahead = Hello { purpose: Purpose::MakeAhead, ..hello() };
     let offer = |model| Offer { version: VERSION, nonce: [2; 32], model, choices: choices() }.to_bytes();
+    let allowance = Allowance { budget: Budget::ClientDay, images: 1000, left: 17 };
+    let short = Shortfall { budget: Budget::Model, images: 1000, used: 1000, asked: 1, counted: 8192 };
+    let small = Offer { version: VERSION, nonce: [2; 32], model: model("m"), choices: choices() };
     let empty =
         Choices { system: String::new(), mode: String::new(), plan: String::new(), bytes: Vec::new() };
     vec![
@@ -56,7 +59,12 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         Decoder {
             name: "offer",
             harness: fuzz::offer,
-            seeds: vec![("no_layer", offer(model("m"))), ("tiny", offer(tiny_model().public))],
+            seeds: vec![
+                ("no_layer", offer(model("m"))),
+                ("tiny", offer(tiny_model().public)),
+                ("allowance", Reply::Offer(Box::new(small), Some(allowance)).to_bytes()),
+                ("short", Reply::Short(short).to_bytes()),
+            ],
         },
         Decoder { name: "accept", harness: fuzz::accept, seeds: vec![("digest", vec![0xa5; 32])] },
         Decoder {

@@ -276,6 +276,7 @@ fn receipt() -> Receipt {
         ops: OpCounts::default(),
         seconds: Seconds { setup: 1.0, offline: 0.5, online: 2.0 },
         threads: 2,
+        allowance: None,
         assurance: "none".into(),
     }
 }

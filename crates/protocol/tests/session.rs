@@ -4,13 +4,17 @@
 mod common;
 
 use common::{
-    Shelf, ToyWire, both, client, client_who, hello, model, pair, request, run, server, shelf, who,
+    Shelf, ToyWire, both, client, client_who, hello, model, pair, prg, request, run, server, shelf, who,
 };
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_base::{Blame, Digest};
-use oblivia_protocol::session::{Hello, MAX_SAMPLES, Offer, Purpose, Request, VERSION, agreement_traffic};
+use oblivia_protocol::session::{
+    Catalog, Hello, MAX_SAMPLES, Offer, Offered, Purpose, Request, VERSION, agree_as_server,
+    agreement_traffic,
+};
 use oblivia_protocol::{
-    Choices, Direction, Error, Expect, Identities, Kind, Leak, LinkError, Notice, Role, Wire, Wish,
+    Allowance, Budget, Channel, Choices, Direction, Error, Expect, Identities, Kind, Leak, LinkError, Notice,
+    Role, Shortfall, Wire, Wish,
 };
 use std::thread;
 
@@ -220,6 +224,48 @@ fn an_offer_that_answers_another_question_is_refused() {
         });
         assert_eq!(error.blame(), Blame::InvalidMessage, "{error}");
         assert_eq!(heard, [(Kind::Abort, Notice::Failed.to_bytes())]);
+    }
+}
+
+/// A server with budgets: what it says of them.
+struct Counting(Result<Allowance, Shortfall>);
+
+impl Catalog for Counting {
+    fn offer(&self, hello: &Hello) -> Result<Offered, Error> {
+        let allowance = Some(self.0.map_err(Error::Budget)?);
+        Ok(Offered { allowance, ..shelf().offer(hello)? })
+    }
+}
+
+#[test]
+fn a_client_hears_what_is_left_and_of_a_budget_that_is_short_all_numbers() {
+    let agree = |catalog: &Counting| {
+        let (to_server, to_client) = pair();
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let mut channel = Channel::with_peer(Role::Server, Role::Client, Box::new(to_client));
+                let agreed = run(agree_as_server(&mut channel, &mut prg("server"), catalog));
+                if let Err(e) = &agreed {
+                    run(channel.abort(e));
+                }
+                agreed.map(|(agreed, _)| agreed)
+            });
+            let (client, channel) = client(to_server, &request(), "client");
+            (client, channel, server.join().unwrap())
+        })
+    };
+    let left = Allowance { budget: Budget::Model, images: 9, left: 4 };
+    let (client, channel, server) = agree(&Counting(Ok(left)));
+    let (client, server) = (client.unwrap(), server.unwrap());
+    assert_eq!((client.allowance, server.allowance), (Some(left), Some(left)));
+    assert_eq!(client.session, server.session);
+    let declared = agreement_traffic(&request(), &client.model, &client.plan);
+    assert_eq!(channel.meter().traffic().setup.down_bytes, declared.down_bytes + Allowance::BYTES);
+    let short = Shortfall { budget: Budget::Client, images: 9, used: 7, asked: 3, counted: 3 };
+    let (client, _, server) = agree(&Counting(Err(short)));
+    for error in [client.err().unwrap(), server.err().unwrap()] {
+        assert!(matches!(error, Error::Budget(found) if found == short), "{error}");
+        assert_eq!((error.blame(), error.notice()), (Blame::Refused, Notice::Refused));
     }
 }
 

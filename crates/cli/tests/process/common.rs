@@ -216,6 +216,20 @@ impl Server {
         Self::known(&model(), flags, state)
     }
 
+    /// Kills it with signal 9; what it kept is left.
+    pub(crate) fn kill(self) -> TempDir {
+        let Self { mut process, state, .. } = self;
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        process.ended = true;
+        state
+    }
+
+    /// Kills it and starts it again on what it kept.
+    pub(crate) fn killed(self, flags: &[&str]) -> Self {
+        Self::known(&model(), flags, self.kill())
+    }
+
     /// With the identity kept in `state`.
     fn known(model: &Path, flags: &[&str], state: TempDir) -> Self {
         let mut command = oblivia();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that is wrong may panic")]
 
 mod batch;
+mod budgets;
 mod common;
 mod flags;
 mod hostile;

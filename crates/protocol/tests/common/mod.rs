@@ -187,7 +187,13 @@ impl Catalog for Shelf {
         let wanted = (!hello.plan.is_empty()).then(|| hello.plan.clone());
         let mut plan = TOY.plan(&model, &Wish { plan: wanted, ..Wish::default() })?;
         (self.change)(&mut plan);
-        Ok(Offered { model: Arc::new(model), plan: Arc::new(plan), system: &TOY, loaded: Arc::new(()) })
+        Ok(Offered {
+            model: Arc::new(model),
+            plan: Arc::new(plan),
+            system: &TOY,
+            loaded: Arc::new(()),
+            allowance: None,
+        })
     }
 }
 

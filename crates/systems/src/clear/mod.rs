@@ -143,10 +143,7 @@ async fn server(model: &Model, samples: u32, cx: &mut Context<'_>) -> Result<Out
         let body = cx.channel.recv(Role::Client, Expect::exactly(INPUT, bytes(&shape))).await?;
         cx.observer.on(Event::SampleStarted(index));
         let input = from_bytes(&body, shape.clone(), "Input")?;
-        let output = {
-            let _turn = cx.permits.acquire();
-            cx.pool.install(|| eval::run(model, &input))
-        };
+        let output = cx.pool.install(|| eval::run(model, &input));
         let output =
             output.map_err(|e| Error::NumericBound { what: "the network".into(), why: e.to_string() })?;
         cx.channel.send(Role::Client, OUTPUT, to_bytes(&output)).await?;

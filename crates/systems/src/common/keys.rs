@@ -276,18 +276,14 @@ pub(crate) async fn as_server<M: KeyMaker>(
     let body = cx.channel.recv(Role::Client, Expect::exactly(terms.kinds.keys, key_bytes)).await?;
     let label = scope.label(&cx.session);
     let pool = cx.pool.clone();
-    let keys = {
-        let _turn = cx.permits.acquire();
-        let read = || terms.maker.read(&label.0, &body);
-        let keys =
-            pool.install(read).map_err(|e| Error::InvalidMessage { message: "Keys", why: e.to_string() })?;
-        let keys = Arc::new(keys);
-        if let Some(shelf) = shelf {
-            let fingerprint = scope.fingerprint(&label, &body);
-            shelf.keep(&scope, &fingerprint, terms.plan.session_memory_bytes, keys.clone());
-        }
-        keys
-    };
+    let read = || terms.maker.read(&label.0, &body);
+    let keys =
+        pool.install(read).map_err(|e| Error::InvalidMessage { message: "Keys", why: e.to_string() })?;
+    let keys = Arc::new(keys);
+    if let Some(shelf) = shelf {
+        let fingerprint = scope.fingerprint(&label, &body);
+        shelf.keep(&scope, &fingerprint, terms.plan.session_memory_bytes, keys.clone());
+    }
     cx.keys = KeyUse::Sent;
     Ok(keys)
 }

@@ -24,7 +24,7 @@ fn store(cx: &Context<'_>, plan: &Plan, own: Party) -> Option<(Arc<dyn PackStore
 
 /// The client's side: `images` packs.
 pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
-    let place = Place { pool: cx.pool.clone(), permits: None };
+    let place = Place { pool: cx.pool.clone(), turns: cx.channel.turns() };
     let Some((store, scope)) = store(cx, plan, Party::Client) else {
         let why =
             "what is made ahead of images is kept in a state directory; this client has none".to_owned();
@@ -70,7 +70,7 @@ pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
 
 /// The server's side.
 pub(super) async fn server(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
-    let place = Place { pool: cx.pool.clone(), permits: Some(cx.permits.clone()) };
+    let place = Place { pool: cx.pool.clone(), turns: cx.channel.turns() };
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);

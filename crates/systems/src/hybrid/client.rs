@@ -28,7 +28,7 @@ pub(super) async fn run(
     let d = derive(model, &plan.choices)?;
     let pool = cx.pool.clone();
     let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, ())?;
-    let place = Place { pool: pool.clone(), permits: None };
+    let place = Place { pool: pool.clone(), turns: cx.channel.turns() };
     let (mut packs, mut stock) = begin(&d, &hand, plan, inputs.len(), &place, cx).await?;
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();

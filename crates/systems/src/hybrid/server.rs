@@ -16,7 +16,7 @@ use oblivia_mpc::{Party, Session};
 use oblivia_nn::fixed::FixedModel;
 use oblivia_nn::{Model, WireId};
 use oblivia_pack::coefficient::LinearServer;
-use oblivia_protocol::{AheadUse, Context, Error, Event, Expect, Outcome, Permits, Phase, Plan, Role};
+use oblivia_protocol::{AheadUse, Context, Error, Event, Expect, Outcome, Phase, Plan, Role, Turns};
 use rand_core::Rng;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -76,10 +76,10 @@ pub(super) async fn run(
     cx: &mut Context<'_>,
 ) -> Result<Outcome, Error> {
     let d = &prepared.base.clone().with(decode(&plan.choices)?)?;
-    let (pool, permits) = (cx.pool.clone(), cx.permits.clone());
-    let place = Place { pool: pool.clone(), permits: Some(permits.clone()) };
+    let (pool, turns) = (cx.pool.clone(), cx.channel.turns());
+    let place = Place { pool: pool.clone(), turns: turns.clone() };
     let (pk, mut packs, mut stock) = begin(d, plan, samples as usize, &place, cx).await?;
-    let mut hand = ServerHand::new(prepared, pk, &pool, Some(&permits), &cx.session, &mut cx.rng, ());
+    let mut hand = ServerHand::new(prepared, pk, &pool, turns, &cx.session, &mut cx.rng, ());
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
     for index in 0..samples as usize {
@@ -159,7 +159,7 @@ pub(super) struct ServerHand<'a, T> {
     prepared: &'a Prepared,
     pk: PublicKeys,
     pool: &'a ThreadPool,
-    permits: Option<&'a Permits>,
+    turns: Turns,
     seeds: Prg,
     /// Of a ciphertext and a kernel, so far.
     products: u64,
@@ -171,13 +171,13 @@ impl<'a, T: Tap> ServerHand<'a, T> {
         prepared: &'a Prepared,
         pk: PublicKeys,
         pool: &'a ThreadPool,
-        permits: Option<&'a Permits>,
+        turns: Turns,
         session: &Digest,
         rng: &mut dyn EntropySource,
         tap: T,
     ) -> Self {
         let seeds = Prg::new(fresh(rng).expose(), "hybrid replies v1", &[&session.0]);
-        Self { prepared, pk, pool, permits, seeds, products: 0, tap }
+        Self { prepared, pk, pool, turns, seeds, products: 0, tap }
     }
 
     pub(super) fn into_tap(self) -> T {
@@ -204,12 +204,12 @@ impl<T: Tap> Hand for ServerHand<'_, T> {
     ) -> Result<(Vec<u8>, Secret<Vec<u64>>), WalkError> {
         let missing = || Error::Misuse(format!("node {node} is not prepared"));
         let layer = self.prepared.layers.get(&node).ok_or_else(missing)?;
+        self.turns.step();
         let seed = fresh(&mut self.seeds);
         self.tap.reply(node, seed.expose(), share);
         let mut r = Reader::new(upload);
         let upload = layer.decode_upload(&mut r)?;
         r.finish().map_err(Error::invalid("Upload"))?;
-        let _turn = self.permits.map(Permits::acquire);
         let (replies, own) = self.pool.install(|| {
             let randomness = layer.draw(&mut reply_rng(node, seed.expose()));
             let own = layer.share(&randomness)?;

@@ -19,7 +19,7 @@ use oblivia_mpc::ideal::{dealer, pair};
 use oblivia_mpc::{Party, Session};
 use oblivia_nn::fixed::{FixedModel, Recorded};
 use oblivia_nn::{Model, Tensor, WireId};
-use oblivia_protocol::{Error, Wish};
+use oblivia_protocol::{Error, Turns, Wish};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ impl Simulator {
             &self.prepared,
             pk.clone(),
             pool,
-            None,
+            Turns::default(),
             &Digest(*seed),
             &mut rng,
             Notes::default(),

@@ -21,7 +21,7 @@ use oblivia_mpc::setup::{Ends, ReceiverSource, SenderSource, Setup};
 use oblivia_mpc::silent::{CHECK_BYTES, DIGEST_BYTES, LpnSet};
 use oblivia_mpc::softspoken::{SoftSpokenReceiver, SoftSpokenSender};
 use oblivia_mpc::{CotPads, CotReceiver, CotSender, Direction, MpcError, Party};
-use oblivia_protocol::{Channel, Error, Expect, HEADER_BYTES, Permits, Role, Traffic};
+use oblivia_protocol::{Channel, Error, Expect, HEADER_BYTES, Role, Traffic, Turns};
 use rayon::ThreadPool;
 use std::sync::Arc;
 
@@ -164,13 +164,13 @@ const GROWN: u64 = 32;
 pub(super) struct Place {
     pub(super) pool: Arc<ThreadPool>,
     /// A server's sessions take turns.
-    pub(super) permits: Option<Arc<Permits>>,
+    pub(super) turns: Turns,
 }
 
 impl Place {
-    /// Does `work` in the pool, in turn.
+    /// Does `work` in the pool, as a step of its own.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let _turn = self.permits.as_ref().map(|p| p.acquire());
+        self.turns.step();
         self.pool.install(work)
     }
 }

@@ -59,11 +59,8 @@ pub(super) async fn run(
         let before = cx.channel.meter().traffic().online;
         let body = cx.channel.recv(Role::Client, Expect::exactly(INPUT, d.input_bytes)).await?;
         cx.observer.on(Event::SampleStarted(index));
-        let reply = {
-            let _turn = cx.permits.acquire();
-            let label = sample_label(&cx.session.0, index);
-            pool.install(|| predict(prepared, &evaluator, &label, &body))?
-        };
+        let label = sample_label(&cx.session.0, index);
+        let reply = pool.install(|| predict(prepared, &evaluator, &label, &body))?;
         cx.ops += evaluator.take_counts();
         cx.channel.send(Role::Client, OUTPUT, reply).await?;
         let traffic = Some(cx.channel.meter().traffic().online.since(before));

@@ -80,13 +80,10 @@ pub(crate) async fn run(
             if part.start == 0 {
                 cx.observer.on(Event::SampleStarted(first));
             }
-            let _turn = cx.permits.acquire();
             xs.extend(pool.install(|| prepared.expand(part.len(), &label, &body))?);
         }
-        let ys = {
-            let _turn = cx.permits.acquire();
-            pool.install(|| prepared.predict(&evaluator, xs))?
-        };
+        cx.channel.turns().pause();
+        let ys = pool.install(|| prepared.predict(&evaluator, xs))?;
         cx.ops += evaluator.take_counts();
         for part in d.outputs.ranges() {
             let body = wire::write_output(d, ys.get(part).unwrap_or_default());

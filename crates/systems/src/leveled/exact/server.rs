@@ -124,11 +124,8 @@ pub(crate) async fn run(
         cx.observer.on(Event::SampleStarted(index));
         let mut seed = Secret::new([0; 32]);
         cx.rng.fill_bytes(seed.expose_mut());
-        let reply = {
-            let _turn = cx.permits.acquire();
-            let label = sample_label(&cx.session.0, index);
-            pool.install(|| seat.predict(&label, &body, &seed))?
-        };
+        let label = sample_label(&cx.session.0, index);
+        let reply = pool.install(|| seat.predict(&label, &body, &seed))?;
         cx.ops += seat.take_counts();
         cx.channel.send(Role::Client, OUTPUT, reply).await?;
         let traffic = Some(cx.channel.meter().traffic().online.since(before));
