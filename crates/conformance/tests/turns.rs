@@ -1,5 +1,5 @@
 //! Many clients of one server that computes for one session at a time.
-#![expect(clippy::panic, reason = "a failed expectation is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use oblivia::{Ask, Client, Input, Machine, Prediction, ServeOptions, Server, Trust};
 use oblivia_conformance::{Case, over_memory, small, small_relu};

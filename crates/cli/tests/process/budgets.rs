@@ -3,7 +3,7 @@
 use crate::common::{Client, DIGITS, Ended, LONG, MODEL, Running, Server, image, images, model, oblivia};
 use oblivia_base::SessionRng;
 use oblivia_net::{ClientTls, ConnectOptions, Identity, Owner, ServerCheck, connect, parse_fingerprint};
-use oblivia_protocol::session::{Request, agree_as_client};
+use oblivia_protocol::session::{Purpose, Request, agree_as_client};
 use oblivia_protocol::{Channel, Leak, Role, Wish};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,8 @@ fn a_server_killed_between_agreeing_and_the_first_image_has_counted_them() {
         let wire = connect(&server.address, &tls, &ConnectOptions::default()).await.unwrap();
         let mut channel = Channel::with_peer(Role::Client, Role::Server, Box::new(wire));
         let wish = Wish { accepted_leaks: vec![Leak::Input], ..Wish::default() };
-        let request = Request { model: MODEL.into(), system: "clear".into(), wish, samples: 2 };
+        let purpose = Purpose::Predict;
+        let request = Request { model: MODEL.into(), system: "clear".into(), wish, purpose, samples: 2 };
         let mut rng = SessionRng::fresh().unwrap();
         let mut confirm = |_: &_, _: &_| Ok(());
         let systems = oblivia_systems::SYSTEMS;
