@@ -180,7 +180,7 @@ fn noise_stays_below_the_bound_from_norms_and_the_bound_is_2_40_times_below_the_
         }
         // results·|E| of the q/2^L values between two steps of a share.
         let q = world.params.ring().primes().unwrap().q();
-        assert!(u128::from(flood.results) * bound << (l + DISTANCE_BITS) <= q);
+        assert!((u128::from(flood.results) * bound) << (l + DISTANCE_BITS) <= q);
         let distance = world.params.log_distance().unwrap();
         assert!((-43.0..=-40.0).contains(&distance) || k > 40, "{distance}");
         assert!(NoiseEstimate::new(&world.params, flood.norm1 * weight as u64).fits(&world.params));
@@ -445,7 +445,8 @@ proptest! {
         let (mut upload_bytes, mut pk_bytes) = (Writer::new(), Writer::new());
         upload.encode(&mut upload_bytes);
         pk.encode(&mut pk_bytes);
-        let harness: [(_, fn(&[u8]) -> bool); 2] = [
+        type Harness = (Vec<u8>, fn(&[u8]) -> bool);
+        let harness: [Harness; 2] = [
             (upload_bytes.into_bytes(), fuzz::residue_upload),
             (pk_bytes.into_bytes(), fuzz::residue_public_key),
         ];
