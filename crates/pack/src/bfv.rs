@@ -22,7 +22,8 @@ use std::fmt;
 /// plaintexts are here.
 ///
 /// [`Slots::slots`] is one row, n/2: both rows of a plaintext are the same, so a ciphertext may hold two inputs. For the
-/// noise model their weights are [`oblivia_he::bfv::NoiseModel::spread_equal_rows`].
+/// noise model their weights are [`oblivia_he::bfv::NoiseModel::spread_equal_rows`]. A [`Plain`] of twice as many values
+/// is for both rows, one after the other.
 pub struct BfvSlots<'a> {
     context: &'a Context,
     evaluator: &'a Evaluator,
@@ -151,7 +152,7 @@ fn integer(value: f64, scale: Scale) -> Result<i64, HeError> {
     Err(HeError::Overflow { bits, max: 63 })
 }
 
-/// The integers of a plaintext, both rows the same.
+/// The integers of a plaintext: both rows the same, unless there are values for each.
 fn integers(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Vec<i64>, HeError> {
     let row = encoder.context().slots() / 2;
     let mut values = match plain {
@@ -162,11 +163,14 @@ fn integers(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Vec<i64>, 
             scaled.collect::<Result<Vec<_>, _>>()?
         }
     };
-    if values.len() > row {
-        return Err(HeError::TooManyValues { found: values.len(), slots: row });
+    match values.len() {
+        found if found == 2 * row => {}
+        found if found > row => return Err(HeError::TooManyValues { found, slots: row }),
+        _ => {
+            values.resize(row, 0);
+            values.extend_from_within(..);
+        }
     }
-    values.resize(row, 0);
-    values.extend_from_within(..);
     Ok(values)
 }
 

@@ -282,6 +282,18 @@ impl Linear {
         index
     }
 
+    /// W·x alone, rescaled, at scale `target`; `diagonals` are [`Linear::plains`] without the biases at their end.
+    pub fn product<S: Slots>(
+        &self,
+        s: &mut S,
+        xs: &[S::Ct],
+        diagonals: &[S::Pt],
+        target: Scale,
+    ) -> Result<Vec<S::Ct>, S::Error> {
+        let xs: Vec<&S::Ct> = xs.iter().collect();
+        s.linear(&xs, &self.schedule, &diagonals.iter().collect::<Vec<_>>(), target)
+    }
+
     /// Runs it: rescaled, at scale `target`.
     pub fn run<S: Slots>(
         &self,
