@@ -164,6 +164,11 @@ impl Counter {
         &self.uses
     }
 
+    /// Counts transforms that no operation of [`Slots`] makes.
+    pub fn count_ntts(&mut self, ntts: u64) {
+        self.counts.ntt += ntts;
+    }
+
     /// What a rescale at `level` divides scales by.
     fn divisor(&self, level: usize) -> Result<f64, CircuitError> {
         let (at, _) = self.chain.step(level)?;

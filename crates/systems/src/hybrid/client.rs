@@ -11,6 +11,7 @@ use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::coefficient::{PublicKey, SecretKey};
 use oblivia_mpc::setup::OpenerAwaitsAnswer;
 use oblivia_mpc::{Party, Session};
+use oblivia_nn::fixed::Network;
 use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
 use oblivia_pack::coefficient::LinearClient;
 use oblivia_protocol::{Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
@@ -40,7 +41,7 @@ pub(super) async fn run(
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
         // The server must not see which inputs fit: one that does not is replaced by zeros.
-        let unfit = unfit(&d, input);
+        let unfit = unfit(&d.network, input);
         let zeros = Tensor::zeros(input.shape().clone());
         let sent = if unfit.is_some() { &zeros } else { input };
         let numbers = d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?;
@@ -90,8 +91,8 @@ async fn begin<T: Tap>(
 }
 
 /// Why an input cannot be predicted on: a value outside the published range, or not a number.
-fn unfit(d: &Derived, input: &Tensor) -> Option<Error> {
-    let [low, high] = d.network.input_range();
+pub(super) fn unfit(network: &Network, input: &Tensor) -> Option<Error> {
+    let [low, high] = network.input_range();
     // Rounding of the preprocessing.
     let slack = 1e-5 * low.abs().max(high.abs());
     let inside = |v: &f32| (low - slack..=high + slack).contains(&f64::from(*v));

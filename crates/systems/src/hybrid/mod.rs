@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod aided;
 mod choices;
 mod client;
 pub mod fuzz;
@@ -38,7 +39,7 @@ impl System for Hybrid {
     }
 
     fn modes(&self) -> &'static [&'static str] {
-        &[plan::MODE]
+        &[plan::MODE, aided::MODE]
     }
 
     fn plans(&self) -> &'static [&'static str] {
@@ -50,20 +51,39 @@ impl System for Hybrid {
     }
 
     fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-        plan::search(model, wish)
+        match wish.mode.as_deref() {
+            Some(aided::MODE) => aided::search(model, wish),
+            _ => plan::search(model, wish),
+        }
     }
 
     fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
-        plan::check(model, choices)
+        match choices.mode.as_str() {
+            aided::MODE => aided::check(model, choices),
+            _ => plan::check(model, choices),
+        }
+    }
+
+    fn prepared_bytes(&self, plan: &Plan, model: &PublicModel) -> Result<Option<u64>, Error> {
+        match plan.choices.mode.as_str() {
+            aided::MODE => aided::prepared_bytes(model, &plan.choices).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
-        Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+        Ok(match plan.choices.mode.as_str() {
+            aided::MODE => Arc::new(aided::server::Prepared::new(plan, model, pool)?),
+            _ => Arc::new(server::Prepared::new(plan, model, pool)?),
+        })
     }
 
     fn reference(&self, plan: &Plan, model: &Model) -> Result<Option<Reference>, Error> {
-        let d = plan::derive(&model.public, &plan.choices)?;
-        server::fixed_model(&d, model).map(|m| Some(Reference::FixedPoint(m)))
+        let network = match plan.choices.mode.as_str() {
+            aided::MODE => plan::network(&model.public)?,
+            _ => plan::derive(&model.public, &plan.choices)?.network,
+        };
+        server::fixed_model(&network, model).map(|m| Some(Reference::FixedPoint(m)))
     }
 
     fn run<'a>(
@@ -73,6 +93,12 @@ impl System for Hybrid {
         cx: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(async move {
+            if plan.choices.mode == aided::MODE {
+                return match two_seats::<aided::server::Prepared>(seat, self.id())? {
+                    TwoSeats::Client(model, inputs) => aided::client::run(&model, inputs, plan, cx).await,
+                    TwoSeats::Server(prepared, n) => aided::server::run(&prepared, plan, n, cx).await,
+                };
+            }
             match two_seats::<server::Prepared>(seat, self.id())? {
                 TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
                 TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, cx).await,

@@ -1,5 +1,6 @@
 //! What may be chosen, and what follows from it.
 
+use super::aided;
 use super::choices::{HybridChoices, Supply};
 use super::limits;
 use super::schedule::{self, Step};
@@ -130,7 +131,7 @@ fn link_of(plan: &str) -> Option<LinkPrice> {
 /// The best plan for `wish`.
 pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
     if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
-        let why = format!("system `{SYSTEM}` has one mode, `{MODE}`, not `{mode}`");
+        let why = format!("system `{SYSTEM}` has modes `{MODE}` and `{}`, not `{mode}`", aided::MODE);
         return Err(Error::Input(why));
     }
     let name = wish.plan.as_deref().unwrap_or(PLANS[0]);
@@ -183,7 +184,7 @@ pub(super) fn wrap(plan: &str, choices: &HybridChoices) -> Choices {
 }
 
 /// The network in fixed point that the model publishes.
-fn network(model: &PublicModel) -> Result<Network, Error> {
+pub(super) fn network(model: &PublicModel) -> Result<Network, Error> {
     let Some(formats) = &model.fixed else {
         return Err(Error::Refused {
             why: format!(
@@ -237,7 +238,7 @@ fn derive_from(model: &PublicModel, network: Network, choices: HybridChoices) ->
     Ok(d)
 }
 
-fn name(network: &Network, node: usize) -> &str {
+pub(super) fn name(network: &Network, node: usize) -> &str {
     network.graph().nodes().get(node).map_or("?", |n| &n.name)
 }
 

@@ -90,7 +90,7 @@ impl Simulator {
     pub fn new(model: &Model, wish: &Wish, pool: &ThreadPool) -> Result<Self, Error> {
         let plan = plan::search(&model.public, wish)?;
         let prepared = Prepared::new(&plan, model, pool)?;
-        let fixed = fixed_model(&prepared.d, model)?;
+        let fixed = fixed_model(&prepared.d.network, model)?;
         Ok(Self { prepared, fixed })
     }
 
