@@ -1,13 +1,14 @@
 //! Encrypted slots with exact arithmetic.
 
+use crate::batch::equally_many;
 use crate::ckks::wrong_kind;
 use crate::counter::PlainUse;
 use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
-use crate::slots::{CircuitError, Plain, Scale, Slots};
+use crate::slots::{CircuitError, MulSlots, Plain, Scale, Slots};
 use oblivia_he::HeError;
 use oblivia_he::bfv::{
-    Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, ExtendedPlaintext, Plaintext,
+    Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, ExtendedPlaintext, Plaintext, Tensor,
 };
 use oblivia_he::generic::Factor;
 use std::borrow::Cow;
@@ -339,5 +340,26 @@ impl Slots for BfvSlots<'_> {
 
     fn rescale(&mut self, x: &BfvVector) -> Result<BfvVector, BfvError> {
         Ok(BfvVector { ciphertext: self.evaluator.rescale(&x.ciphertext)?, scale: x.scale })
+    }
+}
+
+impl MulSlots for BfvSlots<'_> {
+    fn inner_product(&mut self, xs: &[&BfvVector], ys: &[&BfvVector]) -> Result<BfvVector, BfvError> {
+        equally_many(xs.len(), ys.len())?;
+        let none = CircuitError::Count { what: "vectors", expected: 1, found: 0 };
+        let mut sum: Option<(Tensor, Scale)> = None;
+        for (x, y) in xs.iter().zip(ys) {
+            let product = self.evaluator.tensor(&x.ciphertext, &y.ciphertext)?;
+            let scale = Scale(x.scale.0 * y.scale.0);
+            match &mut sum {
+                None => sum = Some((product, scale)),
+                Some((sum, first)) => {
+                    same("a sum of products", *first, scale)?;
+                    self.evaluator.add_tensor_assign(sum, &product)?;
+                }
+            }
+        }
+        let (sum, scale) = sum.ok_or(none)?;
+        Ok(BfvVector { ciphertext: self.evaluator.relinearise(&sum)?, scale })
     }
 }
