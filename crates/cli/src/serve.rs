@@ -36,6 +36,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
         key_cache_bytes: a.key_cache.saturating_mul(1 << 20),
         threads: a.machine.threads,
         max_model_memory: Some(a.max_memory.saturating_mul(1 << 20)),
+        accepted_leaks: a.accept_leak.clone(),
         faults: None,
     };
     let server = Server::start(&models, options)?;

@@ -9,7 +9,7 @@ use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::{KeyMemory, KeyUse, Plan, Silent};
+use oblivia_protocol::{KeyMemory, KeyUse, Leak, Plan, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct ServeOptions {
     /// Memory for prepared models of all plans together in bytes, on top of the memory of sessions; `None` for the systems'
     /// usual limits for one, and none for all.
     pub max_model_memory: Option<u64>,
+    /// Leaks to clients that are allowed here: those of plans that give the model away ([`Leak::gives_model_away`]).
+    pub accepted_leaks: Vec<Leak>,
     /// A broken network, for tests.
     pub faults: Option<FaultInjector>,
 }
@@ -50,6 +52,7 @@ impl Default for ServeOptions {
             key_cache_bytes: 1 << 30,
             threads: 0,
             max_model_memory: None,
+            accepted_leaks: Vec::new(),
             faults: None,
         }
     }
@@ -70,7 +73,8 @@ impl Server {
     pub fn start(models: &[Model], options: ServeOptions) -> Result<Self, Error> {
         let machine = Machine::new(options.threads)?;
         let mut catalog = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples)
-            .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory);
+            .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory)
+            .accepting(&options.accepted_leaks);
         models.iter().try_for_each(|m| catalog.add(m))?;
         let models = Arc::new(catalog);
         let (identity, _) = Identity::load_or_create(&options.state_dir, Owner::Server)?;

@@ -19,15 +19,16 @@ use rand_core::Rng;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
-pub(super) async fn run(
+pub(super) async fn run<T: Tap>(
     model: &PublicModel,
     inputs: Vec<Tensor>,
     plan: &Plan,
     cx: &mut Context<'_>,
+    tap: T,
 ) -> Result<Outcome, Error> {
     let d = derive(model, &plan.choices)?;
     let pool = cx.pool.clone();
-    let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, ())?;
+    let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, tap)?;
     let place = Place { pool: pool.clone(), permits: None };
     let mut stock = begin(&d, &hand, &place, cx).await?;
     cx.observer.on(Event::Ready);
@@ -217,7 +218,9 @@ impl<T: Tap> Hand for ClientHand<'_, T> {
         let mut r = Reader::new(replies);
         let replies = layer.decode_replies(&mut r)?;
         r.finish().map_err(Error::invalid("Replies"))?;
-        Ok(self.pool.install(|| layer.finish(&self.sk, &replies))?)
+        let share = self.pool.install(|| layer.finish(&self.sk, &replies))?;
+        self.tap.finish(node, &share);
+        Ok(share)
     }
 
     fn tops(&self, _: &Derived, _: usize) -> Result<Option<Vec<u64>>, WalkError> {

@@ -16,6 +16,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 mod walk;
+pub mod watch;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_nn::{Graph, Model, Node, PublicModel};
@@ -95,12 +96,14 @@ impl System for Hybrid {
         Box::pin(async move {
             if plan.choices.mode == aided::MODE {
                 return match two_seats::<aided::server::Prepared>(seat, self.id())? {
-                    TwoSeats::Client(model, inputs) => aided::client::run(&model, inputs, plan, cx).await,
+                    TwoSeats::Client(model, inputs) => {
+                        aided::client::run(&model, inputs, plan, cx, None).await
+                    }
                     TwoSeats::Server(prepared, n) => aided::server::run(&prepared, plan, n, cx).await,
                 };
             }
             match two_seats::<server::Prepared>(seat, self.id())? {
-                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
+                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx, ()).await,
                 TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, cx).await,
             }
         })

@@ -2,6 +2,7 @@
 
 use super::super::client::{fresh, unfit};
 use super::super::schedule::Step;
+use super::super::watch::Seen;
 use super::plan::{Derived, Layer, derive, tops};
 use super::wire;
 use crate::common::keys;
@@ -21,6 +22,7 @@ pub(in super::super) async fn run(
     inputs: Vec<Tensor>,
     plan: &Plan,
     cx: &mut Context<'_>,
+    mut seen: Option<Seen<'_>>,
 ) -> Result<Outcome, Error> {
     let d = derive(model, &plan.choices)?;
     let pool = cx.pool.clone();
@@ -47,7 +49,13 @@ pub(in super::super) async fn run(
                     cx.channel.send(Role::Server, wire::INPUTS, body).await?;
                     let [_, down] = d.step_bytes(nodes);
                     let body = cx.channel.recv(Role::Server, Expect::exactly(wire::RESULTS, down)).await?;
-                    pool.install(|| seat.decrypt(&mut wires, nodes, &body))?;
+                    let sums = pool.install(|| seat.decrypt(nodes, &body))?;
+                    for (&node, sums) in nodes.iter().zip(&sums) {
+                        if let Some(seen) = &mut seen {
+                            seen(node, sums.expose());
+                        }
+                        seat.round(&mut wires, node, sums);
+                    }
                 }
                 other => other.nodes().iter().try_for_each(|&node| seat.in_clear(&mut wires, node))?,
             }
@@ -79,7 +87,7 @@ async fn receive_tops(d: &Derived, cx: &mut Context<'_>) -> Result<BTreeMap<usiz
     Ok(all)
 }
 
-/// Values on the wires, by node.
+/// Values on the wires, by node; or of several layers.
 pub(super) type Wires = Vec<Secret<Vec<i64>>>;
 
 /// What the client works with.
@@ -166,9 +174,10 @@ impl<'a> Seat<'a> {
         Ok(w.into_bytes())
     }
 
-    /// Puts the results of a message on their wires, rounded to nearest.
-    pub(super) fn decrypt(&self, wires: &mut Wires, nodes: &[usize], body: &[u8]) -> Result<(), Error> {
+    /// The sums in a message of results, by layer.
+    pub(super) fn decrypt(&self, nodes: &[usize], body: &[u8]) -> Result<Wires, Error> {
         let mut r = Reader::new(body);
+        let mut all = Vec::with_capacity(nodes.len());
         for &node in nodes {
             let layer = self.layer(node)?;
             let replies = wire::read_results(self.d, layer, &mut r)?;
@@ -178,13 +187,18 @@ impl<'a> Seat<'a> {
             };
             let vectors = replies.par_iter().map(one).collect::<Result<Vec<_>, HeError>>();
             let vectors = Secret::new(vectors.map_err(|e| wire::invalid("Results", &e))?);
-            let format = self.d.network.linear(WireId(node as u32));
-            let (bits, shift) = format.map_or((64, 0), |f| (f.accumulator_bits(), f.shift));
-            let sums = layer.free.gather(vectors.expose()).into_iter().enumerate();
-            let round = |(at, y)| Nearest.round(node, at, wrap(y, bits), shift).unwrap_or(0);
-            self.put(wires, node, sums.map(round).collect());
+            all.push(Secret::new(layer.free.gather(vectors.expose())));
         }
-        r.finish().map_err(Error::invalid("Results"))
+        r.finish().map_err(Error::invalid("Results"))?;
+        Ok(all)
+    }
+
+    /// Puts the results of a layer on its wire: its sums, rounded to nearest.
+    pub(super) fn round(&self, wires: &mut Wires, node: usize, sums: &Secret<Vec<i64>>) {
+        let format = self.d.network.linear(WireId(node as u32));
+        let (bits, shift) = format.map_or((64, 0), |f| (f.accumulator_bits(), f.shift));
+        let round = |(at, &y)| Nearest.round(node, at, wrap(y, bits), shift).unwrap_or(0);
+        self.put(wires, node, sums.expose().iter().enumerate().map(round).collect());
     }
 
     /// The outputs in the model's units.

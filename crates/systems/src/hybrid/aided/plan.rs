@@ -348,8 +348,8 @@ fn trusts() -> Vec<TrustRow> {
         trust(
             Role::Server,
             Behaviour::Malicious,
-            "it can answer anything, and the client goes on with it: what a client encrypts next depends on what it decrypted, \
-             and it is told apart only by being encrypted; nothing checks what is computed",
+            "it can make results wrong: nothing checks what is computed; what the client sends next is encrypted, whatever it \
+             decrypted",
         ),
         trust(
             Role::Client,
