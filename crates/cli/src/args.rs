@@ -413,6 +413,9 @@ pub(crate) struct ServeArgs {
     /// four budgets above.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// Serve plans by which clients learn this, though they can rebuild the model from it; may be given several times.
+    #[arg(long, value_name = "NAME", value_parser = owners_leaks())]
+    pub(crate) accept_leak: Vec<Leak>,
     /// Shut down when standard input ends: for servers started by another program.
     #[arg(long)]
     pub(crate) until_stdin_ends: bool,
@@ -609,7 +612,15 @@ fn systems() -> ValueParser {
 }
 
 fn leaks() -> ValueParser {
-    let names = Leak::ALL.into_iter().filter(|l| l.needs_acceptance()).map(Leak::name);
+    leaks_that(Leak::needs_acceptance)
+}
+
+fn owners_leaks() -> ValueParser {
+    leaks_that(Leak::gives_model_away)
+}
+
+fn leaks_that(are: fn(Leak) -> bool) -> ValueParser {
+    let names = Leak::ALL.into_iter().filter(|l| are(*l)).map(Leak::name);
     ValueParser::new(
         PossibleValuesParser::new(names).try_map(|n| Leak::from_name(&n).ok_or("there is no such leak")),
     )

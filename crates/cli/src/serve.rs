@@ -37,6 +37,7 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
         pack_bytes: a.packs.saturating_mul(1 << 20),
         threads: a.machine.threads,
         max_model_memory: Some(a.max_memory.saturating_mul(1 << 20)),
+        accepted_leaks: a.accept_leak.clone(),
         faults: None,
     };
     let server = Server::start(&models, options)?;

@@ -71,6 +71,7 @@ fn run_with(case: &Case, state: &Path, plan: FaultPlan, keys: Keys, patience: Du
         state_dir: state.to_owned(),
         limits,
         threads: 1,
+        accepted_leaks: case.wish.accepted_leaks.clone(),
         faults: (direction == Direction::ServerToClient).then(|| faults.clone()),
         ..ServeOptions::default()
     };

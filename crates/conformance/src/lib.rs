@@ -29,5 +29,5 @@ pub mod leaks;
 mod run;
 mod small;
 
-pub use run::{Case, Failed, Pair, block_on, mnist, over_memory};
+pub use run::{Case, Failed, Pair, block_on, mnist, over_memory, with_models};
 pub use small::{small, small_relu};

@@ -12,7 +12,7 @@ use std::time::Instant;
 pub struct Case {
     /// Id of the system.
     pub system: &'static str,
-    /// Mode, plan, accepted leaks.
+    /// Mode, plan, leaks accepted by the client and by the owner.
     pub wish: Wish,
     /// The model, as its owner has it.
     pub model: Model,
@@ -52,7 +52,8 @@ impl Case {
 
     /// A server's catalog with the model of this case.
     pub fn models(&self, machine: &Machine) -> Models {
-        let mut models = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), 100_000);
+        let mut models = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), 100_000)
+            .accepting(&self.wish.accepted_leaks);
         models.add(&self.model).expect("the model can be served");
         models
     }
@@ -93,7 +94,11 @@ pub fn mnist(system: &'static str, wish: Wish, images: usize) -> Case {
 pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
     let mut machine = Machine::new(1).expect("threads");
     machine.keep_log = true;
-    let models = case.models(&machine);
+    with_models(case, &case.models(&machine), &machine, seed)
+}
+
+/// As [`over_memory`], with a server's catalog that may not be the case's own.
+pub fn with_models(case: &Case, models: &Models, machine: &Machine, seed: u64) -> Result<Pair, Box<Failed>> {
     let (to_server, to_client) = memory::pair();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
@@ -101,9 +106,9 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
             let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
             block_on(party::server(
                 Box::new(to_client),
-                &models,
+                models,
                 rng,
-                &machine,
+                machine,
                 &admit,
                 KeyMemory::default(),
                 &mut Silent,
@@ -120,7 +125,7 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
                 assurance: "none: both sides in one process".into(),
                 began: Instant::now(),
             };
-            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
+            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, machine, question))
         };
         let server = server.join().expect("the server does not panic");
         match (client, server) {

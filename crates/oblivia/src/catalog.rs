@@ -3,7 +3,7 @@
 use crate::prepared::{Prepared, PreparedFill};
 use oblivia_nn::{Model, fixed, pass};
 use oblivia_protocol::session::{Catalog, Hello, Offered};
-use oblivia_protocol::{Error, LinkRate, Loaded, Plan, System, Wish};
+use oblivia_protocol::{Error, Leak, LinkRate, Loaded, Plan, System, Wish};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +63,26 @@ impl Models {
         self
     }
 
+    /// Serves plans with these leaks too, among those that an owner must accept ([`Leak::gives_model_away`]); without it
+    /// sessions that ask for one are refused.
+    pub fn accepting(mut self, leaks: &[Leak]) -> Self {
+        self.wish.accepted_leaks = leaks.to_vec();
+        self
+    }
+
+    /// Refuses a plan that its owner did not accept.
+    fn allowed(&self, plan: &Plan) -> Result<(), Error> {
+        let unwanted = |l: Leak| l.gives_model_away() && !self.wish.accepted_leaks.contains(&l);
+        let Some(found) = plan.leaks.iter().find(|s| unwanted(s.leak)) else { return Ok(()) };
+        Err(Error::Refused {
+            why: format!(
+                "in mode `{}` of system `{}` the {} learns: {}; this server's owner did not allow that (`oblivia serve \
+                 --accept-leak {}` does)",
+                plan.choices.mode, plan.choices.system, found.to, found.detail, found.leak
+            ),
+        })
+    }
+
     /// Adds a model: completes squares, folds what can be folded and publishes the norms of its weight rows.
     pub fn add(&mut self, model: &Model) -> Result<(), Error> {
         let model = served(model)?;
@@ -120,6 +140,7 @@ impl Models {
                 wish.link = asked.link;
                 (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
                 let plan = system.plan(&entry.public, &wish)?;
+                self.allowed(&plan)?;
                 let bytes = system.prepared_bytes(&plan, &entry.public)?;
                 let found = Found { plan: Arc::new(plan), bytes };
                 let mut all = entry.found.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use oblivia_net::{
 use oblivia_nn::Model;
 use oblivia_protocol::session::{Catalog, Hello, Offered, Purpose};
 use oblivia_protocol::{
-    AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Observer, Plan, TurnCounts,
+    AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Leak, Observer, Plan, TurnCounts,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -46,6 +46,8 @@ pub struct ServeOptions {
     /// Memory for prepared models of all plans together in bytes, on top of the memory of sessions; `None` for the systems'
     /// usual limits for one, and none for all.
     pub max_model_memory: Option<u64>,
+    /// Leaks to clients that are allowed here: those of plans that give the model away ([`Leak::gives_model_away`]).
+    pub accepted_leaks: Vec<Leak>,
     /// A broken network, for tests.
     pub faults: Option<FaultInjector>,
 }
@@ -63,6 +65,7 @@ impl Default for ServeOptions {
             pack_bytes: 0,
             threads: 0,
             max_model_memory: None,
+            accepted_leaks: Vec::new(),
             faults: None,
         }
     }
@@ -147,7 +150,8 @@ impl Server {
     pub fn start(models: &[Model], options: ServeOptions) -> Result<Self, Error> {
         let machine = Machine::new(options.threads)?;
         let mut catalog = Models::new(oblivia_systems::SYSTEMS, machine.pool.clone(), options.max_samples)
-            .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory);
+            .with_wish(crate::read_calibration(&options.state_dir)?, options.max_model_memory)
+            .accepting(&options.accepted_leaks);
         models.iter().try_for_each(|m| catalog.add(m))?;
         let models = Arc::new(catalog);
         let ledger = match options.budgets.limit() {

@@ -1,13 +1,14 @@
 //! Encrypted slots with exact arithmetic.
 
+use crate::batch::equally_many;
 use crate::ckks::wrong_kind;
 use crate::counter::PlainUse;
 use crate::matrix::{self, Diagonal};
 use crate::schedule::Schedule;
-use crate::slots::{CircuitError, Plain, Scale, Slots};
+use crate::slots::{CircuitError, MulSlots, Plain, Scale, Slots};
 use oblivia_he::HeError;
 use oblivia_he::bfv::{
-    Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, ExtendedPlaintext, Plaintext,
+    Ciphertext, CompactPlaintext, Context, Encoder, Evaluator, ExtendedPlaintext, Plaintext, Tensor,
 };
 use oblivia_he::generic::Factor;
 use std::borrow::Cow;
@@ -22,7 +23,8 @@ use std::fmt;
 /// plaintexts are here.
 ///
 /// [`Slots::slots`] is one row, n/2: both rows of a plaintext are the same, so a ciphertext may hold two inputs. For the
-/// noise model their weights are [`oblivia_he::bfv::NoiseModel::spread_equal_rows`].
+/// noise model their weights are [`oblivia_he::bfv::NoiseModel::spread_equal_rows`]. A [`Plain`] of twice as many values
+/// is for both rows, one after the other.
 pub struct BfvSlots<'a> {
     context: &'a Context,
     evaluator: &'a Evaluator,
@@ -151,7 +153,7 @@ fn integer(value: f64, scale: Scale) -> Result<i64, HeError> {
     Err(HeError::Overflow { bits, max: 63 })
 }
 
-/// The integers of a plaintext, both rows the same.
+/// The integers of a plaintext: both rows the same, unless there are values for each.
 fn integers(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Vec<i64>, HeError> {
     let row = encoder.context().slots() / 2;
     let mut values = match plain {
@@ -162,11 +164,14 @@ fn integers(encoder: &Encoder, plain: &Plain, at: PlainUse) -> Result<Vec<i64>, 
             scaled.collect::<Result<Vec<_>, _>>()?
         }
     };
-    if values.len() > row {
-        return Err(HeError::TooManyValues { found: values.len(), slots: row });
+    match values.len() {
+        found if found == 2 * row => {}
+        found if found > row => return Err(HeError::TooManyValues { found, slots: row }),
+        _ => {
+            values.resize(row, 0);
+            values.extend_from_within(..);
+        }
     }
-    values.resize(row, 0);
-    values.extend_from_within(..);
     Ok(values)
 }
 
@@ -335,5 +340,26 @@ impl Slots for BfvSlots<'_> {
 
     fn rescale(&mut self, x: &BfvVector) -> Result<BfvVector, BfvError> {
         Ok(BfvVector { ciphertext: self.evaluator.rescale(&x.ciphertext)?, scale: x.scale })
+    }
+}
+
+impl MulSlots for BfvSlots<'_> {
+    fn inner_product(&mut self, xs: &[&BfvVector], ys: &[&BfvVector]) -> Result<BfvVector, BfvError> {
+        equally_many(xs.len(), ys.len())?;
+        let none = CircuitError::Count { what: "vectors", expected: 1, found: 0 };
+        let mut sum: Option<(Tensor, Scale)> = None;
+        for (x, y) in xs.iter().zip(ys) {
+            let product = self.evaluator.tensor(&x.ciphertext, &y.ciphertext)?;
+            let scale = Scale(x.scale.0 * y.scale.0);
+            match &mut sum {
+                None => sum = Some((product, scale)),
+                Some((sum, first)) => {
+                    same("a sum of products", *first, scale)?;
+                    self.evaluator.add_tensor_assign(sum, &product)?;
+                }
+            }
+        }
+        let (sum, scale) = sum.ok_or(none)?;
+        Ok(BfvVector { ciphertext: self.evaluator.relinearise(&sum)?, scale })
     }
 }

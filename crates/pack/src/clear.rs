@@ -2,7 +2,7 @@
 
 use crate::batch::{BatchSlots, Place, Then, equally_many, members, place_fits};
 use crate::schedule::Schedule;
-use crate::slots::{CircuitError, Plain, Scale, Slots};
+use crate::slots::{CircuitError, MulSlots, Plain, Scale, Slots};
 
 /// Runs circuits on plain vectors of doubles.
 #[derive(Clone, Debug)]
@@ -142,6 +142,17 @@ impl Slots for ClearSlots {
 
     fn rescale(&mut self, x: &Vec<f64>) -> Result<Vec<f64>, CircuitError> {
         Ok(x.clone())
+    }
+}
+
+impl MulSlots for ClearSlots {
+    fn inner_product(&mut self, xs: &[&Vec<f64>], ys: &[&Vec<f64>]) -> Result<Vec<f64>, CircuitError> {
+        equally_many(xs.len(), ys.len())?;
+        let mut sum = vec![0.0; self.slots];
+        for (x, y) in xs.iter().zip(ys) {
+            sum.iter_mut().zip(x.iter().zip(*y)).for_each(|(s, (x, y))| *s += x * y);
+        }
+        Ok(sum)
     }
 }
 

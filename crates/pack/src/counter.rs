@@ -2,7 +2,7 @@
 
 use crate::batch::{BatchSlots, Place, Then, equally_many, members, place_fits};
 use crate::schedule::Schedule;
-use crate::slots::{CircuitError, Scale, Slots};
+use crate::slots::{CircuitError, MulSlots, Scale, Slots};
 use oblivia_he::{HeError, KeyRequest, OpCounts, Params};
 
 /// Shape of a modulus chain, as far as costs depend on it.
@@ -162,6 +162,11 @@ impl Counter {
     /// The plaintexts in order of use.
     pub fn plains(&self) -> &[PlainUse] {
         &self.uses
+    }
+
+    /// Counts transforms that no operation of [`Slots`] makes.
+    pub fn count_ntts(&mut self, ntts: u64) {
+        self.counts.ntt += ntts;
     }
 
     /// What a rescale at `level` divides scales by.
@@ -355,6 +360,25 @@ impl Slots for Counter {
         self.counts.rescale += 1;
         self.counts.ntt += self.chain.rescale_ntts(x.level)?;
         Ok(Traced { level: x.level - 1, scale: Scale(x.scale.0 / q) })
+    }
+}
+
+impl MulSlots for Counter {
+    fn inner_product(&mut self, xs: &[&Traced], ys: &[&Traced]) -> Result<Traced, CircuitError> {
+        equally_many(xs.len(), ys.len())?;
+        let (Some(x), Some(y)) = (xs.first(), ys.first()) else {
+            return Err(CircuitError::Count { what: "vectors", expected: 1, found: 0 });
+        };
+        for (a, b) in xs.iter().map(|a| (x, a)).chain(ys.iter().map(|b| (y, b))) {
+            same("a sum of products", a, b)?;
+        }
+        same("a product", x, &Traced { scale: x.scale, ..**y })?;
+        self.counts.ct_mul += xs.len() as u64;
+        self.counts.add += xs.len() as u64 - 1;
+        self.counts.relin += 1;
+        self.counts.ntt += self.chain.switch_ntts(x.level)?;
+        self.keys.need_relin(x.level);
+        Ok(Traced { level: x.level, scale: Scale(x.scale.0 * y.scale.0) })
     }
 }
 

@@ -24,4 +24,4 @@ pub use clear::ClearSlots;
 pub use counter::{Chain, ChainLevel, Counter, PlainUse, Traced, TracedMap};
 pub use layout::{Axis, Digit, Layout, MAX_ELEMENTS, MAX_VECTORS, chw};
 pub use schedule::{Group, Outline, Schedule};
-pub use slots::{CircuitError, Plain, Plains, Scale, Slots};
+pub use slots::{CircuitError, MulSlots, Plain, Plains, Scale, Slots};

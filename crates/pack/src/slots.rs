@@ -62,6 +62,12 @@ pub trait Slots {
     fn rescale(&mut self, x: &Self::Ct) -> Result<Self::Ct, Self::Error>;
 }
 
+/// Slots that are multiplied with each other.
+pub trait MulSlots: Slots {
+    /// `Σ xᵢ ⊙ yᵢ`, relinearised once, before rescaling; the scale is the product of both. Equal levels and scales.
+    fn inner_product(&mut self, xs: &[&Self::Ct], ys: &[&Self::Ct]) -> Result<Self::Ct, Self::Error>;
+}
+
 /// The factor between values and what is stored. Two vectors may be added only if theirs are equal.
 #[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
 pub struct Scale(pub f64);

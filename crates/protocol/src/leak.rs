@@ -91,6 +91,13 @@ impl Leak {
     }
 }
 
+impl Leak {
+    /// Whether the model's owner must accept it by name too: whoever learns it can rebuild the model.
+    pub fn gives_model_away(self) -> bool {
+        matches!(self, Self::IntermediateActivations | Self::BlindedActivations)
+    }
+}
+
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

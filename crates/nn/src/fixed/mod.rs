@@ -34,7 +34,7 @@ mod scales;
 pub use calibration::{Calibration, publish};
 pub use channels::count as channel_count;
 pub use formats::{Certainty, Formats, LinearFormat, Network, WireFormat};
-pub use model::{FixedModel, LayerWeights, Trace};
+pub use model::{FixedModel, LayerWeights, Trace, wrap};
 pub use quantise::{Options, quantise};
 pub use ranges::Ranges;
 pub use report::{Accuracy, accuracy, declare_overflow};

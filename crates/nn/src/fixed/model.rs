@@ -78,8 +78,8 @@ impl Trace {
     }
 }
 
-/// `v` mod 2^bits, in −2^(bits−1)..2^(bits−1).
-pub(super) fn wrap(v: i64, bits: u32) -> i64 {
+/// `v` mod 2^bits, in −2^(bits−1)..2^(bits−1), for 1 to 64 bits.
+pub fn wrap(v: i64, bits: u32) -> i64 {
     (v << (64 - bits)) >> (64 - bits)
 }
 
@@ -233,27 +233,8 @@ impl FixedModel {
 
     /// Operators without weights; the caller wraps.
     fn other(&self, i: usize, node: &Node, trace: &Trace) -> Vec<i64> {
-        let bits = self.network.wires()[i].bits;
         let of: Vec<&[i64]> = node.inputs.iter().map(|w| &trace.wires[w.index()][..]).collect();
-        let x = of.first().copied().unwrap_or_default();
-        match &node.op {
-            Op::Relu => x.iter().map(|&v| v.max(0)).collect(),
-            Op::Clip { .. } => {
-                let per = (x.len() / self.tops[i].len().max(1)).max(1);
-                let clip = |(x, top): (&[i64], &i64)| -> Vec<i64> {
-                    x.iter().map(|&v| v.max(0) - wrap(v - top, bits).max(0)).collect()
-                };
-                x.chunks(per).zip(&self.tops[i]).flat_map(clip).collect()
-            }
-            Op::MaxPool(p) => {
-                let shapes = self.network.shapes(node);
-                pool::windows(p, x, shapes, |image, w, rows, cols| {
-                    let cells = rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]);
-                    cells.copied().max().unwrap_or(0)
-                })
-            }
-            _ => self.network.on_share(WireId(i as u32), &of),
-        }
+        self.network.on_values(WireId(i as u32), &of, &self.tops[i])
     }
 
     /// Whether integer interval arithmetic keeps every value inside its limit for every input in the published range.
@@ -380,6 +361,32 @@ impl Network {
             Op::Pad { before, .. } => layout::pad(x, before, 0, shapes),
             Op::Concat { .. } => operands.concat(),
             _ => x.to_vec(),
+        }
+    }
+
+    /// An operator without weights on the values of its operands, before its results are [wrapped](wrap) to the width of
+    /// `wire`. `tops` are those of a clip, one per channel ([`FixedModel::tops`]). Operands must have the graph's shapes.
+    pub fn on_values(&self, wire: WireId, operands: &[&[i64]], tops: &[i64]) -> Vec<i64> {
+        let Some(node) = self.graph().nodes().get(wire.index()) else { return Vec::new() };
+        let bits = self.wires().get(wire.index()).map_or(64, |w| w.bits);
+        let x = operands.first().copied().unwrap_or_default();
+        match &node.op {
+            Op::Relu => x.iter().map(|&v| v.max(0)).collect(),
+            Op::Clip { .. } => {
+                let per = (x.len() / tops.len().max(1)).max(1);
+                let clip = |(x, top): (&[i64], &i64)| -> Vec<i64> {
+                    x.iter().map(|&v| v.max(0) - wrap(v.wrapping_sub(*top), bits).max(0)).collect()
+                };
+                x.chunks(per).zip(tops).flat_map(clip).collect()
+            }
+            Op::MaxPool(p) => {
+                let shapes = self.shapes(node);
+                pool::windows(p, x, shapes, |image, w, rows, cols| {
+                    let cells = rows.flat_map(|r| &image[r * w + cols.start..r * w + cols.end]);
+                    cells.copied().max().unwrap_or(0)
+                })
+            }
+            _ => self.on_share(wire, operands),
         }
     }
 

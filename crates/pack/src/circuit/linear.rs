@@ -5,6 +5,7 @@ use super::window::{Pair, Tap, Window};
 use crate::layout::{Layout, Places};
 use crate::schedule::{Outline, Schedule};
 use crate::slots::{CircuitError, Plain, Plains, Scale, Slots};
+use std::collections::HashMap;
 
 /// What may be chosen about a [`Linear`] beside its layouts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +59,9 @@ pub struct Linear {
     steps: Vec<Vec<Vec<i64>>>,
     schedule: Schedule,
 }
+
+/// By pair of vectors.
+type Diagonals = HashMap<(usize, usize), Vec<(usize, usize, usize)>>;
 
 /// The most pairs of channels of a layer.
 const MAX_CHANNEL_PAIRS: usize = 1 << 24;
@@ -232,6 +236,9 @@ impl Linear {
         let (s, p) = (self.input.slots(), self.input.period());
         let Options { fold, spread, .. } = self.options;
         let index = self.plain_index();
+        // Of one pair of vectors: a pair of channels lies in one.
+        let mut places: Vec<Option<(usize, usize)>> = vec![None; s];
+        let mut pair = None;
         let (modulo, inner) = modulus(&self.input, fold);
         let (rows, columns): (Vec<Pair>, Vec<Pair>) =
             (self.window.cells_of(0).collect(), self.window.cells_of(1).collect());
@@ -244,7 +251,15 @@ impl Linear {
                     let d = (from + s - to) % modulo;
                     let (copy, step) = (d % spread, d - d % spread);
                     let step = signed(step, modulo, p).rem_euclid(s as i64) as usize;
-                    let Some(&(at, giant)) = index.get(&(v, u, step)) else { continue };
+                    if pair != Some((v, u)) {
+                        let of = |pair: Option<(usize, usize)>| {
+                            pair.and_then(|p| index.get(&p)).into_iter().flatten()
+                        };
+                        of(pair).for_each(|&(step, ..)| places[step] = None);
+                        pair = Some((v, u));
+                        of(pair).for_each(|&(step, at, giant)| places[step] = Some((at, giant)));
+                    }
+                    let Some((at, giant)) = places[step] else { continue };
                     let from = match inner {
                         None => from,
                         Some(copies) => from + (to + d + s - from) / modulo % copies * modulo,
@@ -266,20 +281,33 @@ impl Linear {
         }
     }
 
-    /// Plaintext and giant step of a rotation from an input vector to an output vector.
-    fn plain_index(&self) -> std::collections::HashMap<(usize, usize, usize), (usize, usize)> {
-        let mut index = std::collections::HashMap::new();
+    /// By output vector and input vector: rotations, each with its plaintext and giant step.
+    fn plain_index(&self) -> Diagonals {
+        let mut index = Diagonals::new();
         let mut next = 0;
         for (v, groups) in self.schedule.outputs.iter().enumerate() {
             for g in groups {
                 for &(u, i) in &g.terms {
                     let baby = self.schedule.babies.get(u).and_then(|b| b.get(i)).copied().unwrap_or(0);
-                    index.insert((v, u, (g.giant + baby) % self.input.slots()), (next, g.giant));
+                    let step = (g.giant + baby) % self.input.slots();
+                    index.entry((v, u)).or_default().push((step, next, g.giant));
                     next += 1;
                 }
             }
         }
         index
+    }
+
+    /// W·x alone, rescaled, at scale `target`; `diagonals` are [`Linear::plains`] without the biases at their end.
+    pub fn product<S: Slots>(
+        &self,
+        s: &mut S,
+        xs: &[S::Ct],
+        diagonals: &[S::Pt],
+        target: Scale,
+    ) -> Result<Vec<S::Ct>, S::Error> {
+        let xs: Vec<&S::Ct> = xs.iter().collect();
+        s.linear(&xs, &self.schedule, &diagonals.iter().collect::<Vec<_>>(), target)
     }
 
     /// Runs it: rescaled, at scale `target`.

@@ -5,18 +5,24 @@
 //! | [`TapConv`] | one vector per kernel tap, filled by the client | all maps in one vector |
 //! | [`replicate`] | one copy of a block | as many copies as fit |
 //! | [`Linear`] | any layout | any layout |
+//! | [`FreeLayer`] | a layout made for the layer | results wherever they fall |
+//! | [`MatrixProduct`] | two matrices, or one of which the other is known | their product |
 //! | [`stack`] | vectors of a few slots | one after the other in one vector |
 //! | [`batch`] | one vector per element of a tensor, a sample per slot | the same |
 //! | [`lola`] | the circuits of that plan and the plan | |
 
 pub mod batch;
+mod free;
 mod linear;
 pub mod lola;
+mod matrix_product;
 mod rotations;
 mod tap_conv;
 mod window;
 
+pub use free::FreeLayer;
 pub use linear::{Linear, Options};
+pub use matrix_product::MatrixProduct;
 pub use tap_conv::{TapConv, TapInput};
 pub use window::{Tap, Window};
 

@@ -12,6 +12,7 @@ use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::setup::OpenerAwaitsAnswer;
 use oblivia_mpc::{Party, Session};
+use oblivia_nn::fixed::Network;
 use oblivia_nn::{OutputPolicy, PublicModel, Tensor};
 use oblivia_pack::coefficient::LinearClient;
 use oblivia_protocol::{AheadUse, Answer, Context, Error, Event, Expect, Outcome, Phase, Plan, Role};
@@ -19,15 +20,16 @@ use rand_core::Rng;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
-pub(super) async fn run(
+pub(super) async fn run<T: Tap>(
     model: &PublicModel,
     inputs: Vec<Tensor>,
     plan: &Plan,
     cx: &mut Context<'_>,
+    tap: T,
 ) -> Result<Outcome, Error> {
     let d = derive(model, &plan.choices)?;
     let pool = cx.pool.clone();
-    let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, ())?;
+    let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, tap)?;
     let place = Place { pool: pool.clone(), turns: cx.channel.turns() };
     let (mut packs, mut stock) = begin(&d, &hand, plan, inputs.len(), &place, cx).await?;
     cx.observer.on(Event::Ready);
@@ -44,7 +46,7 @@ pub(super) async fn run(
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
         // The server must not see which inputs fit: one that does not is replaced by zeros.
-        let unfit = unfit(&d, input);
+        let unfit = unfit(&d.network, input);
         let zeros = Tensor::zeros(input.shape().clone());
         let sent = if unfit.is_some() { &zeros } else { input };
         let numbers = d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?;
@@ -120,8 +122,8 @@ async fn begin<T: Tap>(
 }
 
 /// Why an input cannot be predicted on: a value outside the published range, or not a number.
-fn unfit(d: &Derived, input: &Tensor) -> Option<Error> {
-    let [low, high] = d.network.input_range();
+pub(super) fn unfit(network: &Network, input: &Tensor) -> Option<Error> {
+    let [low, high] = network.input_range();
     // Rounding of the preprocessing.
     let slack = 1e-5 * low.abs().max(high.abs());
     let inside = |v: &f32| (low - slack..=high + slack).contains(&f64::from(*v));
@@ -243,7 +245,9 @@ impl<T: Tap> Hand for ClientHand<'_, T> {
         let replies = layer.decode_replies(&mut r)?;
         r.finish().map_err(Error::invalid("Replies"))?;
         let sk = self.sk.of(layer.params())?;
-        Ok(self.pool.install(|| layer.finish(sk, &replies))?)
+        let share = self.pool.install(|| layer.finish(sk, &replies))?;
+        self.tap.finish(node, &share);
+        Ok(share)
     }
 
     fn tops(&self, _: &Derived, _: usize) -> Result<Option<Vec<u64>>, WalkError> {

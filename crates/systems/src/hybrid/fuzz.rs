@@ -43,7 +43,7 @@ fn network() -> Result<PublicModel, NnError> {
     })
 }
 
-static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network().ok());
+pub(super) static MODEL: LazyLock<Option<PublicModel>> = LazyLock::new(|| network().ok());
 
 fn offered(bytes: &[u8]) -> Choices {
     let name = str::to_owned;

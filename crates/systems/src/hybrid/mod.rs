@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod ahead;
+pub mod aided;
 mod choices;
 mod client;
 pub mod fuzz;
@@ -20,6 +21,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 mod walk;
+pub mod watch;
 
 use crate::common::{TwoSeats, two_seats};
 use oblivia_base::Digest;
@@ -44,7 +46,7 @@ impl System for Hybrid {
     }
 
     fn modes(&self) -> &'static [&'static str] {
-        &[plan::MODE]
+        &[plan::MODE, aided::MODE]
     }
 
     fn plans(&self) -> &'static [&'static str] {
@@ -56,29 +58,50 @@ impl System for Hybrid {
     }
 
     fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
-        search::search(model, wish)
+        match wish.mode.as_deref() {
+            Some(aided::MODE) => aided::search(model, wish),
+            _ => search::search(model, wish),
+        }
     }
 
     fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
-        plan::check(model, choices)
+        match choices.mode.as_str() {
+            aided::MODE => aided::check(model, choices),
+            _ => plan::check(model, choices),
+        }
     }
 
     fn prepared_bytes(&self, plan: &Plan, model: &PublicModel) -> Result<Option<u64>, Error> {
-        plan::prepared_bytes(model, &plan.choices).map(Some)
+        match plan.choices.mode.as_str() {
+            aided::MODE => aided::prepared_bytes(model, &plan.choices).map(Some),
+            _ => plan::prepared_bytes(model, &plan.choices).map(Some),
+        }
     }
 
     fn load(&self, plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Loaded, Error> {
-        Ok(Arc::new(server::Prepared::new(plan, model, pool)?))
+        Ok(match plan.choices.mode.as_str() {
+            aided::MODE => Arc::new(aided::server::Prepared::new(plan, model, pool)?),
+            _ => Arc::new(server::Prepared::new(plan, model, pool)?),
+        })
     }
 
     fn prepared_name(&self, plan: &Plan) -> Digest {
-        // Digits of comparisons and sources of OTs prepare nothing.
-        Digest::of("hybrid prepared v1", &plan.model.0.0)
+        match plan.choices.mode.as_str() {
+            aided::MODE => plan.digest(),
+            // Digits of comparisons and sources of OTs prepare nothing.
+            _ => Digest::of("hybrid prepared v1", &plan.model.0.0),
+        }
     }
 
     fn reference(&self, plan: &Plan, model: &Model) -> Result<Option<Reference>, Error> {
-        let d = plan::derive(&model.public, &plan.choices)?;
-        server::fixed_model(&d, model).map(|m| Some(Reference::FixedPoint(m)))
+        let network = match plan.choices.mode.as_str() {
+            aided::MODE => plan::network(&model.public)?,
+            _ => {
+                plan::decode(&plan.choices)?;
+                plan::network(&model.public)?
+            }
+        };
+        server::fixed_model(&network, model).map(|m| Some(Reference::FixedPoint(m)))
     }
 
     fn run<'a>(
@@ -88,8 +111,16 @@ impl System for Hybrid {
         cx: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(async move {
+            if plan.choices.mode == aided::MODE {
+                return match two_seats::<aided::server::Prepared>(seat, self.id())? {
+                    TwoSeats::Client(model, inputs) => {
+                        aided::client::run(&model, inputs, plan, cx, None).await
+                    }
+                    TwoSeats::Server(prepared, n) => aided::server::run(&prepared, plan, n, cx).await,
+                };
+            }
             match two_seats::<server::Prepared>(seat, self.id())? {
-                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx).await,
+                TwoSeats::Client(model, inputs) => client::run(&model, inputs, plan, cx, ()).await,
                 TwoSeats::Server(prepared, samples) => server::run(&prepared, samples, plan, cx).await,
             }
         })

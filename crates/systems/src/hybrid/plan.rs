@@ -140,7 +140,7 @@ pub(super) fn wrap(plan: &str, choices: &HybridChoices) -> Choices {
 }
 
 /// The network in fixed point that the model publishes.
-fn network(model: &PublicModel) -> Result<Network, Error> {
+pub(super) fn network(model: &PublicModel) -> Result<Network, Error> {
     let Some(formats) = &model.fixed else {
         return Err(Error::Refused {
             why: format!(
@@ -215,7 +215,7 @@ impl Base {
     }
 }
 
-fn name(network: &Network, node: usize) -> &str {
+pub(super) fn name(network: &Network, node: usize) -> &str {
     network.graph().nodes().get(node).map_or("?", |n| &n.name)
 }
 

@@ -3,7 +3,7 @@
 
 use super::choices::{HybridChoices, Supply};
 use super::plan::{Base, Derived, MODE, PLANS, SYSTEM, describe_plan, traffic, wrap};
-use super::{stock, walk};
+use super::{aided, stock, walk};
 use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 use oblivia_mpc::{Cost, Radix};
@@ -42,7 +42,7 @@ const DOUBLINGS: i32 = 12;
 /// The best plan for `wish`.
 pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
     if let Some(mode) = wish.mode.as_deref().filter(|&m| m != MODE) {
-        let why = format!("system `{SYSTEM}` has one mode, `{MODE}`, not `{mode}`");
+        let why = format!("system `{SYSTEM}` has modes `{MODE}` and `{}`, not `{mode}`", aided::MODE);
         return Err(Error::Input(why));
     }
     let name = wish.plan.as_deref().unwrap_or(PLANS[0]);

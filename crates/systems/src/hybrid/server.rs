@@ -13,7 +13,7 @@ use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_mpc::setup::AnswererAwaitsBatch;
 use oblivia_mpc::{Party, Session};
-use oblivia_nn::fixed::FixedModel;
+use oblivia_nn::fixed::{FixedModel, Network};
 use oblivia_nn::{Model, WireId};
 use oblivia_pack::coefficient::LinearServer;
 use oblivia_protocol::{AheadUse, Context, Error, Event, Expect, Outcome, Phase, Plan, Role, Turns};
@@ -32,14 +32,14 @@ pub(super) struct Prepared {
 }
 
 /// The network in fixed point of a model, which must be the published one.
-pub(super) fn fixed_model(d: &Base, model: &Model) -> Result<FixedModel, Error> {
+pub(super) fn fixed_model(network: &Network, model: &Model) -> Result<FixedModel, Error> {
     let Some(calibration) = &model.calibration else {
         let why =
             format!("`{}` has formats in fixed point and no calibration to make them of", model.public.name);
         return Err(Error::Input(why));
     };
     let fixed = calibration.apply(model).map_err(|e| Error::Input(e.to_string()))?;
-    match *fixed.network() == d.network {
+    match fixed.network() == network {
         true => Ok(fixed),
         false => Err(Error::Misuse("the calibration makes another network than the published one".into())),
     }
@@ -49,7 +49,7 @@ impl Prepared {
     pub(super) fn new(plan: &Plan, model: &Model, pool: &ThreadPool) -> Result<Self, Error> {
         decode(&plan.choices)?;
         let d = Base::new(&model.public)?;
-        let fixed = fixed_model(&d, model)?;
+        let fixed = fixed_model(&d.network, model)?;
         let prepare = |(&node, layer): (&usize, &super::plan::Layer)| {
             let missing = || Error::Misuse(format!("node {node} has no weights"));
             let weights = fixed.layer(WireId(node as u32)).ok_or_else(missing)?;

@@ -94,7 +94,7 @@ impl Simulator {
         let plan = search(&model.public, wish)?;
         let d = derive(&model.public, &plan.choices)?;
         let prepared = Prepared::new(&plan, model, pool)?;
-        let fixed = fixed_model(&d, model)?;
+        let fixed = fixed_model(&d.network, model)?;
         Ok(Self { d, prepared, fixed })
     }
 

@@ -1,4 +1,4 @@
-//! Where a simulator looks over a party's shoulder.
+//! Where a simulator or a test looks over a party's shoulder.
 
 use oblivia_base::Secret;
 
@@ -10,6 +10,8 @@ pub(super) trait Tap: Send {
     fn upload(&mut self, _node: usize, _seed: &[u8; 32], _share: &Secret<Vec<u64>>) {}
     /// The server's, and the seed its replies are drawn from.
     fn reply(&mut self, _node: usize, _seed: &[u8; 32], _share: &Secret<Vec<u64>>) {}
+    /// The client's share of the results of layer `node`.
+    fn finish(&mut self, _node: usize, _share: &Secret<Vec<u64>>) {}
 }
 
 impl Tap for () {}
