@@ -290,6 +290,10 @@ pub(crate) struct WishArgs {
     /// Accept that this is revealed; may be given several times.
     #[arg(long, value_name = "NAME", value_parser = leaks())]
     pub(crate) accept_leak: Vec<Leak>,
+    /// Images that share messages, where a system can choose: `hybrid` takes a group of them through the network at the same
+    /// time, which costs memory and saves waiting.
+    #[arg(long, value_name = "N")]
+    pub(crate) group: Option<u32>,
     /// Have a plan that moves no more bytes, both ways, where a system can choose; refuse others.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
@@ -514,6 +518,9 @@ pub(crate) struct BenchArgs {
     /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
+    /// Images that share messages, where a system can choose.
+    #[arg(long, value_name = "N")]
+    pub(crate) group: Option<u32>,
     /// The fastest plan that moves no more bytes, both ways, where a system can choose.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,

@@ -96,6 +96,7 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
         plan: a.plan.clone(),
         accepted_leaks: Leak::ALL.to_vec(),
         max_bytes: Some(a.max_bytes.unwrap_or(u64::MAX)),
+        group: a.group,
         link: if a.plan.is_none() { a.link.map(|l| l.rate()) } else { None },
         max_memory: Some(u64::MAX),
         ..Wish::default()

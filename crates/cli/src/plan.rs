@@ -51,6 +51,7 @@ pub(crate) fn wish(a: &WishArgs) -> Result<Wish, Usage> {
         plan: a.plan.clone(),
         accepted_leaks: a.accept_leak.clone(),
         max_bytes: a.max_bytes,
+        group: a.group,
         max_memory: a.max_memory.map(|mib| mib.saturating_mul(1 << 20)),
         ..Wish::default()
     })

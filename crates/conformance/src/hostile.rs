@@ -151,6 +151,7 @@ pub fn hello(case: &Case) -> Hello {
         plan: wish.plan.unwrap_or_default(),
         link: wish.link,
         max_bytes: wish.max_bytes,
+        group: wish.group,
         purpose,
         samples,
         nonce: [3; 32],

@@ -32,6 +32,24 @@ fn answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_ref
 }
 
 #[test]
+fn groups_of_images_share_messages_and_one_that_is_not_full_costs_as_much() {
+    let group = |inputs| small_relu("hybrid", Wish { group: Some(3), ..Wish::default() }, inputs);
+    let rounds = |case: &Case| {
+        let pair = over_memory(case, 3).expect("the session succeeds");
+        answers::check(case, &pair);
+        costs::check(&pair);
+        pair.client.receipt.traffic.online.rounds
+    };
+    let (four, six) = (rounds(&group(4)), rounds(&group(6)));
+    assert_eq!(four, six);
+    assert_eq!(6 * rounds(&case(1)), 3 * six, "two groups of three have the messages of two images");
+    let (mut a, mut b) = (group(2), group(2));
+    a.inputs.truncate(1);
+    b.inputs.remove(0);
+    leaks::check(&a, &b);
+}
+
+#[test]
 fn a_class_alone_is_the_largest_output_at_the_declared_cost() {
     let mut two = case(2);
     two.model.public.output = OutputPolicy::ArgMax;

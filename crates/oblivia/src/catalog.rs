@@ -36,6 +36,7 @@ struct Asked {
     link: Option<LinkRate>,
     /// And how many samples they are for.
     max_bytes: Option<(u64, u32)>,
+    group: Option<u32>,
 }
 
 /// Plans of a model that are remembered. Others are searched for whenever they are asked for.
@@ -113,7 +114,7 @@ impl Models {
     pub fn prepare(&self, model: &str, system: &str) -> Result<Arc<Plan>, Error> {
         let entry = self.entry(model)?;
         let (mode, plan) = (String::new(), String::new());
-        let asked = Asked { system: system.to_owned(), mode, plan, link: None, max_bytes: None };
+        let asked = Asked { system: system.to_owned(), mode, plan, link: None, max_bytes: None, group: None };
         Ok(self.prepared(entry, asked)?.0)
     }
 
@@ -137,7 +138,7 @@ impl Models {
                 let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
                 let mut wish =
                     Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
-                wish.link = asked.link;
+                (wish.link, wish.group) = (asked.link, asked.group);
                 (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
                 let plan = system.plan(&entry.public, &wish)?;
                 self.allowed(&plan)?;
@@ -189,6 +190,7 @@ impl Catalog for Models {
             plan: hello.plan.clone(),
             link: hello.link,
             max_bytes: hello.max_bytes.map(|max| (max, hello.samples)),
+            group: hello.group,
         };
         let (plan, loaded) = self.prepared(entry, asked).map_err(refused)?;
         let system = self.systems.iter().find(|s| s.id() == hello.system);
@@ -297,6 +299,7 @@ mod tests {
             plan: String::new(),
             link: None,
             max_bytes: None,
+            group: None,
             purpose: Purpose::Predict,
             samples: 1,
             nonce: [0; 32],

@@ -38,6 +38,8 @@ pub struct Wish {
     pub max_bytes: Option<u64>,
     /// How many samples a session predicts, for [`Self::max_bytes`]; 0 is taken for one.
     pub samples: u32,
+    /// Samples of a group that share messages, where a system can choose; `None` is its default.
+    pub group: Option<u32>,
     /// The link to plan for; `None` is what the plan's name stands for.
     pub link: Option<LinkRate>,
     /// The most memory in bytes: of a server for a prepared model and the work of one session; of a client for the work of

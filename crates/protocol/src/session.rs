@@ -63,6 +63,8 @@ pub struct Hello {
     pub link: Option<LinkRate>,
     /// The most bytes the session may move, both ways.
     pub max_bytes: Option<u64>,
+    /// Samples of a group, if the client says so.
+    pub group: Option<u32>,
     /// What the session is for.
     pub purpose: Purpose,
     /// How many samples the session predicts, or makes packs for.
@@ -78,7 +80,8 @@ impl Encode for Hello {
         for s in [&self.model, &self.system, &self.mode, &self.plan] {
             w.str(s);
         }
-        let said = [self.link.is_some(), self.max_bytes.is_some(), self.purpose == Purpose::MakeAhead];
+        let ahead = self.purpose == Purpose::MakeAhead;
+        let said = [self.link.is_some(), self.max_bytes.is_some(), ahead, self.group.is_some()];
         w.u8(said.iter().rev().fold(0, |bits, said| bits << 1 | u8::from(*said)));
         if let Some(link) = self.link {
             w.u64(link.bits_per_second);
@@ -86,6 +89,9 @@ impl Encode for Hello {
         }
         if let Some(max) = self.max_bytes {
             w.u64(max);
+        }
+        if let Some(group) = self.group {
+            w.u32(group);
         }
         w.u32(self.samples);
         w.raw(&self.nonce);
@@ -99,13 +105,14 @@ impl Decode for Hello {
         let mut name = |what| r.str(MAX_NAME, what).map(str::to_owned);
         let (model, system, mode, plan) = (name("model")?, name("system")?, name("mode")?, name("plan")?);
         let said = r.u8("wishes")?;
-        r.require(said < 8, "wishes")?;
+        r.require(said < 16, "wishes")?;
         let purpose = if said & 4 == 0 { Purpose::Predict } else { Purpose::MakeAhead };
         let link = match said & 1 {
             0 => None,
             _ => Some(LinkRate { bits_per_second: r.u64("rate")?, round_trip_us: r.u64("round trip")? }),
         };
         let max_bytes = if said & 2 == 0 { None } else { Some(r.u64("most bytes")?) };
+        let group = if said & 8 == 0 { None } else { Some(r.u32("samples of a group")?) };
         let samples = r.u32("samples")?;
         r.require((1..=MAX_SAMPLES).contains(&samples), "samples")?;
         let nonce = r.array("nonce")?;
@@ -118,6 +125,7 @@ impl Decode for Hello {
             plan,
             link,
             max_bytes,
+            group,
             purpose,
             samples,
             nonce,
@@ -263,6 +271,7 @@ impl Request {
             plan: self.wish.plan.clone().unwrap_or_default(),
             link: self.wish.link,
             max_bytes: self.wish.max_bytes,
+            group: self.wish.group,
             purpose: self.purpose,
             samples: self.samples,
             nonce,

@@ -35,6 +35,7 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         plan: "diagonal".into(),
         link: Some(LinkRate { bits_per_second: u64::MAX, round_trip_us: 0 }),
         max_bytes: Some(u64::MAX),
+        group: Some(u32::MAX),
         purpose: Purpose::Predict,
         samples: MAX_SAMPLES,
         nonce: [255; 32],

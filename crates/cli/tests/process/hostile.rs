@@ -149,6 +149,7 @@ fn hello(system: &str) -> Vec<u8> {
         plan,
         link: None,
         max_bytes: None,
+        group: None,
         purpose,
         samples,
         nonce,

@@ -270,6 +270,7 @@ pub(crate) fn hello() -> Hello {
         plan: String::new(),
         link: None,
         max_bytes: None,
+        group: None,
         purpose: Purpose::Predict,
         samples: 3,
         nonce: [1; 32],

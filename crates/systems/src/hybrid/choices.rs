@@ -61,7 +61,12 @@ pub(super) struct HybridChoices {
     pub(super) radices: Vec<Radix>,
     /// Source of correlated OTs.
     pub(super) supply: Supply,
+    /// Images of a group: they share messages. From 1 to [`MAX_IMAGES`].
+    pub(super) images: u32,
 }
+
+/// Most images of a group.
+pub(super) const MAX_IMAGES: u32 = 256;
 
 impl HybridChoices {
     /// Digits of step `at`; of the output behind the last step.
@@ -74,6 +79,7 @@ impl Encode for HybridChoices {
     fn encode(&self, w: &mut Writer) {
         let at = Supply::ALL.iter().position(|s| *s == self.supply).unwrap_or(usize::MAX);
         w.u8(u8::try_from(at).unwrap_or(u8::MAX));
+        w.u32(self.images);
         w.u32(u32::try_from(self.radices.len()).unwrap_or(u32::MAX));
         for radix in &self.radices {
             let at = Radix::ALL.iter().position(|r| r == radix).unwrap_or(usize::MAX);
@@ -86,12 +92,14 @@ impl Decode for HybridChoices {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let supply = Supply::ALL.get(usize::from(r.u8("source of OTs")?)).copied();
         let supply = supply.ok_or_else(|| r.error("source of OTs", Fault::Invalid))?;
+        let images = r.u32("images of a group")?;
+        r.require((1..=MAX_IMAGES).contains(&images), "images of a group")?;
         let count = r.u32("steps")? as usize;
         r.require(count <= MAX_STEPS, "steps")?;
         let bytes = r.raw(count, "digits of comparisons")?;
         let radices = bytes.iter().map(|b| Radix::ALL.get(usize::from(*b)).copied()).collect::<Option<_>>();
         let radices = radices.ok_or_else(|| r.error("digits of comparisons", Fault::Invalid))?;
-        Ok(Self { radices, supply })
+        Ok(Self { radices, supply, images })
     }
 }
 
@@ -103,14 +111,23 @@ mod tests {
     fn choices_are_read_as_they_were_written_and_nothing_else_is() {
         for supply in Supply::ALL {
             for radices in [vec![], Radix::ALL.to_vec(), vec![Radix::Mixed; 300]] {
-                let choices = HybridChoices { radices, supply };
-                assert_eq!(HybridChoices::from_bytes(&choices.to_bytes()), Ok(choices));
+                for images in [1, 2, MAX_IMAGES] {
+                    let choices = HybridChoices { radices: radices.clone(), supply, images };
+                    assert_eq!(HybridChoices::from_bytes(&choices.to_bytes()), Ok(choices));
+                }
             }
         }
-        for bytes in [&[6, 0, 0, 0, 0][..], &[0, 1, 0, 0, 0], &[0, 1, 0, 0, 0, 5], &[0, 0, 0, 0, 0, 0]] {
-            assert!(HybridChoices::from_bytes(bytes).is_err(), "{bytes:?}");
+        let of = |supply: u8, images: u32, steps: u32, rest: &[u8]| {
+            [&[supply][..], &images.to_le_bytes(), &steps.to_le_bytes(), rest].concat()
+        };
+        assert!(HybridChoices::from_bytes(&of(0, 1, 1, &[4])).is_ok());
+        for bytes in [of(6, 1, 0, &[]), of(0, 1, 1, &[]), of(0, 1, 1, &[5]), of(0, 1, 0, &[0])] {
+            assert!(HybridChoices::from_bytes(&bytes).is_err(), "{bytes:?}");
         }
-        let endless = [0, 0xff, 0xff, 0xff, 0xff];
+        for images in [0, MAX_IMAGES + 1] {
+            assert!(HybridChoices::from_bytes(&of(0, images, 0, &[])).is_err());
+        }
+        let endless = of(0, 1, u32::MAX, &[]);
         assert!(HybridChoices::from_bytes(&endless).is_err());
         assert_eq!(Supply::Silent(LpnSet::B12).sets(), [LpnSet::B10, LpnSet::B11, LpnSet::B12]);
         assert!(Supply::Extension(FieldBits::Four).sets().is_empty());

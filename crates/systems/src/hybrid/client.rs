@@ -6,7 +6,7 @@ use super::packs::{Claimed, Packs, USED_BYTES};
 use super::plan::{Derived, NONCE_BYTES, derive};
 use super::stock::{Place, Stock, setup};
 use super::tap::Tap;
-use super::walk::{Hand, WalkError, walk};
+use super::walk::{Hand, WalkError, part, walk};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Prg, Secret};
@@ -31,11 +31,13 @@ pub(super) async fn run<T: Tap>(
     let pool = cx.pool.clone();
     let mut hand = ClientHand::new(&d, &pool, &cx.session, &mut cx.rng, tap)?;
     let place = Place { pool: pool.clone(), turns: cx.channel.turns() };
-    let (mut packs, mut stock) = begin(&d, &hand, plan, inputs.len(), &place, cx).await?;
+    let (mut packs, mut stock) =
+        begin(&d, &hand, plan, inputs.len().div_ceil(d.images()), &place, cx).await?;
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().skip(1).step_by(2).collect();
     let mut outputs = Vec::with_capacity(inputs.len());
-    for (index, input) in inputs.iter().enumerate() {
+    for (group, inputs) in inputs.chunks(d.images()).enumerate() {
+        let index = group * d.images();
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
         let (pads, rest) = match packs.take()? {
@@ -45,11 +47,15 @@ pub(super) async fn run<T: Tap>(
         cx.channel.enter(Phase::Online);
         cx.observer.on(Event::SampleStarted(index));
         let before = cx.channel.meter().traffic().online;
-        // The server must not see which inputs fit: one that does not is replaced by zeros.
-        let unfit = unfit(&d.network, input);
-        let zeros = Tensor::zeros(input.shape().clone());
-        let sent = if unfit.is_some() { &zeros } else { input };
-        let numbers = d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?;
+        // The server must not see which inputs fit: one that does not is replaced by zeros, as are those that are missing.
+        let zeros = Tensor::zeros(d.network.graph().input_shape().clone());
+        let mut unfits: Vec<Option<Error>> = inputs.iter().map(|input| unfit(&d.network, input)).collect();
+        let mut numbers = Vec::with_capacity(d.all(d.network.graph().input().index()));
+        for image in 0..d.images() {
+            let fits = unfits.get(image).is_some_and(Option::is_none);
+            let sent = inputs.get(image).filter(|_| fits).unwrap_or(&zeros);
+            numbers.extend(d.network.input(sent).map_err(|e| Error::Input(e.to_string()))?);
+        }
         let link = ChannelLink::new(&mut cx.channel, Party::Client, incoming.clone());
         let mut session = Session::new(Party::Client, Party::Client, link, pads, usize::MAX);
         let numbers = numbers.into_iter().map(|v| v as u64).collect();
@@ -58,20 +64,25 @@ pub(super) async fn run<T: Tap>(
         let (link, pads) = session.into_parts();
         let opened = opened.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.map(|rest| rest.put_back(pads)).or(stock);
-        let output = unfit.map_or_else(|| answer(&d, model, opened.unwrap_or_default()), Err);
-        let traffic = Some(cx.channel.meter().traffic().online.since(before));
-        cx.observer.on(Event::SampleDone { index, output: Some(&output), traffic });
-        outputs.push(output);
+        let opened = opened.unwrap_or_default();
+        let last = inputs.len().saturating_sub(1);
+        for (image, unfit) in unfits.drain(..).enumerate() {
+            let own = || part(&opened, image, d.images()).to_vec();
+            let output = unfit.map_or_else(|| answer(&d, model, own()), Err);
+            let traffic = (image == last).then(|| cx.channel.meter().traffic().online.since(before));
+            cx.observer.on(Event::SampleDone { index: index + image, output: Some(&output), traffic });
+            outputs.push(output);
+        }
     }
     Ok(Outcome::Outputs(outputs))
 }
 
-/// The set-up as the opener: packs of earlier sessions, and stocks if these are fewer than `samples`.
+/// The set-up as the opener: packs of earlier sessions, and stocks if these are fewer than the `groups` of samples.
 async fn begin<T: Tap>(
     d: &Derived,
     hand: &ClientHand<'_, T>,
     plan: &Plan,
-    samples: usize,
+    groups: usize,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Result<(Packs, Option<Stock>), Error> {
@@ -79,7 +90,7 @@ async fn begin<T: Tap>(
     cx.observer.on(Event::Setup("oblivious transfers"));
     let setup = setup(cx.session, d.choices.supply);
     let [_, answer, _, batch] = setup.message_bytes();
-    let claimed = Claimed::look(cx, d, plan, samples);
+    let claimed = Claimed::look(cx, d, plan, groups);
     let (opener, offer) = OpenerAwaitsAnswer::start(&setup, &mut cx.rng);
     let mut message = claimed.as_ref().map_or_else(Vec::new, Claimed::to_bytes);
     message.extend(offer);
@@ -102,7 +113,7 @@ async fn begin<T: Tap>(
         }
     };
     let (mut begun, mut message) = (None, Vec::new());
-    if packs.left() < samples {
+    if packs.left() < groups {
         let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
         let (opener, third) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
         (begun, message) = (Some(opener), third);

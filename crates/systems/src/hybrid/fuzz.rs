@@ -71,7 +71,7 @@ pub fn formats(bytes: &[u8]) -> bool {
 /// Choices of as many steps as the network has.
 fn plain(model: &PublicModel) -> Option<Vec<u8>> {
     let steps = Base::new(model).ok()?.steps.len() + 1;
-    Some(HybridChoices { radices: vec![Radix::Four; steps], supply: Supply::ALL[0] }.to_bytes())
+    Some(HybridChoices { radices: vec![Radix::Four; steps], supply: Supply::ALL[0], images: 1 }.to_bytes())
 }
 
 #[cfg(test)]
@@ -92,11 +92,12 @@ mod tests {
             change(&mut bytes);
             choices(&bytes)
         };
-        assert!(with(|b| b[0] = 5) && with(|b| b[5] = 4), "another source of OTs, other digits");
-        assert!(!with(|b| b[0] = 6) && !with(|b| b[5] = 5) && !with(Vec::clear));
+        assert!(with(|b| b[0] = 5) && with(|b| b[9] = 4), "another source of OTs, other digits");
+        assert!(with(|b| b[1] = 7) && !with(|b| b[1] = 0), "groups");
+        assert!(!with(|b| b[0] = 6) && !with(|b| b[9] = 5) && !with(Vec::clear));
         assert!(!with(|b| b.push(0)), "bytes behind the choices");
         let longer = |b: &mut Vec<u8>| {
-            b[1] += 1;
+            b[5] += 1;
             b.push(0);
         };
         assert!(!with(longer), "a step the network does not have");

@@ -8,7 +8,7 @@ use oblivia_nn::{Node, Op};
 /// Elements of a wire.
 const ELEMENTS: usize = 1 << 23;
 /// Elements of all wires together.
-const ALL_ELEMENTS: usize = 1 << 27;
+pub(super) const ALL_ELEMENTS: usize = 1 << 27;
 /// Rows or columns of an image.
 const SIDE: usize = 1 << 12;
 /// Channels, or elements of a vector.

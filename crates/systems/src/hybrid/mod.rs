@@ -136,11 +136,12 @@ impl System for Hybrid {
         Box::pin(async move {
             match two_seats::<server::Prepared>(seat, self.id())? {
                 TwoSeats::Client(model, _) => {
-                    ahead::client(&plan::derive(&model, &plan.choices)?, plan, samples, cx).await
+                    let d = plan::derive(&model, &plan.choices)?;
+                    ahead::client(&d, plan, samples.div_ceil(d.choices.images), cx).await
                 }
                 TwoSeats::Server(prepared, _) => {
                     let d = prepared.base.clone().with(plan::decode(&plan.choices)?)?;
-                    ahead::server(&d, plan, samples, cx).await
+                    ahead::server(&d, plan, samples.div_ceil(d.choices.images), cx).await
                 }
             }
         })

@@ -64,7 +64,7 @@ pub(super) struct Base {
 pub(super) struct Derived {
     pub(super) base: Arc<Base>,
     pub(super) choices: HybridChoices,
-    /// Of one image, the client holding the pen at first.
+    /// Of one group, the client holding the pen at first.
     pub(super) online: MpcCost,
 }
 
@@ -96,12 +96,22 @@ impl Base {
 }
 
 impl Derived {
-    /// Correlated OTs of one image.
+    /// Images of a group.
+    pub(super) fn images(&self) -> usize {
+        self.choices.images as usize
+    }
+
+    /// Elements of wire `wire`, of all images of a group.
+    pub(super) fn all(&self, wire: usize) -> usize {
+        self.images() * self.elements(wire)
+    }
+
+    /// Correlated OTs of one group.
     pub(super) fn demand(&self) -> Demand {
         [Party::Client, Party::Server].map(|party| self.online.cots_sent_by(party, Party::Client))
     }
 
-    /// Bytes of the messages of one image, the client's first, in turn.
+    /// Bytes of the messages of one group, the client's first, in turn.
     pub(super) fn messages(&self) -> Vec<usize> {
         merged(self.online.messages())
     }
@@ -199,6 +209,15 @@ impl Base {
             let why = format!("digits for {found} steps, the network has {steps} with its output");
             return Err(Error::InvalidMessage { message: "Offer", why });
         }
+        let elements = (0..self.network.graph().nodes().len()).map(|wire| self.elements(wire)).sum::<usize>();
+        if elements.saturating_mul(choices.images as usize) > limits::ALL_ELEMENTS.max(elements) {
+            let why = format!(
+                "a group of {} images has too many values: at most {}",
+                choices.images,
+                limits::ALL_ELEMENTS
+            );
+            return Err(refused(why));
+        }
         let mut d = Derived { base: self, choices, online: MpcCost::none() };
         d.online = walk::cost(&d)?;
         if let Some(cots) = d.demand().into_iter().find(|&n| n > limits::COTS) {
@@ -276,12 +295,12 @@ pub(super) fn describe_plan(d: &Derived, model: &PublicModel, choices: &Choices)
         choices: choices.clone(),
         model: model_digest(model),
         cost: Cost {
-            group: 1,
+            group: d.choices.images,
             setup,
             setup_reused: setup,
             offline,
             online,
-            ops: d.ops,
+            ops: OpCounts { pt_mul: u64::from(d.choices.images) * d.ops.pt_mul, ..d.ops },
             ahead: Some(ahead(d)),
         },
         key_bytes: 0,
@@ -346,17 +365,18 @@ fn memory(d: &Derived, party: Party) -> u64 {
             *r += 1;
         }
     }
-    let (mut live, mut most) = (8 * d.elements(0) as u64, 0);
+    let (mut live, mut most) = (8 * d.all(0) as u64, 0);
     for step in &d.steps {
         let operands = || step.nodes().iter().flat_map(|&n| inputs(n)).map(|w| w.index());
-        let read: u64 = operands().map(|w| d.elements(w) as u64).sum();
-        let made: u64 = step.nodes().iter().map(|&n| d.elements(n) as u64).sum();
+        let read: u64 = operands().map(|w| d.all(w) as u64).sum();
+        let made: u64 = step.nodes().iter().map(|&n| d.all(n) as u64).sum();
         let work = match step {
             Step::Local(_) => 32 * read.max(made),
             // What the layers read is widened first; then their messages are held, and one layer is computed at a time.
             Step::Linear(nodes) => {
                 let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
-                let messages: u64 = layers().map(|l| 2 * (l.up_bytes + l.down_bytes) as u64).sum();
+                let all = d.images() as u64;
+                let messages: u64 = layers().map(|l| 2 * all * (l.up_bytes + l.down_bytes) as u64).sum();
                 let one = layers().map(|l| l.memory(party)).max().unwrap_or(0);
                 (COMPARED * read).max(24 * read + messages + one)
             }
@@ -368,7 +388,7 @@ fn memory(d: &Derived, party: Party) -> u64 {
         for w in operands() {
             if let Some(r) = readers.get_mut(w) {
                 *r = r.saturating_sub(1);
-                live = live.saturating_sub(if *r == 0 { 8 * d.elements(w) as u64 } else { 0 });
+                live = live.saturating_sub(if *r == 0 { 8 * d.all(w) as u64 } else { 0 });
             }
         }
     }
@@ -563,7 +583,7 @@ fn describe(d: &Derived) -> Vec<String> {
     }
     let demand = d.demand();
     out.push(format!(
-        "correlated OTs per image: {} sent by the client, {} by the server; made: {}",
+        "correlated OTs per group: {} sent by the client, {} by the server; made: {}",
         demand[0],
         demand[1],
         stock::made(d.choices.supply, demand)

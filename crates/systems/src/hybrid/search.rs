@@ -1,7 +1,7 @@
 //! The search for a plan: the digits of every step and the source of correlated OTs that make one image, with its
 //! set-up, cheapest on a link; or cheapest of those that move no more than so many bytes.
 
-use super::choices::{HybridChoices, Supply};
+use super::choices::{HybridChoices, MAX_IMAGES, Supply};
 use super::plan::{Base, Derived, MODE, PLANS, SYSTEM, describe_plan, traffic, wrap};
 use super::{aided, stock, walk};
 use oblivia_mpc::silent::LpnSet;
@@ -54,10 +54,19 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
     let images = u64::from(wish.samples.max(1));
     let bytes = |t: &[Traffic; 3]| {
         let [setup, offline, online] = t.map(|t| t.up_bytes + t.down_bytes);
-        setup.saturating_add(offline.saturating_add(online).saturating_mul(images))
+        setup.saturating_add(
+            offline
+                .saturating_add(online)
+                .saturating_mul(images.div_ceil(u64::from(wish.group.unwrap_or(1)))),
+        )
     };
     let base = Base::new(model)?;
-    let first = HybridChoices { radices: vec![Radix::Four; base.steps.len() + 1], supply: Supply::ALL[0] };
+    let group = wish.group.unwrap_or(1);
+    if !(1..=MAX_IMAGES).contains(&group) {
+        return Err(Error::Input(format!("a group of `{SYSTEM}` has 1 to {MAX_IMAGES} images, not {group}")));
+    }
+    let radices = vec![Radix::Four; base.steps.len() + 1];
+    let first = HybridChoices { radices, supply: Supply::ALL[0], images: group };
     let mut d = base.with(first)?;
     let table = table(&d)?;
     let mut best: Option<(f64, HybridChoices)> = None;
@@ -69,7 +78,7 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
             if doubling > 0 && radices == d.choices.radices {
                 continue;
             }
-            d.choices = HybridChoices { radices, supply };
+            d.choices = HybridChoices { radices, supply, images: group };
             d.online = walk::cost(&d)?;
             let traffic = traffic(&d);
             least = least.min(bytes(&traffic));

@@ -78,11 +78,13 @@ pub(super) async fn run(
     let d = &prepared.base.clone().with(decode(&plan.choices)?)?;
     let (pool, turns) = (cx.pool.clone(), cx.channel.turns());
     let place = Place { pool: pool.clone(), turns: turns.clone() };
-    let (pk, mut packs, mut stock) = begin(d, plan, samples as usize, &place, cx).await?;
+    let groups = (samples as usize).div_ceil(d.images());
+    let (pk, mut packs, mut stock) = begin(d, plan, groups, &place, cx).await?;
     let mut hand = ServerHand::new(prepared, pk, &pool, turns, &cx.session, &mut cx.rng, ());
     cx.observer.on(Event::Ready);
     let incoming: Vec<usize> = d.messages().into_iter().step_by(2).collect();
-    for index in 0..samples as usize {
+    for group in 0..groups {
+        let index = group * d.images();
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
         let (pads, rest) = match packs.take()? {
@@ -94,24 +96,27 @@ pub(super) async fn run(
         let before = cx.channel.meter().traffic().online;
         let link = ChannelLink::new(&mut cx.channel, Party::Server, incoming.clone());
         let mut session = Session::new(Party::Server, Party::Client, link, pads, usize::MAX);
-        let zeros = vec![0; d.network.graph().input_shape().elements()];
+        let zeros = vec![0; d.all(d.network.graph().input().index())];
         let walked =
             walk(d, &mut session, &pool, &mut hand, zeros, |done| cx.observer.on(d.step(done))).await;
         let (link, pads) = session.into_parts();
         walked.map_err(|e| link.failed().unwrap_or_else(|| e.into_error()))?;
         stock = rest.map(|rest| rest.put_back(pads)).or(stock);
         cx.ops.pt_mul += std::mem::take(&mut hand.products);
-        let traffic = Some(cx.channel.meter().traffic().online.since(before));
-        cx.observer.on(Event::SampleDone { index, output: None, traffic });
+        let end = (index + d.images()).min(samples as usize);
+        for index in index..end {
+            let traffic = (index + 1 == end).then(|| cx.channel.meter().traffic().online.since(before));
+            cx.observer.on(Event::SampleDone { index, output: None, traffic });
+        }
     }
     Ok(Outcome::Served)
 }
 
-/// The set-up as the answerer: packs of earlier sessions, and stocks if these are fewer than `samples`.
+/// The set-up as the answerer: packs of earlier sessions, and stocks if these are fewer than the `groups` of samples.
 async fn begin(
     d: &Derived,
     plan: &Plan,
-    samples: usize,
+    groups: usize,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Result<(PublicKeys, Packs, Option<Stock>), Error> {
@@ -122,13 +127,13 @@ async fn begin(
     let (claim, offer) = packs::first_message(&mut cx.channel, offer).await?;
     let (mut packs, mut message) = (Packs::none(Party::Server), Vec::new());
     if let Some(claim) = claim {
-        let (found, used) = packs::answer(cx, d, plan, &claim, samples);
+        let (found, used) = packs::answer(cx, d, plan, &claim, groups);
         cx.ahead = AheadUse::Used { groups: found.left() as u64 };
         packs = found;
         message.extend(used);
     }
     let mut begun = None;
-    if packs.left() < samples {
+    if packs.left() < groups {
         let start = || AnswererAwaitsBatch::start(&setup, &offer, &mut cx.rng);
         let (answerer, answer) = place.run(start).map_err(mpc_error)?;
         begun = Some(answerer);

@@ -12,7 +12,7 @@ use super::schedule::source;
 use super::search::search;
 use super::server::{Prepared, ServerHand, fixed_model, reply_rng};
 use super::tap::Tap;
-use super::walk::walk;
+use super::walk::{part, walk};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::coefficient::UploadRandomness;
 use oblivia_mpc::ideal::{dealer, pair};
@@ -54,20 +54,23 @@ impl Compared {
     }
 }
 
-/// What one party drew and held, by layer.
+/// A seed, and a share of a layer's input.
+type Note = ([u8; 32], Secret<Vec<u64>>);
+
+/// What one party drew and held, by layer, of one image after the other.
 #[derive(Default)]
 struct Notes {
     key: [u8; 32],
-    layers: BTreeMap<usize, ([u8; 32], Secret<Vec<u64>>)>,
+    layers: BTreeMap<usize, Vec<Note>>,
 }
 
 impl Notes {
     fn note(&mut self, node: usize, seed: &[u8; 32], share: &Secret<Vec<u64>>) {
-        self.layers.insert(node, (*seed, Secret::new(share.expose().clone())));
+        self.layers.entry(node).or_default().push((*seed, Secret::new(share.expose().clone())));
     }
 
-    fn of(&self, node: usize) -> Result<&([u8; 32], Secret<Vec<u64>>), Error> {
-        self.layers.get(&node).ok_or_else(|| Error::Misuse(format!("nothing was noted of node {node}")))
+    fn of(&self, node: usize, image: usize) -> Result<&Note, Error> {
+        self.layers.get(&node).and_then(|all| all.get(image)).ok_or_else(|| Error::Misuse(format!("nothing was noted of node {node}")))
     }
 }
 
@@ -103,14 +106,32 @@ impl Simulator {
         self.d.bits(self.d.network.graph().output().index())
     }
 
-    /// Plays one image with dealt OTs and all randomness from `seed`, and computes it again.
+    /// [`Self::compare_group`] for plans whose groups are one image.
     ///
     /// # Errors
-    /// What ends a session; [`Error::Misuse`] if the parties wait for each other.
+    /// As there.
     pub fn compare(&self, input: &Tensor, seed: &[u8; 32], pool: &ThreadPool) -> Result<Compared, Error> {
+        let one = self.compare_group(std::slice::from_ref(input), seed, pool)?.pop();
+        one.ok_or_else(|| Error::Misuse("nothing was compared".into()))
+    }
+
+    /// Plays a group of images with dealt OTs and all randomness from `seed`, and computes each of them again.
+    ///
+    /// # Errors
+    /// What ends a session; [`Error::Misuse`] if the parties wait for each other or a group has another number of images.
+    pub fn compare_group(
+        &self,
+        inputs: &[Tensor],
+        seed: &[u8; 32],
+        pool: &ThreadPool,
+    ) -> Result<Vec<Compared>, Error> {
         let d = &self.d;
-        let misuse = |e: &dyn std::fmt::Display| Error::Misuse(e.to_string());
-        let numbers = d.network.input(input).map_err(|e| Error::Input(e.to_string()))?;
+        let (found, images) = (inputs.len(), d.images());
+        if found != images {
+            return Err(Error::Misuse(format!("{found} images for a group of {images}")));
+        }
+        let numbers = inputs.iter().map(|x| d.network.input(x)).collect::<Result<Vec<_>, _>>();
+        let numbers = numbers.map_err(|e| Error::Input(e.to_string()))?;
         let mut rng = Prg::new(seed, "hybrid simulator client v1", &[]);
         let mut client = ClientHand::new(d, pool, &Digest(*seed), &mut rng, Notes::default())?;
         let pk = client.public_key(seed, &Digest(*seed), &mut rng);
@@ -128,8 +149,8 @@ impl Simulator {
         let [to_server, to_client] = pair::queue();
         let mut a = Session::new(Party::Client, Party::Client, to_server, theirs, usize::MAX);
         let mut b = Session::new(Party::Server, Party::Client, to_client, ours, usize::MAX);
-        let zeros = vec![0; numbers.len()];
-        let share = numbers.iter().map(|&v| v as u64).collect();
+        let share: Vec<u64> = numbers.iter().flatten().map(|&v| v as u64).collect();
+        let zeros = vec![0; share.len()];
         let (opened, served) = pair::join(
             walk(d, &mut a, pool, &mut client, share, |_| ()),
             walk(d, &mut b, pool, &mut server, zeros, |_| ()),
@@ -138,13 +159,32 @@ impl Simulator {
         served.map_err(super::walk::WalkError::into_error)?;
         let private = opened.map_err(super::walk::WalkError::into_error)?.unwrap_or_default();
         let (client, server) = (client.into_tap(), server.into_tap());
-        let (recorded, roundings) = self.roundings(&client, &server, &pk, pool)?;
-        let trace = self.fixed.run(&numbers, &mut Recorded(recorded)).map_err(|e| misuse(&e))?;
+        let one = |(image, numbers): (usize, &Vec<i64>)| {
+            let private = part(&private, image, images).to_vec();
+            self.compared(image, numbers, private, [&client, &server], &pk, pool)
+        };
+        numbers.iter().enumerate().map(one).collect()
+    }
+
+    /// One image, computed again from what both parties drew.
+    fn compared(
+        &self,
+        image: usize,
+        numbers: &[i64],
+        private: Vec<u64>,
+        [client, server]: [&Notes; 2],
+        pk: &PublicKeys,
+        pool: &ThreadPool,
+    ) -> Result<Compared, Error> {
+        let d = &self.d;
+        let misuse = |e: &dyn std::fmt::Display| Error::Misuse(e.to_string());
+        let (recorded, roundings) = self.roundings(image, client, server, pk, pool)?;
+        let trace = self.fixed.run(numbers, &mut Recorded(recorded)).map_err(|e| misuse(&e))?;
         let mut hidden_equal = true;
         for (&node, layer) in &d.layers {
             let mask = u64::MAX >> (64 - layer.params.k_bits());
             let values = trace.wires.get(source(&d.network, node).index()).map_or(&[][..], Vec::as_slice);
-            let (x, y) = (client.of(node)?.1.expose(), server.of(node)?.1.expose());
+            let (x, y) = (client.of(node, image)?.1.expose(), server.of(node, image)?.1.expose());
             let sums = x.iter().zip(y).map(|(x, y)| x.wrapping_add(*y) & mask);
             hidden_equal &= sums.eq(values.iter().map(|&v| v as u64 & mask));
         }
@@ -161,6 +201,7 @@ impl Simulator {
     /// By wire, how far each result is from the floor of its quotient, from the noise of its sources.
     fn roundings(
         &self,
+        image: usize,
         client: &Notes,
         server: &Notes,
         pk: &PublicKeys,
@@ -171,7 +212,7 @@ impl Simulator {
         let mut recorded = vec![Vec::new(); d.network.graph().nodes().len()];
         let mut counts = [0; 4];
         for (&node, layer) in &self.prepared.layers {
-            let ((up, theirs), (down, own)) = (client.of(node)?, server.of(node)?);
+            let ((up, theirs), (down, own)) = (client.of(node, image)?, server.of(node, image)?);
             let (params, inputs) = (layer.params(), layer.packing().inputs());
             let (sk, pk) = (sk.of(params)?, pk.of(params)?);
             let lanes = pool.install(|| {

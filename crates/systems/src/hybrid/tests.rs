@@ -97,6 +97,39 @@ fn every_operator_is_walked_as_the_simulator_does_and_a_class_is_the_largest_out
 }
 
 #[test]
+fn images_of_a_group_are_each_what_the_simulator_computes() {
+    let pool = pool();
+    for (images, output) in [(2, OutputPolicy::Logits), (3, OutputPolicy::ArgMax), (5, OutputPolicy::Logits)] {
+        let mut model = calibrated(every_operator(), 18, true).unwrap();
+        model.public.output = output;
+        let wish = Wish { group: Some(images), ..Wish::default() };
+        let simulator = Simulator::new(&model, &wish, &pool).unwrap();
+        let inputs: Vec<_> = (0..u64::from(images)).map(|seed| random_input(&model, seed)).collect();
+        let all = simulator.compare_group(&inputs, &[images as u8; 32], &pool).unwrap();
+        assert_eq!(all.len(), images as usize);
+        for found in &all {
+            assert!(found.hidden_equal && found.outside == 0);
+            match output {
+                OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
+                OutputPolicy::ArgMax => {
+                    let best = found.simulated.iter().max().unwrap();
+                    let class = found.simulated.iter().position(|v| v == best).unwrap();
+                    assert_eq!(found.private, [class as u64]);
+                }
+            }
+        }
+        assert!(all.iter().any(|found| found.simulated != all[0].simulated), "images differ");
+        assert!(simulator.compare_group(&inputs[1..], &[1; 32], &pool).is_err());
+    }
+    for group in [0, 257] {
+        let wish = Wish { group: Some(group), ..Wish::default() };
+        let model = calibrated(every_operator(), 18, true).unwrap();
+        let why = Hybrid.plan(&model.public, &wish).unwrap_err().to_string();
+        assert!(why.contains("1 to 256 images"), "{why}");
+    }
+}
+
+#[test]
 fn models_without_formats_are_refused_with_what_to_do() {
     let why = Hybrid.plan(&every_operator().public, &Wish::default()).unwrap_err().to_string();
     assert!(why.contains("oblivia quantise"), "{why}");

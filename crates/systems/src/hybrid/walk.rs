@@ -9,8 +9,8 @@ use super::plan::Derived;
 use super::schedule::{Step, range, source, windows};
 use oblivia_base::Secret;
 use oblivia_mpc::{
-    Cost, Divisible, Link, MpcError, Party, Radix, Range, Session, Shares, arg_max, arg_max_cost, reveal,
-    reveal_cost, widen, widen_cost,
+    Cost, Divisible, Link, MpcError, Party, Radix, Range, Session, Shares, Windows, arg_max, arg_max_cost,
+    reveal, reveal_cost, widen, widen_cost,
 };
 use oblivia_nn::{OutputPolicy, WireId};
 use oblivia_pack::coefficient::CoefficientError;
@@ -108,8 +108,8 @@ pub(super) fn cost(d: &Derived) -> Result<Cost, Error> {
                 cost = cost.then(&Cost::of_passing());
             }
             let layers = || nodes.iter().filter_map(|n| d.layers.get(n));
-            let up: usize = layers().map(|l| l.up_bytes).sum();
-            let down: usize = layers().map(|l| l.down_bytes).sum();
+            let up: usize = layers().map(|l| d.images() * l.up_bytes).sum();
+            let down: usize = layers().map(|l| d.images() * l.down_bytes).sum();
             cost = cost.then(&Cost::of_bytes(up as u64)).then(&Cost::of_passing());
             cost = cost.then(&Cost::of_bytes(down as u64));
         }
@@ -117,8 +117,8 @@ pub(super) fn cost(d: &Derived) -> Result<Cost, Error> {
     cost = cost.then(&class_cost(d, d.choices.radix(d.steps.len())));
     let output = d.network.graph().output().index();
     let (bits, n) = match d.output {
-        OutputPolicy::Logits => (d.bits(output), d.elements(output)),
-        OutputPolicy::ArgMax => (index_bits(d.elements(output)), 1),
+        OutputPolicy::Logits => (d.bits(output), d.all(output)),
+        OutputPolicy::ArgMax => (index_bits(d.elements(output)), d.images()),
     };
     let pen = cost.pen_after(Party::Client);
     Ok(cost.then(&reveal_cost(bits, Party::Client, pen).times(n)))
@@ -126,7 +126,7 @@ pub(super) fn cost(d: &Derived) -> Result<Cost, Error> {
 
 /// Comparisons of one step: those of a linear layer are its widening.
 pub(super) fn comparisons_cost(d: &Derived, step: &Step, radix: Radix) -> Result<Cost, Error> {
-    let elements = || step.nodes().iter().map(|&n| d.elements(n)).sum::<usize>();
+    let elements = || step.nodes().iter().map(|&n| d.all(n)).sum::<usize>();
     let bits = || step.nodes().first().map_or(0, |&n| d.bits(source(&d.network, n).index()));
     Ok(match step {
         Step::Local(_) => Cost::none(),
@@ -134,14 +134,14 @@ pub(super) fn comparisons_cost(d: &Derived, step: &Step, radix: Radix) -> Result
             let mut cost = Cost::none();
             for (wire, readers) in by_input(d, nodes) {
                 if let Some((to, range)) = widening(d, wire, &readers) {
-                    cost = cost.then(&widen_cost(d.bits(wire), to, range, radix).times(d.elements(wire)));
+                    cost = cost.then(&widen_cost(d.bits(wire), to, range, radix).times(d.all(wire)));
                 }
             }
             cost
         }
         Step::Relu(_) => relus_cost(elements(), bits(), radix),
         Step::Clip(_) => relus_cost(2 * elements(), bits(), radix),
-        Step::MaxPool(node) => pool_cost(&windows(&d.network, *node)?, bits(), radix),
+        Step::MaxPool(node) => pool_cost(&all_windows(d, *node)?, bits(), radix),
     })
 }
 
@@ -152,10 +152,16 @@ pub(super) fn class_cost(d: &Derived, radix: Radix) -> Cost {
     match d.output {
         OutputPolicy::Logits => Cost::none(),
         OutputPolicy::ArgMax => {
-            let wide = widen_cost(bits, bits + 1, Range::Any, radix).times(n);
-            wide.then(&arg_max_cost(n, 1, bits + 1, index_bits(n), radix))
+            let wide = widen_cost(bits, bits + 1, Range::Any, radix).times(d.all(output));
+            wide.then(&arg_max_cost(n, d.images(), bits + 1, index_bits(n), radix))
         }
     }
+}
+
+/// The windows of a pool of maxima, those of all images of a group as channels of one.
+fn all_windows(d: &Derived, node: usize) -> Result<Windows, Error> {
+    let one = windows(&d.network, node)?;
+    Ok(Windows { channels: d.images() * one.channels, ..one })
 }
 
 /// Bits of the number of a class.
@@ -212,8 +218,8 @@ impl<'a> Wires<'a> {
     }
 }
 
-/// Walks to the output. `input` is this party's share of it: the client's numbers, the server's zeros. The client gets the
-/// opened outputs, mod 2^l, or the class. `done` hears how many steps are.
+/// Walks to the output. `input` is this party's share of a group of images, one after the other, as everything of a group is:
+/// the client's numbers, the server's zeros. The client gets the opened outputs, mod 2^l, or the classes. `done` hears how many steps are.
 pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
     d: &Derived,
     cx: &mut Session<L, P>,
@@ -235,9 +241,13 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
                     .iter()
                     .map(|s| Secret::new(s.values().iter().map(|&v| v as i64).collect()))
                     .collect();
-                let slices: Vec<&[i64]> = signed.iter().map(|s| s.expose().as_slice()).collect();
-                let out = Secret::new(d.network.on_share(WireId(node as u32), &slices));
-                let out = out.expose().iter().map(|&v| v as u64).collect();
+                let mut out = Vec::with_capacity(d.all(node));
+                for image in 0..d.images() {
+                    let slices: Vec<&[i64]> =
+                        signed.iter().map(|s| part(s.expose(), image, d.images())).collect();
+                    let one = Secret::new(d.network.on_share(WireId(node as u32), &slices));
+                    out.extend(one.expose().iter().map(|&v| v as u64));
+                }
                 wires.put(node, Shares::new(d.bits(node), out)?);
             }
             Step::Linear(nodes) => linear(d, cx, hand, &mut wires, nodes, radix).await?,
@@ -252,7 +262,8 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
                 let x = joined(&parts.collect::<Result<Vec<_>, _>>()?)?;
                 let mut tops = Vec::with_capacity(x.len());
                 for &node in nodes {
-                    tops.extend(hand.tops(d, node)?.unwrap_or_else(|| vec![0; d.elements(node)]));
+                    let of = hand.tops(d, node)?.unwrap_or_else(|| vec![0; d.elements(node)]);
+                    (0..d.images()).for_each(|_| tops.extend_from_slice(&of));
                 }
                 let above = x.sub(&Shares::new(x.width(), tops)?)?;
                 let both = relus(cx, pool, &Shares::concat(&[&x, &above])?, radix).await?;
@@ -261,7 +272,7 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
             }
             Step::MaxPool(node) => {
                 let x = wires.take(source(&d.network, *node).index())?;
-                let y = pools(cx, pool, &x, &windows(&d.network, *node)?, radix).await?;
+                let y = pools(cx, pool, &x, &all_windows(d, *node)?, radix).await?;
                 wires.put(*node, y);
             }
         }
@@ -272,15 +283,23 @@ pub(super) async fn walk<L: Link, P: Divisible, H: Hand>(
     let opened = match d.output {
         OutputPolicy::Logits => reveal(cx, &y, Party::Client).await?,
         OutputPolicy::ArgMax => {
-            let (n, radix) = (y.len(), d.choices.radix(d.steps.len()));
+            let (n, radix) = (d.elements(output), d.choices.radix(d.steps.len()));
             let wide = widen(cx, &y, y.width() + 1, Range::Any, radix).await?;
-            let classes = (0..n).map(|i| wide.slice(i, 1)).collect::<Result<Vec<_>, _>>()?;
+            let class = |i| wide.values().iter().skip(i).step_by(n).copied().collect();
+            let classes =
+                (0..n).map(|i| Shares::new(wide.width(), class(i))).collect::<Result<Vec<_>, _>>()?;
             let (_, index) = arg_max(cx, classes, index_bits(n), radix).await?;
             reveal(cx, &index, Party::Client).await?
         }
     };
     cx.finish().await?;
     Ok(opened)
+}
+
+/// What belongs to one of `images` images.
+pub(super) fn part<T>(all: &[T], image: usize, images: usize) -> &[T] {
+    let each = all.len() / images.max(1);
+    all.get(image * each..(image + 1) * each).unwrap_or_default()
 }
 
 /// Elements of all parts, in order.
@@ -295,7 +314,7 @@ fn joined(parts: &[Shares]) -> Result<Shares, WalkError> {
 fn apart(wires: &mut Wires<'_>, nodes: &[usize], all: &Shares) -> Result<(), WalkError> {
     let mut from = 0;
     for &node in nodes {
-        let n = wires.d.elements(node);
+        let n = wires.d.all(node);
         wires.put(node, if nodes.len() == 1 { all.clone() } else { all.slice(from, n)? });
         from += n;
     }
@@ -334,25 +353,39 @@ async fn linear<L: Link, P: Divisible, H: Hand>(
     match cx.party() {
         Party::Client => {
             for (&node, share) in nodes.iter().zip(&shares) {
-                cx.put_bytes(&hand.upload(d, node, share)?)?;
+                for image in 0..d.images() {
+                    let share = Secret::new(part(share.expose(), image, d.images()).to_vec());
+                    cx.put_bytes(&hand.upload(d, node, &share)?)?;
+                }
             }
             cx.pass_pen();
             for &node in nodes {
-                let replies = cx.get_bytes(layer(&node)?.down_bytes).await?;
-                let mut share = hand.finish(d, node, &replies)?;
-                wires.put(node, Shares::new(d.bits(node), std::mem::take(share.expose_mut()))?);
+                let mut results = Vec::with_capacity(d.all(node));
+                for _ in 0..d.images() {
+                    let replies = cx.get_bytes(layer(&node)?.down_bytes).await?;
+                    results.extend_from_slice(hand.finish(d, node, &replies)?.expose());
+                }
+                wires.put(node, Shares::new(d.bits(node), results)?);
             }
         }
         Party::Server => {
-            let mut uploads = Vec::with_capacity(nodes.len());
+            let mut uploads = Vec::with_capacity(nodes.len() * d.images());
             for node in nodes {
-                uploads.push(cx.get_bytes(layer(node)?.up_bytes).await?);
+                for _ in 0..d.images() {
+                    uploads.push(cx.get_bytes(layer(node)?.up_bytes).await?);
+                }
             }
             cx.pass_pen();
-            for ((&node, share), upload) in nodes.iter().zip(&shares).zip(uploads) {
-                let (replies, mut share) = hand.reply(d, node, &upload, share)?;
-                cx.put_bytes(&replies)?;
-                wires.put(node, Shares::new(d.bits(node), std::mem::take(share.expose_mut()))?);
+            let mut uploads = uploads.into_iter();
+            for (&node, share) in nodes.iter().zip(&shares) {
+                let mut results = Vec::with_capacity(d.all(node));
+                for (image, upload) in uploads.by_ref().take(d.images()).enumerate() {
+                    let share = Secret::new(part(share.expose(), image, d.images()).to_vec());
+                    let (replies, own) = hand.reply(d, node, &upload, &share)?;
+                    cx.put_bytes(&replies)?;
+                    results.extend_from_slice(own.expose());
+                }
+                wires.put(node, Shares::new(d.bits(node), results)?);
             }
         }
     }
