@@ -13,7 +13,7 @@
 //! both directions holds a sender of one and a receiver of the other.
 
 use crate::hash::Tccr;
-use crate::kernel::Hashing;
+use crate::kernel::{Hashing, low_bits, low_words, pair_up};
 use crate::supply::Supply;
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
@@ -171,9 +171,7 @@ impl CotSender {
     pub fn random(&mut self, pads: &mut [[u64; 2]]) -> Result<(), MpcError> {
         self.by_piece(1, pads.len(), |piece, hashes| {
             let (zero, one) = hashes.split_at(piece.len());
-            for ((pad, z), o) in pads[piece].iter_mut().zip(zero).zip(one) {
-                *pad = [*z as u64, *o as u64];
-            }
+            pair_up(zero, one, &mut pads[piece]);
         })
     }
 
@@ -270,7 +268,7 @@ impl CotReceiver {
     /// # Errors
     /// [`MpcError::Argument`] if the slices differ in length, [`MpcError::Exhausted`]; then nothing was taken.
     pub fn random(&mut self, choices: &mut [u8], pads: &mut [u64]) -> Result<(), MpcError> {
-        self.chosen(choices, pads, |h| h as u64)
+        self.chosen(choices, pads, low_words)
     }
 
     /// [`CotReceiver::random`] with pads of 128 bits.
@@ -278,26 +276,28 @@ impl CotReceiver {
     /// # Errors
     /// As [`CotReceiver::random`].
     pub fn random_wide(&mut self, choices: &mut [u8], pads: &mut [u128]) -> Result<(), MpcError> {
-        self.chosen(choices, pads, |h| h)
+        self.chosen(choices, pads, |hashes, pads| pads.copy_from_slice(hashes))
     }
 
+    /// `put` puts hashes into as many pads.
     fn chosen<T>(
         &mut self,
         choices: &mut [u8],
         pads: &mut [T],
-        low: impl Fn(u128) -> T,
+        put: impl Fn(&[u128], &mut [T]),
     ) -> Result<(), MpcError> {
         same_length(choices, pads)?;
-        let mut chosen = pads.iter_mut();
+        let n = choices.len();
+        let mut rest = pads;
         self.by_piece(
             1,
-            choices.len(),
-            |piece, tags| {
-                for (c, t) in choices[piece].iter_mut().zip(tags) {
-                    *c = (*t & 1) as u8;
+            n,
+            |piece, tags| low_bits(tags, &mut choices[piece]),
+            |hashes| {
+                if let Some(pads) = rest.split_off_mut(..hashes.len()) {
+                    put(hashes, pads);
                 }
             },
-            |hashes| chosen.by_ref().zip(hashes).for_each(|(pad, h)| *pad = low(*h)),
         )
     }
 

@@ -45,9 +45,15 @@ impl Tccr {
         self.prefix | u128::from(purpose.0) << 112 | u128::from(index)
     }
 
-    /// To replace x_i of each pad, of `lanes` blocks, by H(x_i, first + i·m) for OTs of m COTs each.
-    pub(crate) fn pads<'a>(&'a self, m: u32, first: u64, lanes: usize, pads: &'a mut [u128]) -> Hashing<'a> {
-        Hashing::new(&self.cipher, self.tweak(Purpose::one_of(m), first), m, lanes, pads)
+    /// To make block i of pad j H(input_i ⊕ offset_j, first + i·m) for OTs of m COTs each.
+    pub(crate) fn pads<'a>(
+        &'a self,
+        m: u32,
+        first: u64,
+        inputs_and_offsets: [&'a [u128]; 2],
+        pads: &'a mut [u128],
+    ) -> Hashing<'a> {
+        Hashing::new(&self.cipher, self.tweak(Purpose::one_of(m), first), m, inputs_and_offsets, pads)
     }
 }
 

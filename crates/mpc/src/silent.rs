@@ -12,12 +12,13 @@
 //!
 //! ```text
 //! sender   → receiver   nonce ‖ for each tree and level c = (sum of the left children) ⊕ K
-//! receiver → sender     nonce ‖ x = Σ_τ ψ^{τ+1}·χ_τ^{α_τ+1} ⊕ Σ_i X^i·u_i
-//! sender   → receiver   digest of V = Σ_τ ψ^{τ+1} Σ_j χ_τ^{j+1}·leaf_{τ,j} ⊕ Σ_i X^i·K_i ⊕ x·Δ
+//! receiver → sender     nonce ‖ x = Σ_τ ψ^{τ+1}·χ^{α_τ+1} ⊕ Σ_i X^i·u_i
+//! sender   → receiver   digest of V = Σ_τ ψ^{τ+1} Σ_j χ^{j+1}·leaf_{τ,j} ⊕ Σ_i X^i·K_i ⊕ x·Δ
 //! ```
 //!
-//! The receiver compares with the digest of the same sum over its leaves and tags. χ_τ is hashed from the messages of
-//! tree τ, so that a tree is summed while it is in the cache; ψ is hashed from all messages, so that trees cannot be
+//! The receiver compares with the digest of the same sum over its leaves and tags. χ is one of sixteen trees, hashed from
+//! their messages and all before, so that trees are summed while they are in the cache: errors that a tree's messages make
+//! are a polynomial of χ, fixed before it, of degree 2^d at most. ψ is hashed from all messages, so that trees cannot be
 //! played against one another. Who passes with wrong messages has guessed bits of some α_τ, and the guess may fail.
 //!
 //! Nothing long is stored: both parties grow the trees a second time, one by one, when outputs are taken.
@@ -57,7 +58,7 @@ struct Round {
 
 impl Round {
     fn new(label: &Label, number: u32, set: LpnSet) -> Self {
-        let mut all = label.transcript("silent round v1");
+        let mut all = label.transcript("silent round v2");
         all.absorb("number", &number.to_le_bytes());
         all.absorb("table", &TABLE_VERSION.to_le_bytes());
         all.absorb("set", &[set as u8]);
@@ -75,9 +76,9 @@ impl Round {
         self.all.absorb(who, nonce);
     }
 
-    /// χ of the next tree, whose messages are `message`.
-    fn of_tree(&mut self, message: &[u8]) -> u128 {
-        self.all.absorb("tree", message);
+    /// χ of the next trees, whose messages are `message`.
+    fn of_group(&mut self, message: &[u8]) -> u128 {
+        self.all.absorb("trees", message);
         low_block(&self.all.digest())
     }
 
@@ -112,7 +113,7 @@ impl Round {
     }
 }
 
-/// Trees that are grown at the same time.
+/// Trees that are grown at the same time, and have one challenge.
 const AT_ONCE: usize = 16;
 
 /// Rooms for as many trees.
@@ -120,12 +121,16 @@ fn rooms(depth: usize) -> Vec<Secret<Vec<u128>>> {
     (0..AT_ONCE).map(|_| Secret::new(vec![0; (1 << depth) + LINE])).collect()
 }
 
-/// Of the trees in the first `rooms`, with a challenge each.
-fn polynomials(chis: &[u128], rooms: &mut [Secret<Vec<u128>>], depth: usize) -> Secret<Vec<u128>> {
-    let of = |(chi, room): (&u128, &mut Secret<Vec<u128>>)| {
-        kernel::polynomial(*chi, aligned(room.expose_mut(), 1 << depth))
-    };
-    Secret::new(chis.par_iter().zip(rooms.par_iter_mut()).map(of).collect())
+/// Σ_j χ^{j+1}·leaf_j of the trees in the first `n` rooms.
+fn polynomials(chi: u128, n: usize, rooms: &mut [Secret<Vec<u128>>], depth: usize) -> Secret<Vec<u128>> {
+    let powers = kernel::powers(chi, 1 << depth);
+    let of = |room: &mut Secret<Vec<u128>>| kernel::inner(&powers, aligned(room.expose_mut(), 1 << depth));
+    Secret::new(rooms.par_iter_mut().take(n).map(of).collect())
+}
+
+/// The trees in these rooms.
+fn in_rooms(rooms: &mut [Secret<Vec<u128>>], depth: usize) -> Vec<&mut [u128]> {
+    rooms.iter_mut().map(|room| aligned(room.expose_mut(), 1 << depth)).collect()
 }
 
 /// Outputs of a round, tree by tree. Clones share what they are made from.

@@ -91,8 +91,8 @@ fn the_four_pads_of_an_ot_are_independent_and_those_from_hashes_of_single_keys_a
     let planted: Vec<u64> = keys
         .chunks(2)
         .map(|pair| {
-            let mut h = [pair[0], pair[0] ^ delta, pair[1], pair[1] ^ delta];
-            hash.pads(1, 0, 4, &mut h).finish();
+            let (keys, mut h) = ([pair[0], pair[0] ^ delta, pair[1], pair[1] ^ delta], [0; 4]);
+            hash.pads(1, 0, [&keys, &[0]], &mut h).finish();
             (0..4).fold(0, |sum, j| sum ^ h[j & 1] as u64 ^ h[2 + (j >> 1)] as u64)
         })
         .collect();

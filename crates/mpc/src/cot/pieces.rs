@@ -2,7 +2,7 @@
 
 use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, check_planes};
 use crate::MpcError;
-use crate::kernel::{add_to_each, packed, times_x};
+use crate::kernel::{LINE, aligned, packed, times_x};
 use oblivia_base::Secret;
 use std::ops::Range;
 
@@ -17,23 +17,44 @@ fn pieces(m: u32, pads: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(lanes).map(move |at| at..n.min(at + lanes))
 }
 
-/// COTs of a piece, and what is hashed of the piece before.
+/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes.
 struct Work {
-    cots: Secret<Vec<u128>>,
+    cots: [Secret<Vec<u128>>; 2],
+    sums: Secret<Vec<u128>>,
     hashes: Secret<Vec<u128>>,
 }
 
 impl Work {
     fn new(m: u32, pads: usize, lanes: usize) -> Self {
-        let blocks = |per_lane: usize| Secret::new(vec![0; lanes * per_lane]);
-        Self { cots: blocks(m as usize), hashes: blocks(pads) }
+        let blocks = |per_lane: usize| Secret::new(vec![0; lanes * per_lane + LINE]);
+        let sums = blocks(usize::from(m > 1));
+        Self { cots: [(); 2].map(|()| blocks(m as usize)), sums, hashes: blocks(pads) }
     }
+
+    /// The rooms in this order, from the beginning of a cache line.
+    fn rooms(&mut self) -> [&mut [u128]; 4] {
+        let Self { cots: [now, next], sums, hashes } = self;
+        [now, next, sums, hashes].map(|room| {
+            let room = room.expose_mut();
+            let n = room.len() - LINE;
+            aligned(room, n)
+        })
+    }
+}
+
+/// What the hashes of these COTs are made of.
+fn summed_up<'a>(m: u32, cots: &'a [u128], sums: &'a mut [u128]) -> &'a [u128] {
+    if m == 1 {
+        return cots;
+    }
+    let sums = &mut sums[..cots.len() / m as usize];
+    sum_up(m, cots, sums);
+    sums
 }
 
 /// ⊕_i x^i·K_i of the m COTs of each lane.
 fn sum_up(m: u32, cots: &[u128], sums: &mut [u128]) {
     match m {
-        1 => sums.copy_from_slice(cots),
         2 => sum_groups::<2>(cots, sums),
         3 => sum_groups::<3>(cots, sums),
         4 => sum_groups::<4>(cots, sums),
@@ -76,27 +97,23 @@ impl CotSender {
             }
             *multiple.expose_mut() = times_x(*multiple.expose());
         }
+        let offsets = &offsets.expose()[..1 << m];
         let mut pieces = pieces(m, 1 << m, n).peekable();
-        let mut work = Work::new(m, 1 << m, pieces.peek().map_or(0, ExactSizeIterator::len));
+        let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let mut index = match pieces.peek() {
-            Some(piece) => self.stock.take(&mut work.cots.expose_mut()[..of_piece(piece)], None),
-            None => return Ok(()),
-        };
+        let mut work = Work::new(m, 1 << m, first.len());
+        let [mut cots, mut next_cots, sums, hashes] = work.rooms();
+        let mut index = self.stock.take(&mut cots[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
-            let hashes = &mut work.hashes.expose_mut()[..piece.len() << m];
-            let (sums, rest) = hashes.split_at_mut(piece.len());
-            sum_up(m, &work.cots.expose()[..of_piece(&piece)], sums);
-            for (pad, offset) in rest.chunks_exact_mut(piece.len()).zip(&offsets.expose()[1..]) {
-                add_to_each(*offset, sums, pad);
-            }
-            let mut hashing = self.hash.pads(m, index, piece.len(), hashes);
+            let sums = summed_up(m, &cots[..of_piece(&piece)], sums);
+            let hashes = &mut hashes[..piece.len() << m];
+            let mut hashing = self.hash.pads(m, index, [sums, offsets], hashes);
             if let Some(next) = pieces.peek() {
-                let cots = &mut work.cots.expose_mut()[..of_piece(next)];
-                index = self.stock.take(cots, Some(&mut hashing));
+                index = self.stock.take(&mut next_cots[..of_piece(next)], Some(&mut hashing));
             }
             hashing.finish();
             take(piece, hashes);
+            std::mem::swap(&mut cots, &mut next_cots);
         }
         Ok(())
     }
@@ -115,25 +132,23 @@ impl CotReceiver {
         check_planes(m)?;
         self.stock.require(n.saturating_mul(m as usize))?;
         let mut pieces = pieces(m, 1, n).peekable();
-        let mut work = Work::new(m, 1, pieces.peek().map_or(0, ExactSizeIterator::len));
+        let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let mut index = match pieces.peek() {
-            Some(piece) => self.stock.take(&mut work.cots.expose_mut()[..of_piece(piece)], None),
-            None => return Ok(()),
-        };
+        let mut work = Work::new(m, 1, first.len());
+        let [mut tags, mut next_tags, sums, hashes] = work.rooms();
+        let mut index = self.stock.take(&mut tags[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
-            let tags = &work.cots.expose()[..of_piece(&piece)];
-            let hashes = &mut work.hashes.expose_mut()[..piece.len()];
-            sum_up(m, tags, hashes);
-            let lanes = piece.len();
-            choose(piece, tags);
-            let mut hashing = self.hash.pads(m, index, lanes, hashes);
+            let of_this = &tags[..of_piece(&piece)];
+            let hashes = &mut hashes[..piece.len()];
+            choose(piece, of_this);
+            let sums = summed_up(m, of_this, sums);
+            let mut hashing = self.hash.pads(m, index, [sums, &[0]], hashes);
             if let Some(next) = pieces.peek() {
-                let tags = &mut work.cots.expose_mut()[..of_piece(next)];
-                index = self.stock.take(tags, Some(&mut hashing));
+                index = self.stock.take(&mut next_tags[..of_piece(next)], Some(&mut hashing));
             }
             hashing.finish();
             take(hashes);
+            std::mem::swap(&mut tags, &mut next_tags);
         }
         Ok(())
     }

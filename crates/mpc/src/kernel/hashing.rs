@@ -1,15 +1,28 @@
-use super::Cipher;
+use super::{Cipher, add_to_each};
 
-/// Hashes that are made piece by piece, while something else waits for memory: block i of every pad, of `lanes` blocks
-/// each, is replaced by [`Cipher::tccr`] of itself with tweak + i·stride. Not done before [`Hashing::finish`].
+/// Hashes that are made piece by piece, while something else waits for memory: block i of pad j becomes
+/// [`Cipher::tccr`] of input i ⊕ offset j with tweak + i·stride. Not done before [`Hashing::finish`].
 pub(crate) struct Hashing<'a> {
     cipher: &'a Cipher,
     tweak: u128,
     stride: u32,
-    lanes: usize,
-    blocks: &'a mut [u128],
-    /// Blocks that are hashes already.
+    inputs: &'a [u128],
+    /// Of the pads to go.
+    offsets: &'a [u128],
+    /// Pad after pad.
+    pads: &'a mut [u128],
+    /// Blocks that are made already, and those of them in the pad at hand.
     done: usize,
+    lane: usize,
+}
+
+/// `N` vectors of four blocks of one pad.
+pub(super) struct Vectors<'a, const N: usize> {
+    /// Index of the first input.
+    pub(super) lane: usize,
+    pub(super) inputs: &'a [[u128; 4]; N],
+    pub(super) offset: u128,
+    pub(super) out: &'a mut [[u128; 4]; N],
 }
 
 impl<'a> Hashing<'a> {
@@ -17,16 +30,16 @@ impl<'a> Hashing<'a> {
         cipher: &'a Cipher,
         tweak: u128,
         stride: u32,
-        lanes: usize,
-        blocks: &'a mut [u128],
+        [inputs, offsets]: [&'a [u128]; 2],
+        pads: &'a mut [u128],
     ) -> Self {
-        assert!(lanes > 0 || blocks.is_empty(), "lanes of a pad");
-        Self { cipher, tweak, stride, lanes, blocks, done: 0 }
+        assert_eq!(pads.len(), inputs.len() * offsets.len(), "a pad for each offset");
+        Self { cipher, tweak, stride, inputs, offsets, pads, done: 0, lane: 0 }
     }
 
     /// Blocks to go.
     pub(super) fn left(&self) -> usize {
-        self.blocks.len() - self.done
+        self.pads.len() - self.done
     }
 
     /// Round keys of the vector path, the tweak of lane 0, and what a lane adds to it.
@@ -34,37 +47,43 @@ impl<'a> Hashing<'a> {
         (self.cipher.round_keys.expose(), self.tweak, self.stride)
     }
 
-    /// The next `N` vectors of four blocks of one pad, which the caller hashes, and the lane of the first block.
-    pub(super) fn next<const N: usize>(&mut self) -> Option<(usize, &mut [[u128; 4]; N])> {
-        while self.left() > 0 {
-            let (at, lane) = (self.done, self.done % self.lanes);
-            let room = self.lanes - lane;
-            if room >= 4 * N {
+    /// The next `N` vectors of one pad, which the caller hashes.
+    #[inline(always)]
+    pub(super) fn next<const N: usize>(&mut self) -> Option<Vectors<'_, N>> {
+        while self.done < self.pads.len() {
+            if self.inputs.len() - self.lane >= 4 * N {
+                let (at, lane) = (self.done, self.lane);
                 self.done += 4 * N;
-                let blocks = self.blocks.get_mut(at..)?.as_chunks_mut::<4>().0;
-                return Some((lane, blocks.first_chunk_mut()?));
+                self.lane += 4 * N;
+                let inputs = self.inputs.get(lane..)?.as_chunks().0.first_chunk()?;
+                let offset = *self.offsets.first()?;
+                let out = self.pads.get_mut(at..)?.as_chunks_mut().0.first_chunk_mut()?;
+                return Some(Vectors { lane, inputs, offset, out });
             }
-            self.hash(room);
+            self.hash();
         }
         None
     }
 
-    /// Hashes what is left.
+    /// Makes what is left.
     pub(crate) fn finish(mut self) {
         while self.left() > 0 {
-            self.hash(self.lanes - self.done % self.lanes);
+            self.hash();
         }
     }
 
-    fn tweak_of(&self, lane: usize) -> u128 {
+    /// The rest of the pad at hand.
+    #[inline(never)]
+    fn hash(&mut self) {
+        let (inputs, lane) = (&self.inputs[self.lane..], self.lane);
         let low = (self.tweak as u64).wrapping_add(lane as u64 * u64::from(self.stride));
-        self.tweak & !u128::from(u64::MAX) | u128::from(low)
-    }
-
-    /// The next blocks, all of one pad.
-    fn hash(&mut self, n: usize) {
-        let (at, tweak) = (self.done, self.tweak_of(self.done % self.lanes));
-        self.done = (at + n).min(self.blocks.len());
-        self.cipher.tccr(tweak, 0, self.stride, &mut self.blocks[at..self.done]);
+        let tweak = self.tweak & !u128::from(u64::MAX) | u128::from(low);
+        let out = &mut self.pads[self.done..self.done + inputs.len()];
+        self.done += inputs.len();
+        self.lane = 0;
+        let Some((offset, rest)) = self.offsets.split_first() else { return };
+        self.offsets = rest;
+        add_to_each(*offset, inputs, out);
+        self.cipher.tccr(tweak, 0, self.stride, out);
     }
 }

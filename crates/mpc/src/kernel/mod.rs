@@ -77,13 +77,24 @@ impl Cipher {
     /// One level of a tree: parents p_j in the first half of `nodes`, after the patch, become left children
     /// c_j = π(σ(p_j)) ⊕ σ(p_j) there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of
     /// the left children before the cut.
+    /// As many nodes as a power of two.
     pub(crate) fn grow(&self, nodes: &mut [u128], mask: u128, patch: Option<&Patch>) -> u128 {
+        assert!(nodes.len().is_power_of_two() && nodes.len() > 1, "level of a tree");
+        vector!(grow(self.round_keys.expose(), nodes, mask, patch));
         let (parents, right) = nodes.split_at_mut(nodes.len() / 2);
-        vector!(grow(self.round_keys.expose(), parents, right, mask, patch));
         if let Some(patch) = patch {
             portable::apply(patch, 0, parents);
         }
         portable::grow(&self.soft, parents, right, mask)
+    }
+
+    /// As [`Cipher::grow`] without a patch, but two of the children are known.
+    pub(crate) fn grow_around(&self, nodes: &mut [u128], mask: u128, known: &Children) {
+        assert!(nodes.len().is_power_of_two() && nodes.len() > 1, "level of a tree");
+        vector!(grow_around(self.round_keys.expose(), nodes, mask, known));
+        let (parents, right) = nodes.split_at_mut(nodes.len() / 2);
+        portable::grow(&self.soft, parents, right, mask);
+        portable::put_children(known, nodes);
     }
 
     /// π(σ(x)) ⊕ σ(x), the untweaked hash of [`Cipher::grow`].
@@ -142,6 +153,19 @@ pub(crate) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
     portable::polynomial(c, blocks)
 }
 
+/// c, c^2, …, c^n in GF(2^128).
+pub(crate) fn powers(c: u128, n: usize) -> Vec<u128> {
+    let mut out = vec![0; n.next_multiple_of(4)];
+    powers_into(c, &mut out);
+    out.truncate(n);
+    out
+}
+
+fn powers_into(c: u128, out: &mut [u128]) {
+    vector!(powers(c, out));
+    portable::powers(c, out);
+}
+
 /// The first blocks of `room` that begin a cache line, `n` of them, or fewer if `room` is not [`LINE`] longer: vectors that
 /// lie across two lines cost twice.
 pub(crate) fn aligned(room: &mut [u128], n: usize) -> &mut [u128] {
@@ -177,6 +201,12 @@ impl Patch {
     }
 }
 
+/// Secret values that the children of a node at a secret place have, the left one and the right one.
+pub(crate) struct Children {
+    pub(crate) of: u32,
+    pub(crate) values: [u128; 2],
+}
+
 /// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
 /// row r.
 pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
@@ -189,6 +219,24 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
 pub(crate) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
     vector!(add_to_each(a, b, out));
     portable::add_to_each(a, b, out);
+}
+
+/// The low halves of both, side by side; short where any of the slices is.
+pub(crate) fn pair_up(zero: &[u128], one: &[u128], out: &mut [[u64; 2]]) {
+    vector!(pair_up(zero, one, out));
+    portable::pair_up(zero, one, out);
+}
+
+/// The low halves; short where either slice is.
+pub(crate) fn low_words(blocks: &[u128], out: &mut [u64]) {
+    vector!(low_words(blocks, out));
+    portable::low_words(blocks, out);
+}
+
+/// The last bits, 0 or 1; short where either slice is.
+pub(crate) fn low_bits(blocks: &[u128], out: &mut [u8]) {
+    vector!(low_bits(blocks, out));
+    portable::low_bits(blocks, out);
 }
 
 /// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.

@@ -1,6 +1,6 @@
 //! Any machine. Also the definition that the vector path is held against.
 
-use super::{COLUMNS, LPN_WEIGHT, MAX_LOG_TABLE, Patch};
+use super::{COLUMNS, Children, LPN_WEIGHT, MAX_LOG_TABLE, Patch};
 use aes::cipher::BlockCipherEncrypt;
 use aes::{Aes128, Block};
 
@@ -70,6 +70,13 @@ pub(super) fn grow(aes: &Aes128, parents: &mut [u128], right: &mut [u128], mask:
         }
     }
     sum
+}
+
+/// Replaces the children of a parent, wherever it is among those that lie in both halves of `nodes`.
+pub(super) fn put_children(known: &Children, nodes: &mut [u128]) {
+    let half = nodes.len() / 2;
+    let [left, right] = known.values;
+    apply(&Patch { at: [known.of, known.of + half as u32], values: [left, right] }, 0, nodes);
 }
 
 pub(super) fn lpn(aes: &Aes128, nonce: u64, first: usize, table: &[u128], leaves: &[u128], out: &mut [u128]) {
@@ -149,6 +156,14 @@ pub(super) fn raise(bases: &[u128], exponents: &[u32], bits: u32, out: &mut [u12
             let mask = u128::from(e >> bit & 1).wrapping_neg();
             times(times(p, p), (base & mask) | (1 & !mask))
         });
+    }
+}
+
+pub(super) fn powers(c: u128, out: &mut [u128]) {
+    let mut power = 1;
+    for out in out {
+        power = inner(&[power], &[c]);
+        *out = power;
     }
 }
 
@@ -251,6 +266,20 @@ pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
     for (out, b) in out.iter_mut().zip(b) {
         *out = a ^ b;
     }
+}
+
+pub(super) fn pair_up(zero: &[u128], one: &[u128], out: &mut [[u64; 2]]) {
+    for ((out, z), o) in out.iter_mut().zip(zero).zip(one) {
+        *out = [*z as u64, *o as u64];
+    }
+}
+
+pub(super) fn low_words(blocks: &[u128], out: &mut [u64]) {
+    out.iter_mut().zip(blocks).for_each(|(out, b)| *out = *b as u64);
+}
+
+pub(super) fn low_bits(blocks: &[u128], out: &mut [u8]) {
+    out.iter_mut().zip(blocks).for_each(|(out, b)| *out = (*b & 1) as u8);
 }
 
 #[inline(always)]

@@ -114,7 +114,14 @@ proptest! {
             patch.apply(&mut patched);
             let patched_sum = cipher.grow(&mut tree.clone(), tweak, Some(&patch));
             let powers = raise(&x, &(0..n as u32).map(|e| e * 7).collect::<Vec<_>>(), 11);
-            ((counted, masked, added), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
+            let (mut pairs, mut words, mut bits) = (vec![[0; 2]; n], vec![0; n], vec![0; n]);
+            pair_up(&x, &hashed, &mut pairs);
+            low_words(&x, &mut words);
+            low_bits(&x, &mut bits);
+            let mut around = blocks(1 << log_n, seed);
+            let known = Children { of: u32::from(seed) % (1 << (log_n - 1)), values: [tweak, 5] };
+            cipher.grow_around(&mut around, tweak | 1, &known);
+            ((counted, masked, added, pairs, words, bits, around), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -125,19 +132,22 @@ proptest! {
 proptest! {
     #[test]
     fn rows_and_hashes_made_together_are_those_made_one_after_the_other(
-        rows in 0usize..300, from in 0usize..100, lanes in 1usize..130, pads in 0usize..5, tweak: u128, stride in 0u32..5,
+        rows in 0usize..300, from in 0usize..100, lanes in 0usize..130, pads in 0usize..5, tweak: u128, stride in 0u32..5,
         seed: u8,
     ) {
         let [matrix, hash] = [seed, !seed].map(|b| Cipher::new(&[b; 16]));
         let (table, leaves) = (blocks(512, seed), blocks(rows + from, seed ^ 1));
-        let inputs = blocks(lanes * pads, seed ^ 2);
+        let (inputs, offsets) = (blocks(lanes, seed ^ 2), blocks(pads, seed ^ 3));
         let results = on_every_path(|| {
             let mut all = vec![0; leaves.len()];
             matrix.lpn(9, 0, &table, &leaves, &mut all, None);
-            let mut hashes = inputs.clone();
-            hashes.chunks_mut(lanes).for_each(|pad| hash.tccr(tweak, 0, stride, pad));
-            let (mut some, mut beside) = (vec![0; rows], inputs.clone());
-            let mut hashing = Hashing::new(&hash, tweak, stride, lanes, &mut beside);
+            let hashes: Vec<u128> = offsets.iter().flat_map(|offset| {
+                let mut pad: Vec<u128> = inputs.iter().map(|x| x ^ offset).collect();
+                hash.tccr(tweak, 0, stride, &mut pad);
+                pad
+            }).collect();
+            let (mut some, mut beside) = (vec![0; rows], vec![0; hashes.len()]);
+            let mut hashing = Hashing::new(&hash, tweak, stride, [&inputs, &offsets], &mut beside);
             let half = rows / 2;
             let (low, high) = some.split_at_mut(half);
             matrix.lpn(9, from, &table, &leaves[from..from + half], low, Some(&mut hashing));
@@ -209,6 +219,18 @@ fn polynomials_and_powers_are_what_they_say() {
         });
         assert_eq!(p, sum);
     }
+    for n in [0, 1, 4, 70] {
+        for p in on_every_path(|| powers(c, n)) {
+            let mut power = 1;
+            assert!(
+                p.len() == n
+                    && p.iter().all(|p| {
+                        power = times(power, c);
+                        *p == power
+                    })
+            );
+        }
+    }
     for p in on_every_path(|| raise(&x, &[0, 1, 2, 21, 1024], 11)) {
         let slow = |b: u128, e: u32| (0..e).fold(1, |p, _| times(p, b));
         assert_eq!(p, [0, 1, 2, 21, 1024].iter().zip(&x).map(|(e, b)| slow(*b, *e)).collect::<Vec<_>>());
@@ -234,6 +256,46 @@ fn a_patched_level_has_two_nodes_replaced_and_grows_as_it_would_then() {
             }) {
                 assert!(nodes == expected && level == grown && found == sum, "{n} {at}");
             }
+        }
+    }
+}
+
+#[test]
+fn known_children_are_where_they_belong_and_all_others_as_they_would_be() {
+    let cipher = Cipher::new(&[3; 16]);
+    for n in [1u32, 2, 4, 16, 64] {
+        for of in 0..n {
+            for mask in [u128::MAX, !1] {
+                let mut expected = blocks(2 * n as usize, 2);
+                cipher.grow(&mut expected, mask, None);
+                (expected[of as usize], expected[(of + n) as usize]) = (77, 78);
+                for level in on_every_path(|| {
+                    let mut level = blocks(2 * n as usize, 2);
+                    cipher.grow_around(&mut level, mask, &Children { of, values: [77, 78] });
+                    level
+                }) {
+                    assert_eq!(level, expected, "{of} of {n}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn words_and_bits_of_blocks_are_in_their_order() {
+    let (a, b) = (blocks(45, 1), blocks(45, 2));
+    for (pairs, words, bits) in on_every_path(|| {
+        let (mut pairs, mut words, mut bits) = ([[0; 2]; 45], [0; 45], [0; 45]);
+        pair_up(&a, &b, &mut pairs);
+        low_words(&a, &mut words);
+        low_bits(&a, &mut bits);
+        (pairs, words, bits)
+    }) {
+        for i in 0..45 {
+            assert_eq!(
+                (pairs[i], words[i], bits[i]),
+                ([a[i] as u64, b[i] as u64], a[i] as u64, a[i] as u8 & 1)
+            );
         }
     }
 }

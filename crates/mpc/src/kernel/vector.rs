@@ -3,8 +3,12 @@
 //!
 //! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
 //! features.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over arrays of vectors that the compiler must unroll whole"
+)]
 
-use super::{COLUMNS, Patch, portable};
+use super::{COLUMNS, portable};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -25,8 +29,10 @@ macro_rules! kernels {
 }
 
 mod lpn;
+mod tree;
 
 pub(super) use lpn::lpn;
+pub(super) use tree::{apply, grow, grow_around};
 
 kernels! {
     fn load(a: &[u128; 4]) -> V {
@@ -196,114 +202,6 @@ kernels! {
         }
     }
 
-    /// (L ⊕ R) ‖ L of L ‖ R.
-    fn sigma(x: V) -> V {
-        let high = _mm512_maskz_set1_epi64(0b1010_1010, -1);
-        // The halves swapped, plus x where `high` is.
-        _mm512_ternarylogic_epi64::<0x78>(_mm512_shuffle_epi32::<0x4e>(x), x, high)
-    }
-
-    /// Blocks first, … , first + 3 after the patch.
-    fn patched(v: V, first: usize, at: [V; 2], values: [V; 2]) -> V {
-        let index = _mm512_add_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(first as i64));
-        let v = _mm512_mask_mov_epi64(v, _mm512_cmpeq_epi64_mask(index, at[0]), values[0]);
-        _mm512_mask_mov_epi64(v, _mm512_cmpeq_epi64_mask(index, at[1]), values[1])
-    }
-
-    /// One level for the parents in `left`, the first of which is parent `first`; adds the left children to `sum`.
-    fn grow_chunk<const N: usize, const PATCH: bool>(
-        k: &[V; 11], mask: V, patch: &[[V; 2]; 2], first: usize, sum: &mut V, left: &mut [[u128; 4]; N],
-        right: &mut [[u128; 4]; N],
-    ) {
-        let mut s = [_mm512_setzero_si512(); N];
-        for (j, (s, four)) in s.iter_mut().zip(left.iter_mut()).enumerate() {
-            let mut parent = load(four);
-            if PATCH {
-                parent = patched(parent, first + 4 * j, patch[0], patch[1]);
-                store(four, parent);
-            }
-            *s = sigma(parent);
-        }
-        let mut c = s;
-        encrypt(k, &mut c);
-        for (((c, s), left), right) in c.iter().zip(&s).zip(left).zip(right) {
-            let child = _mm512_xor_si512(*c, *s);
-            *sum = _mm512_xor_si512(*sum, child);
-            store(right, _mm512_and_si512(_mm512_xor_si512(load(left), child), mask));
-            store(left, _mm512_and_si512(child, mask));
-        }
-    }
-
-    fn spread_patch(patch: &Patch) -> [[V; 2]; 2] {
-        let [a, b] = patch.at;
-        let [x, y] = patch.values;
-        [[_mm512_set1_epi64(i64::from(a)), _mm512_set1_epi64(i64::from(b))], [broadcast(x), broadcast(y)]]
-    }
-
-    fn grow_level<const PATCH: bool>(
-        keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128, patch: &[[V; 2]; 2],
-    ) -> u128 {
-        let k = spread(keys);
-        let mask = broadcast(mask);
-        let mut sum = _mm512_setzero_si512();
-        let (left, left_rest) = parents.as_chunks_mut::<4>();
-        let (right, right_rest) = right.as_chunks_mut::<4>();
-        let whole = 4 * left.len();
-        let ((left, left_few), (right, right_few)) = (left.as_chunks_mut::<FLIGHT>(), right.as_chunks_mut::<FLIGHT>());
-        for (at, (left, right)) in left.iter_mut().zip(right).enumerate() {
-            grow_chunk::<FLIGHT, PATCH>(&k, mask, patch, at * CHUNK, &mut sum, left, right);
-        }
-        let mut at = whole - 4 * left_few.len();
-        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<4>(), right_few.as_chunks_mut::<4>());
-        for (left, right) in left.iter_mut().zip(right) {
-            grow_chunk::<4, PATCH>(&k, mask, patch, at, &mut sum, left, right);
-            at += 16;
-        }
-        let ((left, left_few), (right, right_few)) = (left_few.as_chunks_mut::<2>(), right_few.as_chunks_mut::<2>());
-        for (left, right) in left.iter_mut().zip(right) {
-            grow_chunk::<2, PATCH>(&k, mask, patch, at, &mut sum, left, right);
-            at += 8;
-        }
-        for (left, right) in left_few.as_chunks_mut::<1>().0.iter_mut().zip(right_few.as_chunks_mut::<1>().0) {
-            grow_chunk::<1, PATCH>(&k, mask, patch, at, &mut sum, left, right);
-        }
-        let mut sum = fold(sum);
-        if !left_rest.is_empty() {
-            let (mut l, mut r) = ([[0; 4]], [[0; 4]]);
-            l[0][..left_rest.len()].copy_from_slice(left_rest);
-            let mut ignored = _mm512_setzero_si512();
-            // The mask comes after the sum.
-            let all = broadcast(u128::MAX);
-            grow_chunk::<1, PATCH>(&k, all, patch, whole, &mut ignored, &mut l, &mut r);
-            let cut = block(_mm512_castsi512_si128(mask));
-            for (at, (left, right)) in left_rest.iter_mut().zip(right_rest).enumerate() {
-                sum ^= l[0][at];
-                *left = l[0][at] & cut;
-                *right = r[0][at] & cut;
-            }
-        }
-        sum
-    }
-
-    pub(super) fn grow(
-        keys: &RoundKeys, parents: &mut [u128], right: &mut [u128], mask: u128, patch: Option<&Patch>,
-    ) -> u128 {
-        match patch {
-            Some(patch) => grow_level::<true>(keys, parents, right, mask, &spread_patch(patch)),
-            None => grow_level::<false>(keys, parents, right, mask, &[[_mm512_setzero_si512(); 2]; 2]),
-        }
-    }
-
-    pub(super) fn apply(patch: &Patch, nodes: &mut [u128]) {
-        let [at, values] = spread_patch(patch);
-        let (whole, rest) = nodes.as_chunks_mut::<4>();
-        let done = 4 * whole.len();
-        for (j, four) in whole.iter_mut().enumerate() {
-            store(four, patched(load(four), 4 * j, at, values));
-        }
-        portable::apply(patch, done, rest);
-    }
-
     /// Adds the low, middle and high parts of the lane-wise products to `sum`.
     fn multiply_add(sum: &mut [V; 3], a: V, b: V) {
         let [low, middle, high] = sum;
@@ -385,26 +283,32 @@ kernels! {
         }
     }
 
-    pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
-        const SPAN: usize = 128;
+    /// The powers of `c` from the first, as many as `out`, a multiple of four, has room for.
+    pub(super) fn powers(c: u128, out: &mut [u128]) {
         let square = inner(&[c], &[c]);
         let cube = inner(&[square], &[c]);
         let fourth = inner(&[square], &[square]);
-        let mut powers = [0; SPAN];
-        powers[..4].copy_from_slice(&[c, square, cube, fourth]);
+        let Some(first) = out.first_chunk_mut() else { return };
+        *first = [c, square, cube, fourth];
         // The powers up to n times the n-th, side by side, are as many more.
         let mut known = 4;
-        while known < SPAN.min(blocks.len()) {
-            let step = broadcast(powers[known - 1]);
-            let (low, high) = powers.split_at_mut(known);
+        while known < out.len() {
+            let step = broadcast(out[known - 1]);
+            let (low, high) = out.split_at_mut(known);
             for (low, high) in low.as_chunks::<4>().0.iter().zip(high.as_chunks_mut::<4>().0) {
                 store(high, times_lanes(load(low), step));
             }
             known *= 2;
         }
+    }
+
+    pub(super) fn polynomial(c: u128, blocks: &[u128]) -> u128 {
+        const SPAN: usize = 128;
+        let mut all = [0; SPAN];
+        powers(c, &mut all);
         let mut sum = 0;
         for span in blocks.chunks(SPAN).rev() {
-            sum = inner(&[sum], &[powers[SPAN - 1]]) ^ inner(&powers, span);
+            sum = inner(&[sum], &[all[SPAN - 1]]) ^ inner(&all, span);
         }
         sum
     }
@@ -477,6 +381,45 @@ kernels! {
             store_chunk(sum, &total);
             left = zero;
         }
+    }
+
+    pub(super) fn pair_up(zero: &[u128], one: &[u128], out: &mut [[u64; 2]]) {
+        let n = out.len().min(zero.len()).min(one.len()) / 4 * 4;
+        let (out, out_rest) = out.split_at_mut(n);
+        let pairs = out.as_chunks_mut::<4>().0.iter_mut();
+        for ((out, zero), one) in pairs.zip(zero.as_chunks::<4>().0).zip(one.as_chunks::<4>().0) {
+            let both = _mm512_unpacklo_epi64(load(zero), load(one));
+            // SAFETY: four pairs, 64 bytes, are writable; the store asks for no alignment.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), both) };
+        }
+        portable::pair_up(&zero[n..], &one[n..], out_rest);
+    }
+
+    /// The low halves of eight blocks.
+    fn low_halves(a: &[[u128; 4]; 2]) -> V {
+        _mm512_permutex2var_epi64(load(&a[0]), _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), load(&a[1]))
+    }
+
+    pub(super) fn low_words(blocks: &[u128], out: &mut [u64]) {
+        let n = out.len().min(blocks.len()) / 8 * 8;
+        let (out, out_rest) = out.split_at_mut(n);
+        let blocks_of_four = blocks[..n].as_chunks::<4>().0.as_chunks::<2>().0;
+        for (out, eight) in out.as_chunks_mut::<8>().0.iter_mut().zip(blocks_of_four) {
+            // SAFETY: eight words are writable; the store asks for no alignment.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), low_halves(eight)) };
+        }
+        portable::low_words(&blocks[n..], out_rest);
+    }
+
+    pub(super) fn low_bits(blocks: &[u128], out: &mut [u8]) {
+        let n = out.len().min(blocks.len()) / 8 * 8;
+        let (out, out_rest) = out.split_at_mut(n);
+        let blocks_of_four = blocks[..n].as_chunks::<4>().0.as_chunks::<2>().0;
+        for (out, eight) in out.as_chunks_mut::<8>().0.iter_mut().zip(blocks_of_four) {
+            let bits = _mm512_and_si512(low_halves(eight), _mm512_set1_epi64(1));
+            *out = _mm_cvtsi128_si64(_mm512_cvtepi64_epi8(bits)).to_le_bytes();
+        }
+        portable::low_bits(&blocks[n..], out_rest);
     }
 
     pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {

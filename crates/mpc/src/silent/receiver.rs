@@ -1,8 +1,8 @@
 #![deny(clippy::indexing_slicing)]
 
-use super::tree::{self, Trees};
-use super::{AT_ONCE, DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, polynomials, rooms};
-use crate::kernel::{self, aligned, packed};
+use super::tree::{self, TOGETHER, Trees};
+use super::{AT_ONCE, DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, in_rooms, polynomials, rooms};
+use crate::kernel::{self, packed};
 use crate::{Label, MpcError};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
@@ -15,8 +15,8 @@ pub struct ReceiverAwaitsDigest {
     pub(super) outputs: Outputs,
 }
 
-/// Tags, sums and known blocks of a tree.
-type Job<'a> = ((&'a &'a [u128], &'a &'a [u8]), &'a mut [u128]);
+/// Tags, sums and known blocks of some trees, and rooms for them.
+type Job<'a> = (((&'a [u128], &'a [[u8; 16]]), &'a mut [u128]), &'a mut [Secret<Vec<u128>>]);
 
 impl ReceiverAwaitsDigest {
     /// Round number `number` of this label: takes the tags of [`LpnSet::base_cots`] COTs and the sender's first message,
@@ -48,34 +48,37 @@ impl ReceiverAwaitsDigest {
         let mut rooms = rooms(depth);
         let groups = blocks.expose_mut().chunks_mut((depth + 1) * AT_ONCE);
         for (tags, blocks) in levels.chunks(depth * AT_ONCE).zip(groups) {
-            let tags: Vec<&[u128]> = tags.chunks_exact(depth).collect();
-            let of_trees = tags.iter().map(|_| r.raw(16 * depth, "sums of a tree"));
-            let of_trees = of_trees.collect::<Result<Vec<&[u8]>, _>>()?;
-            // What a tree's challenge is hashed from is in order; growing and summing up are not.
-            let puncture = |(((tags, of_tree), blocks), room): (Job<'_>, &mut Secret<Vec<u128>>)| {
-                let mut corrections = Secret::new(vec![0; depth]);
-                let mut point = 0u32;
-                let levels = tags.iter().zip(of_tree.as_chunks::<16>().0).zip(corrections.expose_mut());
-                for (level, ((tag, sum), correction)) in levels.enumerate() {
-                    *correction = tag ^ u128::from_le_bytes(*sum);
-                    point |= u32::from(tag & 1 == 0) << level;
+            let n = tags.len() / depth;
+            let of_trees = r.raw(16 * tags.len(), "sums of trees")?;
+            let puncture = |(((tags, sums), blocks), rooms): Job<'_>| {
+                let mut corrections = Secret::new(vec![0; tags.len()]);
+                for ((c, tag), sum) in corrections.expose_mut().iter_mut().zip(tags).zip(sums) {
+                    *c = tag ^ u128::from_le_bytes(*sum);
                 }
-                let nodes = aligned(room.expose_mut(), 1 << depth);
-                tree::puncture(&cipher, point, corrections.expose(), blocks, nodes);
-                point
+                let point = |tags: &[u128]| {
+                    tags.iter().rev().fold(0, |point, tag| point << 1 | u32::from(tag & 1 == 0))
+                };
+                let points = Secret::new(tags.chunks_exact(depth).map(point).collect::<Vec<u32>>());
+                let mut trees = in_rooms(rooms, depth);
+                trees.truncate(points.expose().len());
+                tree::puncture(&cipher, points.expose(), corrections.expose(), blocks, &mut trees);
+                points
             };
-            let of_group = tags.par_iter().zip(&of_trees).zip(blocks.par_chunks_mut(depth + 1));
-            let found: Secret<Vec<u32>> =
-                Secret::new(of_group.zip(rooms.par_iter_mut()).map(puncture).collect());
-            let of_group: Vec<u128> = of_trees.iter().map(|of_tree| round.of_tree(of_tree)).collect();
-            points.expose_mut().extend(found.expose());
-            sums.expose_mut().extend(polynomials(&of_group, &mut rooms, depth).expose());
-            chis.extend(of_group);
+            let jobs = tags
+                .par_chunks(depth * TOGETHER)
+                .zip(of_trees.as_chunks::<16>().0.par_chunks(depth * TOGETHER));
+            let jobs = jobs.zip(blocks.par_chunks_mut((depth + 1) * TOGETHER));
+            let found: Vec<Secret<Vec<u32>>> =
+                jobs.zip(rooms.par_chunks_mut(TOGETHER)).map(puncture).collect();
+            found.iter().for_each(|of_job| points.expose_mut().extend(of_job.expose()));
+            let chi = round.of_group(of_trees);
+            sums.expose_mut().extend(polynomials(chi, n, &mut rooms, depth).expose());
+            chis.extend(std::iter::repeat_n(chi, n));
         }
         r.finish()?;
         let choices: [u128; MASKS] = std::array::from_fn(|i| masks.get(i).map_or(0, |t| t & 1));
         let psi = round.of_all();
-        // χ_τ^{α_τ + 1}; the exponent may be 2^d.
+        // χ^{α_τ + 1}; the exponent may be 2^d.
         let exponents = Secret::new(points.expose().iter().map(|p| p + 1).collect::<Vec<u32>>());
         let powers = Secret::new(kernel::raise(&chis, exponents.expose(), depth as u32 + 1));
         let x = kernel::polynomial(psi, powers.expose()) ^ packed(&choices);

@@ -1,8 +1,8 @@
 #![deny(clippy::indexing_slicing)]
 
-use super::tree::{self, Trees};
-use super::{AT_ONCE, CHECK_BYTES, LpnSet, Outputs, Round, polynomials, rooms};
-use crate::kernel::{self, aligned, packed};
+use super::tree::{self, TOGETHER, Trees};
+use super::{AT_ONCE, CHECK_BYTES, LpnSet, Outputs, Round, in_rooms, polynomials, rooms};
+use crate::kernel::{self, packed};
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
@@ -15,7 +15,7 @@ pub struct SenderAwaitsCheck {
     trees: Trees,
     delta: Secret<u128>,
     table: Secret<Vec<u128>>,
-    /// Σ_j χ_τ^{j+1}·leaf_{τ,j} of every tree.
+    /// Σ_j χ^{j+1}·leaf_{τ,j} of every tree.
     sums: Secret<Vec<u128>>,
     /// Σ_i X^i·K_i.
     masks: Secret<u128>,
@@ -53,28 +53,30 @@ impl SenderAwaitsCheck {
         let mut roots = Secret::new(Vec::with_capacity(trees));
         let mut sums = Secret::new(Vec::with_capacity(trees));
         let mut rooms = rooms(depth);
-        for group in levels.chunks(depth * AT_ONCE) {
-            let keys: Vec<&[u128]> = group.chunks_exact(depth).collect();
+        for keys in levels.chunks(depth * AT_ONCE) {
+            let n = keys.len() / depth;
             let of_group: Secret<Vec<u128>> =
-                Secret::new(keys.iter().map(|_| u128::from_le_bytes(block())).collect());
+                Secret::new((0..n).map(|_| u128::from_le_bytes(block())).collect());
             roots.expose_mut().extend(of_group.expose());
-            // What a tree's challenge is hashed from is in order; growing and summing up are not.
-            let grow = |((root, keys), room): ((&u128, &&[u128]), &mut Secret<Vec<u128>>)| {
-                let mut of_tree = Writer::with_capacity(16 * depth);
-                let mut keys = keys.iter();
-                tree::grow(&cipher, *root, delta, aligned(room.expose_mut(), 1 << depth), |sum| {
-                    of_tree.raw(&(sum ^ keys.next().copied().unwrap_or(0)).to_le_bytes());
+            let grow = |((roots, keys), rooms): ((&[u128], &[u128]), &mut [Secret<Vec<u128>>])| {
+                let mut of_trees = keys.to_vec();
+                let mut trees = in_rooms(rooms, depth);
+                trees.truncate(roots.len());
+                tree::grow(&cipher, roots, delta, &mut trees, |tree, level, sum| {
+                    if let Some(c) = of_trees.get_mut(tree * depth + level) {
+                        *c ^= sum;
+                    }
                 });
-                of_tree.into_bytes()
+                of_trees
             };
-            let grown: Vec<Vec<u8>> =
-                of_group.expose().par_iter().zip(&keys).zip(rooms.par_iter_mut()).map(grow).collect();
-            let challenge = |of_tree: &Vec<u8>| {
-                message.raw(of_tree);
-                round.of_tree(of_tree)
-            };
-            let chis: Vec<u128> = grown.iter().map(challenge).collect();
-            sums.expose_mut().extend(polynomials(&chis, &mut rooms, depth).expose());
+            let jobs = of_group.expose().par_chunks(TOGETHER).zip(keys.par_chunks(depth * TOGETHER));
+            let grown: Vec<Vec<u128>> = jobs.zip(rooms.par_chunks_mut(TOGETHER)).map(grow).collect();
+            let mut of_trees = Writer::with_capacity(16 * keys.len());
+            grown.iter().flatten().for_each(|c| of_trees.raw(&c.to_le_bytes()));
+            let of_trees = of_trees.into_bytes();
+            message.raw(&of_trees);
+            let chi = round.of_group(&of_trees);
+            sums.expose_mut().extend(polynomials(chi, n, &mut rooms, depth).expose());
         }
         let masks = Secret::new(packed(masks));
         let mut table = base;

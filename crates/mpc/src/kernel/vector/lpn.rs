@@ -1,6 +1,7 @@
 //! Learning parity with noise: a row is ten loads that wait for the second-level cache, so everything else that is to be
 //! done is done meanwhile.
 
+use super::super::hashing::Vectors;
 use super::super::{Hashing, LPN_WEIGHT, MAX_LOG_TABLE};
 use super::{RoundKeys, V, block, broadcast, counters, encrypt, in_order, load, load_block, spread, store};
 use std::arch::x86_64::*;
@@ -119,14 +120,16 @@ kernels! {
         lpn_step!(lpn, next, odd, even, leaves[1], out[1], keys, none);
     }
 
-    /// Twice [`LPN_ROWS`] rows, and hashes of `K` vectors beside, the tweak of block i of which is tweak + (lane + i)·stride.
+    /// Twice [`LPN_ROWS`] rows, and hashes of `K` vectors beside.
     fn lpn_hash<const K: usize>(
         lpn: &Lpn<'_>, next: &mut V, offsets: &mut [Offsets; 2], leaves: &LpnPair, out: &mut LpnPair, keys: &[V; 11],
-        tweak: V, lane: usize, stride: V, blocks: &mut [[u128; 4]; K],
+        tweak: V, stride: V, vectors: Vectors<'_, K>,
     ) {
+        let Vectors { lane, inputs, offset, out: hashes } = vectors;
+        let offset = broadcast(offset);
         let mut x = [_mm512_setzero_si512(); K];
-        for (v, four) in x.iter_mut().zip(&*blocks) {
-            *v = load(four);
+        for k in 0..K {
+            x[k] = _mm512_xor_si512(load(&inputs[k]), offset);
         }
         let [even, odd] = offsets;
         lpn_step!(lpn, next, even, odd, leaves[0], out[0], keys, x);
@@ -137,8 +140,8 @@ kernels! {
             index = _mm512_add_epi64(index, _mm512_maskz_set1_epi64(0b0101_0101, 4));
         }
         lpn_step!(lpn, next, odd, even, leaves[1], out[1], keys, y);
-        for (four, (x, y)) in blocks.iter_mut().zip(x.iter().zip(&y)) {
-            store(four, _mm512_xor_si512(*x, *y));
+        for k in 0..K {
+            store(&mut hashes[k], _mm512_xor_si512(x[k], y[k]));
         }
     }
 
@@ -173,10 +176,10 @@ kernels! {
             macro_rules! hash {
                 ($vectors:literal) => {
                     while pairs.len() > 0
-                        && let Some((lane, blocks)) = hashing.next::<$vectors>()
+                        && let Some(vectors) = hashing.next::<$vectors>()
                         && let Some((leaves, out)) = pairs.next()
                     {
-                        lpn_hash(&lpn, &mut next, &mut offsets, leaves, out, &keys, tweak, lane, stride, blocks);
+                        lpn_hash(&lpn, &mut next, &mut offsets, leaves, out, &keys, tweak, stride, vectors);
                     }
                 };
             }
