@@ -70,7 +70,10 @@ impl Notes {
     }
 
     fn of(&self, node: usize, image: usize) -> Result<&Note, Error> {
-        self.layers.get(&node).and_then(|all| all.get(image)).ok_or_else(|| Error::Misuse(format!("nothing was noted of node {node}")))
+        self.layers
+            .get(&node)
+            .and_then(|all| all.get(image))
+            .ok_or_else(|| Error::Misuse(format!("nothing was noted of node {node}")))
     }
 }
 

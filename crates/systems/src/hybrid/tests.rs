@@ -99,7 +99,8 @@ fn every_operator_is_walked_as_the_simulator_does_and_a_class_is_the_largest_out
 #[test]
 fn images_of_a_group_are_each_what_the_simulator_computes() {
     let pool = pool();
-    for (images, output) in [(2, OutputPolicy::Logits), (3, OutputPolicy::ArgMax), (5, OutputPolicy::Logits)] {
+    for (images, output) in [(2, OutputPolicy::Logits), (3, OutputPolicy::ArgMax), (5, OutputPolicy::Logits)]
+    {
         let mut model = calibrated(every_operator(), 18, true).unwrap();
         model.public.output = output;
         let wish = Wish { group: Some(images), ..Wish::default() };
