@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "da26995341b62d9f5c3fb5e2fb81a0de0d4f55361ce6b3c733cdba2846c246f5";
+const EXPECTED: &str = "88eae54c7e0848813d24e0ede0108bb7f4e3f7f7653863cf7df687f26c4ff400";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

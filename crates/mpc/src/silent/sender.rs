@@ -21,8 +21,8 @@ pub struct SenderAwaitsCheck {
     masks: Secret<u128>,
 }
 
-/// Roots of trees and keys of their levels.
-type Pairs<'a> = (&'a [u128], &'a [u128]);
+/// Roots and keys of some trees, and rooms for them.
+type Job<'a> = ((&'a [u128], &'a [u128]), &'a mut [Secret<Vec<u128>>]);
 
 impl SenderAwaitsCheck {
     /// Round number `number` of this label: takes the keys of [`LpnSet::base_cots`] COTs and makes the first message,
@@ -61,8 +61,7 @@ impl SenderAwaitsCheck {
             let of_group: Secret<Vec<u128>> =
                 Secret::new((0..n).map(|_| u128::from_le_bytes(block())).collect());
             roots.expose_mut().extend(of_group.expose());
-            let grow = |(of_group, rooms): (Pairs<'_>, &mut [Secret<Vec<u128>>])| {
-                let (roots, keys) = of_group;
+            let grow = |((roots, keys), rooms): Job<'_>| {
                 let mut of_trees = keys.to_vec();
                 let mut trees = in_rooms(rooms, depth);
                 trees.truncate(roots.len());
