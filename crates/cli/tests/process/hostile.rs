@@ -99,7 +99,8 @@ fn a_message_out_of_place_and_another_version_are_refused() {
     refuses((Kind::Accept, vec![0; 32]), &[], 5, &["sent Accept where Offer was due"], Notice::Failed);
     let (model, choices) = honest("leveled");
     let next = Offer { version: 9, nonce: [7; 32], model, choices }.to_bytes();
-    let words = ["protocol version differs", "ours is 2, the peer's is 9", "update the older side"];
+    let versions = format!("ours is {VERSION}, the peer's is 9");
+    let words = ["protocol version differs", &versions, "update the older side"];
     refuses((Kind::Offer, next), &[], 5, &words, Notice::Incompatible);
 }
 
