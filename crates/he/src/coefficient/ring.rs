@@ -143,6 +143,12 @@ impl Ring {
         ((self.modulus().value() - 1) / 2) >> bits.div_ceil(2)
     }
 
+    /// Bytes of what transforms read, once one was done: four rows of constants for each prime, and again in the order of
+    /// vector kernels.
+    pub fn constants_bytes(&self) -> u64 {
+        64 * (self.basis().limbs() * self.n()) as u64
+    }
+
     /// Signed integers, transformed.
     pub(crate) fn forward_signed(&self, x: &[i64]) -> Poly<Ntt> {
         Poly::from_i64(self.basis(), x).into_ntt()

@@ -342,12 +342,13 @@ fn ahead(d: &Derived) -> AheadCost {
     }
 }
 
-/// Bytes of a model prepared for a plan: kernels, and the tops of clips.
+/// Bytes of a model prepared for a plan: kernels, the constants of their transforms, and the tops of clips.
 pub(super) fn prepared_bytes(model: &PublicModel, choices: &Choices) -> Result<u64, Error> {
     let d = derive(model, choices)?;
     let layers: u64 = d.layers.values().map(|l| LinearServer::prepared_bytes(&l.packing, &l.params)).sum();
     let clips = d.steps.iter().filter(|s| matches!(s, Step::Clip(_))).flat_map(Step::nodes);
-    Ok(layers + clips.map(|&n| 8 * d.elements(n) as u64).sum::<u64>())
+    let constants: u64 = d.rings.iter().map(Ring::constants_bytes).sum();
+    Ok(layers + constants + clips.map(|&n| 8 * d.elements(n) as u64).sum::<u64>())
 }
 
 /// Bytes that `party` works with at most: correlated OTs in stock, and what a step holds at once.
