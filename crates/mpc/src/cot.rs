@@ -107,12 +107,13 @@ pub struct CotSender {
     delta: Secret<u128>,
     hash: Tccr,
     stock: Stock,
+    work: pieces::Work,
 }
 
 impl CotSender {
     /// An empty stock. Whoever fills it says what its COTs are: one Δ for all of them.
     pub fn new(label: &Label, delta: Secret<u128>) -> Self {
-        Self { delta, hash: Tccr::new(label), stock: Stock::default() }
+        Self { delta, hash: Tccr::new(label), stock: Stock::default(), work: pieces::Work::default() }
     }
 
     /// Puts COTs with the keys `keys` behind those in stock. The peer must add their tags at the same place.
@@ -142,7 +143,7 @@ impl CotSender {
     pub fn split(&mut self, n: u64) -> Result<Self, MpcError> {
         self.stock.require(usize::try_from(n).unwrap_or(usize::MAX))?;
         let delta = Secret::new(*self.delta.expose());
-        Ok(Self { delta, hash: self.hash.clone(), stock: self.stock.split(n) })
+        Ok(Self { delta, hash: self.hash.clone(), stock: self.stock.split(n), work: pieces::Work::default() })
     }
 
     /// Drops the COTs in stock; the peer must do so at the same place.
@@ -213,12 +214,13 @@ impl CotSender {
 pub struct CotReceiver {
     hash: Tccr,
     stock: Stock,
+    work: pieces::Work,
 }
 
 impl CotReceiver {
     /// An empty stock.
     pub fn new(label: &Label) -> Self {
-        Self { hash: Tccr::new(label), stock: Stock::default() }
+        Self { hash: Tccr::new(label), stock: Stock::default(), work: pieces::Work::default() }
     }
 
     /// Puts COTs with the tags `tags` behind those in stock. The peer must add their keys at the same place.
@@ -241,7 +243,7 @@ impl CotReceiver {
     /// [`MpcError::Exhausted`].
     pub fn split(&mut self, n: u64) -> Result<Self, MpcError> {
         self.stock.require(usize::try_from(n).unwrap_or(usize::MAX))?;
-        Ok(Self { hash: self.hash.clone(), stock: self.stock.split(n) })
+        Ok(Self { hash: self.hash.clone(), stock: self.stock.split(n), work: pieces::Work::default() })
     }
 
     /// Drops the COTs in stock; the peer must do so at the same place.

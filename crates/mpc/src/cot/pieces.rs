@@ -7,7 +7,7 @@ use oblivia_base::Secret;
 use std::ops::Range;
 
 /// Most COTs of a piece: a multiple of the rows of LPN made together and of the lanes of a word.
-pub(super) const COTS: usize = 384;
+pub(super) const COTS: usize = 192;
 /// Most hashes of a piece.
 const HASHES: usize = 2 * COTS;
 
@@ -17,27 +17,25 @@ fn pieces(m: u32, pads: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(lanes).map(move |at| at..n.min(at + lanes))
 }
 
-/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes.
-struct Work {
-    cots: [Secret<Vec<u128>>; 2],
-    sums: Secret<Vec<u128>>,
-    hashes: Secret<Vec<u128>>,
+/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes, kept from one call to the next.
+pub(super) struct Work([Secret<Vec<u128>>; 4]);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self([(); 4].map(|()| Secret::new(Vec::new())))
+    }
 }
 
 impl Work {
-    fn new(m: u32, pads: usize, lanes: usize) -> Self {
-        let blocks = |per_lane: usize| Secret::new(vec![0; lanes * per_lane + LINE]);
-        let sums = blocks(usize::from(m > 1));
-        Self { cots: [(); 2].map(|()| blocks(m as usize)), sums, hashes: blocks(pads) }
-    }
-
-    /// The rooms in this order, from the beginning of a cache line.
-    fn rooms(&mut self) -> [&mut [u128]; 4] {
-        let Self { cots: [now, next], sums, hashes } = self;
-        [now, next, sums, hashes].map(|room| {
-            let room = room.expose_mut();
-            let n = room.len() - LINE;
-            aligned(room, n)
+    /// The rooms in this order, from the beginning of a cache line, for so many lanes of m COTs and some pads.
+    fn rooms(&mut self, m: u32, pads: usize, lanes: usize) -> [&mut [u128]; 4] {
+        let mut per_lane = [m as usize, m as usize, usize::from(m > 1), pads].into_iter();
+        self.0.each_mut().map(|room| {
+            let n = lanes * per_lane.next().unwrap_or(0);
+            if room.expose().len() < n + LINE {
+                *room = Secret::new(vec![0; n + LINE]);
+            }
+            aligned(room.expose_mut(), n)
         })
     }
 }
@@ -101,8 +99,7 @@ impl CotSender {
         let mut pieces = pieces(m, 1 << m, n).peekable();
         let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let mut work = Work::new(m, 1 << m, first.len());
-        let [mut cots, mut next_cots, sums, hashes] = work.rooms();
+        let [mut cots, mut next_cots, sums, hashes] = self.work.rooms(m, 1 << m, first.len());
         let mut index = self.stock.take(&mut cots[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
             let sums = summed_up(m, &cots[..of_piece(&piece)], sums);
@@ -134,8 +131,7 @@ impl CotReceiver {
         let mut pieces = pieces(m, 1, n).peekable();
         let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let mut work = Work::new(m, 1, first.len());
-        let [mut tags, mut next_tags, sums, hashes] = work.rooms();
+        let [mut tags, mut next_tags, sums, hashes] = self.work.rooms(m, 1, first.len());
         let mut index = self.stock.take(&mut tags[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
             let of_this = &tags[..of_piece(&piece)];

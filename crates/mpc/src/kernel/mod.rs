@@ -23,9 +23,9 @@ use oblivia_base::Secret;
 pub(crate) const LINE: usize = 4;
 /// Columns of one call of [`transpose`].
 pub(crate) const COLUMNS: usize = 4096;
-/// Indices summed up per output of [`lpn`].
+/// Indices summed up per output of [`Cipher::lpn`].
 pub(crate) const LPN_WEIGHT: usize = 10;
-/// log2 of the largest table of [`lpn`]: bits of an index field.
+/// log2 of the largest table of [`Cipher::lpn`]: bits of an index field.
 pub(crate) const MAX_LOG_TABLE: u32 = 21;
 
 /// AES-128 under one key, ready for both paths.

@@ -32,13 +32,15 @@ kernels! {
         _mm512_mask_mov_epi64(v, here(first, at[1]), values[1])
     }
 
-    /// What becomes of four children of parents first, … , first + 3.
-    fn finished<const AROUND: bool, const CUT: bool>(level: &Level<'_>, first: usize, children: [V; 2]) -> [V; 2] {
-        let [mut left, mut right] = children;
-        if CUT {
-            left = _mm512_and_si512(left, level.mask);
-            right = _mm512_and_si512(right, level.mask);
-        }
+    /// The left and the right children of parents first, … , first + 3, of which `s` is σ and `c` the encryption of it.
+    fn children<const AROUND: bool, const CUT: bool>(level: &Level<'_>, first: usize, parent: V, c: V, s: V) -> [V; 2] {
+        let [mut left, mut right] = if CUT {
+            // (c + s) & mask, then that + (parent & mask).
+            let left = _mm512_ternarylogic_epi64::<0x28>(c, s, level.mask);
+            [left, _mm512_ternarylogic_epi64::<0x78>(left, parent, level.mask)]
+        } else {
+            [_mm512_xor_si512(c, s), _mm512_ternarylogic_epi64::<0x96>(parent, c, s)]
+        };
         if AROUND {
             let here = here(first, level.at[0]);
             left = _mm512_mask_mov_epi64(left, here, level.values[0]);
@@ -66,9 +68,7 @@ kernels! {
             if !AROUND {
                 *sum = _mm512_ternarylogic_epi64::<0x96>(*sum, c[j], s[j]);
             }
-            let child = _mm512_xor_si512(c[j], s[j]);
-            let other = _mm512_ternarylogic_epi64::<0x96>(load(&left[j]), c[j], s[j]);
-            let [l, r] = finished::<AROUND, CUT>(level, first.wrapping_add(4 * j), [child, other]);
+            let [l, r] = children::<AROUND, CUT>(level, first.wrapping_add(4 * j), load(&left[j]), c[j], s[j]);
             store(&mut right[j], r);
             store(&mut left[j], l);
         }
@@ -86,8 +86,7 @@ kernels! {
         let s = sigma(parent);
         let mut c = [s];
         encrypt(level.keys, &mut c);
-        let left = _mm512_xor_si512(c[0], s);
-        let [l, r] = finished::<AROUND, CUT>(level, 0, [left, _mm512_xor_si512(left, parent)]);
+        let [l, r] = children::<AROUND, CUT>(level, 0, parent, c[0], s);
         let both = if two {
             _mm512_inserti64x4::<1>(l, _mm512_castsi512_si256(r))
         } else {
@@ -95,7 +94,7 @@ kernels! {
         };
         // SAFETY: as many blocks as `nodes` has are written.
         unsafe { _mm512_mask_storeu_epi64(nodes.as_mut_ptr().cast(), all, both) };
-        _mm512_maskz_mov_epi64(parents, left)
+        _mm512_maskz_mov_epi64(parents, _mm512_xor_si512(c[0], s))
     }
 
     fn grow_level<const PATCH: bool, const AROUND: bool, const CUT: bool>(level: &Level<'_>, nodes: &mut [u128]) -> u128 {
