@@ -15,7 +15,7 @@
 use crate::hash::Tccr;
 use crate::kernel::{Hashing, low_bits, low_words, pair_up};
 use crate::supply::Supply;
-use crate::{Label, MpcError};
+use crate::{Blocks, Label, MpcError};
 use oblivia_base::Secret;
 use std::collections::VecDeque;
 
@@ -29,24 +29,32 @@ pub const MAX_LOG_MESSAGES: u32 = 8;
 #[derive(Default)]
 struct Stock {
     supplies: VecDeque<Supply>,
+    /// COTs in them.
+    left: u64,
     /// Absolute index of the next COT.
     index: u64,
 }
 
 impl Stock {
     fn left(&self) -> u64 {
-        self.supplies.iter().map(Supply::left).sum()
+        self.left
+    }
+
+    fn add(&mut self, supply: Supply) {
+        self.left += supply.left();
+        self.supplies.push_back(supply);
     }
 
     /// The next `n` COTs, which the caller has checked are there, as a stock of their own with their indices.
     fn split(&mut self, n: u64) -> Self {
-        let mut part = Self { supplies: VecDeque::new(), index: self.index };
+        let mut part = Self { supplies: VecDeque::new(), left: 0, index: self.index };
         self.index += n;
+        self.left -= n;
         let mut rest = n;
         while let Some(supply) = self.supplies.front_mut().filter(|_| rest > 0) {
             let piece = supply.split(rest);
             rest -= piece.left();
-            part.supplies.push_back(piece);
+            part.add(piece);
             if supply.left() == 0 {
                 self.supplies.pop_front();
             }
@@ -56,7 +64,8 @@ impl Stock {
 
     /// Drops what is left; its indices are not given out again.
     fn discard(&mut self) {
-        self.index += self.left();
+        self.index += self.left;
+        self.left = 0;
         self.supplies.clear();
     }
 
@@ -70,6 +79,7 @@ impl Stock {
     fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> u64 {
         let first = self.index;
         self.index += out.len() as u64;
+        self.left -= out.len() as u64;
         let mut rest = out;
         while let Some(supply) = self.supplies.front_mut().filter(|_| !rest.is_empty()) {
             let taken = supply.take(rest, beside.as_deref_mut());
@@ -117,12 +127,12 @@ impl CotSender {
     }
 
     /// Puts COTs with the keys `keys` behind those in stock. The peer must add their tags at the same place.
-    pub fn add_held(&mut self, keys: Secret<Vec<u128>>) {
-        self.add(Supply::held(keys));
+    pub fn add_held(&mut self, keys: impl Into<Blocks>) {
+        keys.into().into_chunks().for_each(|chunk| self.add(Supply::held(chunk)));
     }
 
     pub(crate) fn add(&mut self, supply: Supply) {
-        self.stock.supplies.push_back(supply);
+        self.stock.add(supply);
     }
 
     /// Δ, whose least significant bit is 1.
@@ -224,12 +234,12 @@ impl CotReceiver {
     }
 
     /// Puts COTs with the tags `tags` behind those in stock. The peer must add their keys at the same place.
-    pub fn add_held(&mut self, tags: Secret<Vec<u128>>) {
-        self.add(Supply::held(tags));
+    pub fn add_held(&mut self, tags: impl Into<Blocks>) {
+        tags.into().into_chunks().for_each(|chunk| self.add(Supply::held(chunk)));
     }
 
     pub(crate) fn add(&mut self, supply: Supply) {
-        self.stock.supplies.push_back(supply);
+        self.stock.add(supply);
     }
 
     /// COTs that can be taken before a refill.

@@ -33,6 +33,7 @@
 //! Sources are named where they are used.
 
 pub mod base_ot;
+mod blocks;
 pub mod cot;
 mod error;
 #[cfg(feature = "fuzz")]
@@ -72,6 +73,7 @@ mod shards;
 mod share;
 pub mod wire;
 
+pub use blocks::Blocks;
 pub use cot::{CotReceiver, CotSender};
 pub use error::MpcError;
 pub use label::{Direction, Label};

@@ -14,13 +14,10 @@
 use crate::base_ot::{self, BASE_OTS, BaseOtSender, BothKeys, ChosenKeys};
 use crate::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use crate::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender, fresh_delta};
-use crate::{CotReceiver, CotSender, Direction, Label, MpcError};
+use crate::{Blocks, CotReceiver, CotSender, Direction, Label, MpcError};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Secret};
-
-/// Tags or keys.
-type Blocks = Secret<Vec<u128>>;
 
 /// Where the COTs of one direction come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

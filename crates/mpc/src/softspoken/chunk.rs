@@ -21,8 +21,6 @@ pub(super) struct Streams {
     scratch: Secret<Vec<u128>>,
     /// [`ROWS`] rows of [`BLOCKS`] blocks.
     rows: Secret<Vec<u128>>,
-    /// Where a chunk that is not taken whole is transposed to.
-    transposed: Secret<Vec<u128>>,
 }
 
 impl Streams {
@@ -34,7 +32,6 @@ impl Streams {
             position: 0,
             scratch: Secret::new(vec![0; BLOCKS << field.bits()]),
             rows: Secret::new(vec![0; COLUMNS]),
-            transposed: Secret::new(vec![0; COLUMNS]),
         }
     }
 
@@ -71,15 +68,15 @@ impl Streams {
         std::array::from_fn(|r| rows[r * BLOCKS + at])
     }
 
-    /// Replaces row 0 and puts the first columns into `out`.
-    pub(super) fn transpose_into(&mut self, row_0: &[u128], out: &mut [u128]) {
+    /// Replaces row 0; the first `columns` columns.
+    pub(super) fn transposed(&mut self, row_0: &[u128], columns: usize) -> Secret<Vec<u128>> {
         self.rows.expose_mut()[..row_0.len()].copy_from_slice(row_0);
-        if out.len() == COLUMNS {
-            return kernel::transpose(self.rows.expose(), out);
+        let mut all = Secret::new(vec![0; COLUMNS]);
+        kernel::transpose(self.rows.expose(), all.expose_mut());
+        if columns < COLUMNS {
+            return Secret::new(all.expose()[..columns].to_vec());
         }
-        let transposed = self.transposed.expose_mut();
-        kernel::transpose(self.rows.expose(), transposed);
-        out.copy_from_slice(&transposed[..out.len()]);
+        all
     }
 }
 

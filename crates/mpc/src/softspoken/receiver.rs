@@ -2,7 +2,7 @@ use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::BothKeys;
 use crate::kernel::{self, COLUMNS};
-use crate::{Label, MpcError, pprf};
+use crate::{Blocks, Label, MpcError, pprf};
 use oblivia_base::{Digest, Secret};
 
 /// The COT receiver; it makes the trees and chooses nothing: its choices are pseudo-random.
@@ -38,15 +38,14 @@ impl SoftSpokenReceiver {
     ///
     /// # Errors
     /// [`MpcError::Argument`] if `n` is not 1 … [`super::MAX_BATCH`].
-    pub fn batch(&mut self, n: usize) -> Result<(Vec<u8>, Secret<Vec<u128>>), MpcError> {
+    pub fn batch(&mut self, n: usize) -> Result<(Vec<u8>, Blocks), MpcError> {
         check_batch(n)?;
         let field = self.streams.field;
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut message = vec![0; field.batch_bytes(n)];
         let (mut differences, end) = message.split_at_mut(field.batch_bytes(n) - 48);
-        let mut tags = Secret::new(vec![0; n]);
-        let mut chunks = tags.expose_mut().chunks_mut(COLUMNS);
+        let mut tags = Blocks::new();
         let (mut hashes, mut u_hashes) = (RowHashes(Vec::new()), Vec::new());
         let mut last = ([0; ROWS], 0);
         for at in (0..total).step_by(BLOCKS) {
@@ -76,7 +75,7 @@ impl SoftSpokenReceiver {
             if is_last {
                 last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
             }
-            self.streams.transpose_into(u, chunks.next().unwrap_or_default());
+            tags.push(self.streams.transposed(u, n.saturating_sub(128 * at).min(COLUMNS)));
         }
         let outer = challenges.of_batch();
         let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;

@@ -4,7 +4,7 @@ use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::ChosenKeys;
 use crate::kernel::{self, COLUMNS};
-use crate::{Label, MpcError, pprf};
+use crate::{Blocks, Label, MpcError, pprf};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Secret};
@@ -78,15 +78,14 @@ impl SoftSpokenSender {
     /// [`MpcError::Argument`] if `n` is not 1 … [`super::MAX_BATCH`], [`MpcError::MessageBytes`], and
     /// [`MpcError::Check`] if the message does not fit the trees; the sender is gone then, and bits of Δ may be known
     /// to the receiver.
-    pub fn batch(mut self, n: usize, message: &[u8]) -> Result<(Secret<Vec<u128>>, Self), MpcError> {
+    pub fn batch(mut self, n: usize, message: &[u8]) -> Result<(Blocks, Self), MpcError> {
         check_batch(n)?;
         let field = self.streams.field;
         MpcError::check_bytes("extension batch", message, field.batch_bytes(n))?;
         let mut r = Reader::new(message);
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
-        let mut keys = Secret::new(vec![0; n]);
-        let mut chunks = keys.expose_mut().chunks_mut(COLUMNS);
+        let mut keys = Blocks::new();
         let mut hashes = RowHashes(Vec::new());
         let mut last = [0; ROWS];
         for at in (0..total).step_by(BLOCKS) {
@@ -105,7 +104,7 @@ impl SoftSpokenSender {
             if is_last {
                 last = self.streams.column_block(blocks - 1);
             }
-            self.streams.transpose_into(&[0; BLOCKS], chunks.next().unwrap_or_default());
+            keys.push(self.streams.transposed(&[0; BLOCKS], n.saturating_sub(128 * at).min(COLUMNS)));
         }
         let u = u128::from_le_bytes(r.array("hash of the choices")?);
         let digest = Digest(r.array("digest of the hashes")?);

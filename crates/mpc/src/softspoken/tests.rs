@@ -47,11 +47,11 @@ fn every_tag_is_the_key_plus_its_choice_times_delta() {
             let (keys, next) = sender.batch(n, &message).unwrap();
             sender = next;
             let delta = *sender.delta().expose();
-            assert_eq!((keys.expose().len(), tags.expose().len()), (n, n));
-            for (k, t) in keys.expose().iter().zip(tags.expose()) {
+            assert_eq!((keys.iter().count(), tags.iter().count()), (n, n));
+            for (k, t) in keys.iter().zip(tags.iter()) {
                 assert_eq!((k & 1, *t), (0, if t & 1 == 1 { k ^ delta } else { *k }));
             }
-            let ones = tags.expose().iter().filter(|t| **t & 1 == 1).count();
+            let ones = tags.iter().filter(|t| **t & 1 == 1).count();
             assert!(n < 3968 || (ones * 2).abs_diff(n) < 6 * n.isqrt(), "{ones} of {n}");
         }
     }
