@@ -156,7 +156,6 @@ def main():
     table = rng.blocks(128)
     mask = M128 ^ 1
     nonce = rng.next()
-    step = lambda i, shift, stride: (i >> shift) * stride
     grown, total = grow(aes, tree, mask)
     products = [[a, b, field_mul(a, b)] for a, b in zip(rng.blocks(20), rng.blocks(20))]
     vectors = {
@@ -165,7 +164,7 @@ def main():
         "inputs": inputs,
         "counter": [aes(nonce << 64 | 5 + i) for i in range(70)],
         "tccr": [tccr(aes, x, tweak + i) for i, x in enumerate(inputs)],
-        "tccr_of_groups": [tccr(aes, x, tweak + step(i, 2, 3)) for i, x in enumerate(inputs)],
+        "tccr_of_groups": [tccr(aes, x ^ key, tweak + 3 * i) for i, x in enumerate(inputs)],
         "tree": tree,
         "grown": grown,
         "left_sum": total,

@@ -1,4 +1,4 @@
-use super::{Cipher, add_to_each};
+use super::Cipher;
 
 /// Hashes that are made piece by piece, while something else waits for memory: block i of pad j becomes
 /// [`Cipher::tccr`] of input i ⊕ offset j with tweak + i·stride. Not done before [`Hashing::finish`].
@@ -83,7 +83,6 @@ impl<'a> Hashing<'a> {
         self.lane = 0;
         let Some((offset, rest)) = self.offsets.split_first() else { return };
         self.offsets = rest;
-        add_to_each(*offset, inputs, out);
-        self.cipher.tccr(tweak, 0, self.stride, out);
+        self.cipher.tccr(tweak, self.stride, *offset, inputs, out);
     }
 }

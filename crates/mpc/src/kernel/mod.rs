@@ -68,10 +68,12 @@ impl Cipher {
         out.iter_mut().for_each(|v| *v &= mask);
     }
 
-    /// Replaces x_i by π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), tweak_i = tweak + ⌊i / 2^shift⌋·stride, added to the low 64 bits.
-    pub(crate) fn tccr(&self, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
-        vector!(tccr(self.round_keys.expose(), tweak, shift, stride, blocks));
-        portable::tccr(&self.soft, tweak, shift, stride, blocks);
+    /// out_i = π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), where x_i = input_i ⊕ offset and tweak_i = tweak + i·stride, added to the low 64
+    /// bits. As many as there are inputs.
+    pub(crate) fn tccr(&self, tweak: u128, stride: u32, offset: u128, inputs: &[u128], out: &mut [u128]) {
+        assert_eq!(inputs.len(), out.len(), "a hash for each input");
+        vector!(tccr(self.round_keys.expose(), tweak, stride, offset, inputs, out));
+        portable::tccr(&self.soft, tweak, stride, offset, inputs, out);
     }
 
     /// One level of a tree: parents p_j in the first half of `nodes`, after the patch, become left children
@@ -213,12 +215,6 @@ pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
     assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
     vector!(transpose(rows, out));
     portable::transpose(rows, out);
-}
-
-/// out_i = a ⊕ b_i; short where either is.
-pub(crate) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
-    vector!(add_to_each(a, b, out));
-    portable::add_to_each(a, b, out);
 }
 
 /// The low halves of both, side by side; short where any of the slices is.

@@ -31,18 +31,21 @@ pub(super) fn counter(aes: &Aes128, nonce: u64, start: u64, out: &mut [u128]) {
     encrypt(aes, out);
 }
 
-pub(super) fn tccr(aes: &Aes128, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+pub(super) fn tccr(aes: &Aes128, tweak: u128, stride: u32, offset: u128, inputs: &[u128], out: &mut [u128]) {
     let (high, low) = (tweak & !u128::from(u64::MAX), tweak as u64);
     let mut outer = [0; CHUNK];
-    for (c, chunk) in blocks.chunks_mut(CHUNK).enumerate() {
-        encrypt(aes, chunk);
-        let outer = &mut outer[..chunk.len()];
-        for (i, (y, x)) in outer.iter_mut().zip(&*chunk).enumerate() {
-            let step = (((c * CHUNK + i) as u64) >> shift).wrapping_mul(u64::from(stride));
+    for (c, (inputs, out)) in inputs.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
+        for (x, input) in out.iter_mut().zip(inputs) {
+            *x = input ^ offset;
+        }
+        encrypt(aes, out);
+        let outer = &mut outer[..out.len()];
+        for (i, (y, x)) in outer.iter_mut().zip(&*out).enumerate() {
+            let step = ((c * CHUNK + i) as u64).wrapping_mul(u64::from(stride));
             *y = x ^ (high | u128::from(low.wrapping_add(step)));
         }
         encrypt(aes, outer);
-        for (x, y) in chunk.iter_mut().zip(outer) {
+        for (x, y) in out.iter_mut().zip(outer) {
             *x ^= *y;
         }
     }
@@ -258,13 +261,6 @@ pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u
             }
         }
         left = zero;
-    }
-}
-
-#[inline(always)]
-pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
-    for (out, b) in out.iter_mut().zip(b) {
-        *out = a ^ b;
     }
 }
 

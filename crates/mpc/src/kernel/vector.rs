@@ -161,44 +161,40 @@ kernels! {
         rest.copy_from_slice(&last[..rest.len()]);
     }
 
-    /// Hashes of `x`, entry i of which has the tweak tweak + ⌊(at + i) / 2^shift⌋·stride.
-    fn tccr_vectors(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, x: [V; FLIGHT]) -> [V; FLIGHT] {
-        let mut x = x;
-        let (shift, stride) = (_mm_cvtsi64_si128(i64::from(shift)), _mm512_set1_epi64(i64::from(stride)));
+    /// Hashes of the inputs, of which input i has the tweak tweak + (at + i)·stride.
+    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, stride: V, offset: V, inputs: &[u128; CHUNK], out: &mut [u128; CHUNK]) {
+        let mut x = load_chunk(inputs);
+        for v in x.iter_mut() {
+            *v = _mm512_xor_si512(*v, offset);
+        }
         encrypt(k, &mut x);
         let mut y = x;
         let mut index = counters(0, at);
         for v in y.iter_mut() {
-            let step = _mm512_mul_epu32(_mm512_srl_epi64(index, shift), stride);
-            *v = _mm512_xor_si512(*v, _mm512_add_epi64(tweak, step));
+            *v = _mm512_xor_si512(*v, _mm512_add_epi64(tweak, _mm512_mul_epu32(index, stride)));
             index = _mm512_add_epi64(index, _mm512_maskz_set1_epi64(0b0101_0101, 4));
         }
         encrypt(k, &mut y);
         for (y, x) in y.iter_mut().zip(&x) {
             *y = _mm512_xor_si512(*y, *x);
         }
-        y
+        store_chunk(out, &y);
     }
 
-    fn tccr_chunk(k: &[V; 11], tweak: V, at: u64, shift: u32, stride: u32, chunk: &mut [u128; CHUNK]) {
-        let hashes = tccr_vectors(k, tweak, at, shift, stride, load_chunk(chunk));
-        store_chunk(chunk, &hashes);
-    }
-
-    pub(super) fn tccr(keys: &RoundKeys, tweak: u128, shift: u32, stride: u32, blocks: &mut [u128]) {
+    pub(super) fn tccr(keys: &RoundKeys, tweak: u128, stride: u32, offset: u128, inputs: &[u128], out: &mut [u128]) {
         let k = spread(keys);
-        let tweak = broadcast(tweak);
+        let (tweak, stride, offset) = (broadcast(tweak), _mm512_set1_epi64(i64::from(stride)), broadcast(offset));
         let mut at = 0;
-        let (chunks, rest) = blocks.as_chunks_mut::<CHUNK>();
-        for chunk in chunks {
-            tccr_chunk(&k, tweak, at, shift, stride, chunk);
+        let ((inputs, rest), (out, rest_out)) = (inputs.as_chunks::<CHUNK>(), out.as_chunks_mut::<CHUNK>());
+        for (inputs, out) in inputs.iter().zip(out) {
+            tccr_chunk(&k, tweak, at, stride, offset, inputs, out);
             at += CHUNK as u64;
         }
         if !rest.is_empty() {
-            let mut last = [0; CHUNK];
+            let (mut last, mut hashes) = ([0; CHUNK], [0; CHUNK]);
             last[..rest.len()].copy_from_slice(rest);
-            tccr_chunk(&k, tweak, at, shift, stride, &mut last);
-            rest.copy_from_slice(&last[..rest.len()]);
+            tccr_chunk(&k, tweak, at, stride, offset, &last, &mut hashes);
+            rest_out.copy_from_slice(&hashes[..rest.len()]);
         }
     }
 
@@ -420,10 +416,6 @@ kernels! {
             *out = _mm_cvtsi128_si64(_mm512_cvtepi64_epi8(bits)).to_le_bytes();
         }
         portable::low_bits(&blocks[n..], out_rest);
-    }
-
-    pub(super) fn add_to_each(a: u128, b: &[u128], out: &mut [u128]) {
-        portable::add_to_each(a, b, out);
     }
 
     pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
