@@ -17,13 +17,14 @@ pub struct Models {
     max_samples: u32,
     /// What plans are searched with beside the names asked for.
     wish: Wish,
+    /// Held by the one search there is at a time: it computes, and whoever asks has promised nothing yet.
+    search: Mutex<()>,
 }
 
 struct Entry {
     model: Arc<Model>,
     public: Arc<oblivia_nn::PublicModel>,
-    /// By what was asked for, where it gave a plan; at most [`MAX_FOUND`].
-    found: Mutex<BTreeMap<Asked, Found>>,
+    found: Mutex<Remembered>,
 }
 
 /// What a plan is searched for.
@@ -39,7 +40,7 @@ struct Asked {
     group: Option<u32>,
 }
 
-/// Plans of a model that are remembered. Others are searched for whenever they are asked for.
+/// Plans of a model that are remembered, those asked for last.
 const MAX_FOUND: usize = 64;
 
 /// A plan, and the bytes its prepared model takes if its system can tell.
@@ -49,11 +50,44 @@ struct Found {
     bytes: Option<u64>,
 }
 
+/// What was found by what was asked for, and when it was asked for last.
+#[derive(Default)]
+struct Remembered {
+    all: BTreeMap<Asked, (Found, u64)>,
+    clock: u64,
+}
+
+impl Remembered {
+    fn get(&mut self, asked: &Asked) -> Option<Found> {
+        self.clock += 1;
+        let (found, last) = self.all.get_mut(asked)?;
+        *last = self.clock;
+        Some(found.clone())
+    }
+
+    fn put(&mut self, asked: Asked, found: Found) {
+        self.clock += 1;
+        self.all.insert(asked, (found, self.clock));
+        if self.all.len() > MAX_FOUND {
+            let oldest = self.all.iter().min_by_key(|(_, (_, last))| *last).map(|(asked, _)| asked.clone());
+            oldest.map(|asked| self.all.remove(&asked));
+        }
+    }
+}
+
 impl Models {
     /// No models yet. A session may predict at most `max_samples` samples.
     pub fn new(systems: &'static [&'static dyn System], pool: Arc<ThreadPool>, max_samples: u32) -> Self {
         let (entries, prepared) = (BTreeMap::new(), Prepared::new(None));
-        Self { systems, pool, entries, prepared, max_samples, wish: Wish::default() }
+        Self {
+            systems,
+            pool,
+            entries,
+            prepared,
+            max_samples,
+            wish: Wish::default(),
+            search: Mutex::default(),
+        }
     }
 
     /// Weighs plans with measured unit costs and keeps the prepared models of all plans together below `max_memory` bytes.
@@ -126,34 +160,41 @@ impl Models {
     }
 
     /// A plan and the model as prepared for it. Whoever keeps the latter keeps its memory.
-    fn prepared(&self, entry: &Entry, asked: Asked) -> Result<(Arc<Plan>, Loaded), Error> {
+    fn prepared(&self, entry: &Entry, mut asked: Asked) -> Result<(Arc<Plan>, Loaded), Error> {
         let found = self.systems.iter().find(|s| s.id() == asked.system);
         let Some(system) = found else {
             return Err(Error::Refused { why: format!("this server has no system `{}`", asked.system) });
         };
-        let known = entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
-        let Found { plan, bytes } = match known {
-            Some(found) => found,
-            None => {
-                let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-                let mut wish =
-                    Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
-                (wish.link, wish.group) = (asked.link, asked.group);
-                (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
-                let plan = system.plan(&entry.public, &wish)?;
-                self.allowed(&plan)?;
-                let bytes = system.prepared_bytes(&plan, &entry.public)?;
-                let found = Found { plan: Arc::new(plan), bytes };
-                let mut all = entry.found.lock().unwrap_or_else(PoisonError::into_inner);
-                match all.len() < MAX_FOUND {
-                    true => all.entry(asked).or_insert(found).clone(),
-                    false => found,
-                }
-            }
-        };
+        if !system.plans_for_links(&asked.mode) {
+            (asked.link, asked.max_bytes, asked.group) = (None, None, None);
+        }
+        let Found { plan, bytes } = self.found(entry, *system, asked)?;
+        self.allowed(&plan)?;
         let name = (entry.public.name.clone(), system.prepared_name(&plan));
         let loaded = self.prepared.get(&name, bytes, || system.load(&plan, &entry.model, &self.pool))?;
         Ok((plan, loaded))
+    }
+
+    /// The plan that is remembered, or searched for and remembered.
+    fn found(&self, entry: &Entry, system: &dyn System, asked: Asked) -> Result<Found, Error> {
+        let known = || entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked);
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        let _one = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another session may have searched for the same.
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+        let mut wish = Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
+        (wish.link, wish.group) = (asked.link, asked.group);
+        (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
+        let plan = system.plan(&entry.public, &wish)?;
+        let bytes = system.prepared_bytes(&plan, &entry.public)?;
+        let found = Found { plan: Arc::new(plan), bytes };
+        entry.found.lock().unwrap_or_else(PoisonError::into_inner).put(asked, found.clone());
+        Ok(found)
     }
 }
 

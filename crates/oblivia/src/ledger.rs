@@ -243,12 +243,21 @@ impl Reservation {
         let mut account = book.clients.get(&self.client).copied().unwrap_or_default();
         change(&mut account, self.images);
         let name = file_name(&self.client);
-        let bytes = encode(&self.model, &self.client, &account);
-        private::replace(&book.dir, &name, &bytes)
-            .map_err(|e| e.to_string())
+        let written = match account.is_empty() {
+            // Who used nothing takes no room.
+            true => fs::remove_file(book.dir.join(&name)).map_err(|e| e.to_string()),
+            false => {
+                let bytes = encode(&self.model, &self.client, &account);
+                private::replace(&book.dir, &name, &bytes).map_err(|e| e.to_string())
+            }
+        };
+        written
             .and_then(|()| sync(&book.dir).map_err(|e| e.to_string()))
             .map_err(|why| SessionError::Io(format!("a budget could not be counted: {why}")))?;
-        book.clients.insert(self.client, account);
+        match account.is_empty() {
+            true => book.clients.remove(&self.client),
+            false => book.clients.insert(self.client, account),
+        };
         change(&mut book.all, self.images);
         Ok(())
     }

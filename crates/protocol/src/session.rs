@@ -239,7 +239,7 @@ pub struct Agreed {
     pub purpose: Purpose,
     /// How many samples.
     pub samples: u32,
-    /// What is left of the client's budget, this session counted.
+    /// What is left of the client's budget once the agreed samples are counted.
     pub allowance: Option<Allowance>,
     /// Digest of the session.
     pub session: Digest,
@@ -289,7 +289,7 @@ pub struct Offered {
     pub system: &'static dyn System,
     /// The model as the system prepared it for this plan.
     pub loaded: Loaded,
-    /// What is left of the client's budget, this session counted.
+    /// What is left of the client's budget once the agreed samples are counted.
     pub allowance: Option<Allowance>,
 }
 
@@ -342,6 +342,10 @@ pub async fn agree_as_client(
     }
     let plan = system.check(&offer.model, &offer.choices)?;
     check_purpose(request.purpose, &plan)?;
+    if let Some(group) = hello.group.filter(|group| *group != plan.cost.group) {
+        let why = format!("the plan takes groups of {} samples, not the {group} of --group", plan.cost.group);
+        return Err(Error::Refused { why });
+    }
     let samples = u64::from(request.samples);
     let ahead = match request.purpose {
         Purpose::Predict => AheadUse::None,

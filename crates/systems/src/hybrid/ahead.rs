@@ -125,14 +125,15 @@ async fn make(
 ) -> Result<(), Error> {
     cx.observer.on(Event::Ready);
     for number in 0..images {
-        cx.observer.on(Event::Ahead(number as usize));
+        let first = number as usize * d.images();
+        cx.observer.on(Event::Ahead(first));
         cx.channel.enter(Phase::Offline);
         stock.refill(d.demand(), place, &mut cx.channel, &mut cx.rng).await?;
         let id = PackId { run: cx.session, number };
         let away = put_away(party, &id, d.demand());
         let pack = place.run(|| stock.put_away(&away)).map_err(mpc_error)?;
         room.put(&id, &pack)?;
-        cx.observer.on(Event::Kept(number as usize));
+        cx.observer.on(Event::Kept(first));
     }
     cx.channel.enter(Phase::Setup);
     cx.ahead = AheadUse::Made { groups: images.into() };
