@@ -252,14 +252,22 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// Prepares one number per mode. A mode is called after its bytes: `a 40` takes 40.
+    /// Prepares one number per mode. A mode is called after its bytes: `a 40` takes 40. Plans of modes that begin with `linked`
+    /// follow the link, those of modes that begin with `leaky` give the model away.
     #[derive(Default)]
     struct Numbers {
+        searches: AtomicUsize,
         loads: AtomicUsize,
         /// How the next loads end.
         failures: Mutex<Vec<&'static str>>,
-        /// What a load takes.
+        /// What a search or a load takes.
         time: Duration,
+    }
+
+    impl Numbers {
+        fn searches(&self) -> usize {
+            self.searches.load(Ordering::SeqCst)
+        }
     }
 
     impl System for Numbers {
@@ -276,13 +284,20 @@ mod tests {
             Support::Yes
         }
         fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+            std::thread::sleep(self.time);
+            self.searches.fetch_add(1, Ordering::SeqCst);
             let mut plan = Clear.plan(model, &Wish::default())?;
             plan.choices.system = self.id().into();
             plan.choices.mode = wish.mode.clone().unwrap_or_default();
+            let leak = |l: &mut oblivia_protocol::LeakStatement| l.leak = Leak::IntermediateActivations;
+            plan.leaks.iter_mut().take(usize::from(plan.choices.mode.starts_with("leaky"))).for_each(leak);
             Ok(plan)
         }
         fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
             self.plan(model, &Wish { mode: Some(choices.mode.clone()), ..Wish::default() })
+        }
+        fn plans_for_links(&self, mode: &str) -> bool {
+            mode.starts_with("linked")
         }
         fn prepared_bytes(&self, plan: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
             Ok(plan.choices.mode.split(' ').nth(1).map(|bytes| bytes.parse().unwrap()))
@@ -331,7 +346,11 @@ mod tests {
     }
 
     fn offer(models: &Models, mode: &str) -> Result<Offered, Error> {
-        models.offer(&Hello {
+        models.offer(&hello(mode))
+    }
+
+    fn hello(mode: &str) -> Hello {
+        Hello {
             min_version: VERSION,
             max_version: VERSION,
             model: "m".into(),
@@ -344,7 +363,7 @@ mod tests {
             purpose: Purpose::Predict,
             samples: 1,
             nonce: [0; 32],
-        })
+        }
     }
 
     /// What was prepared for `mode`, by nobody held any more.
@@ -425,7 +444,54 @@ mod tests {
                 });
             }
         });
-        assert_eq!(numbers.loads.load(Ordering::SeqCst), 1);
+        assert_eq!((numbers.searches(), numbers.loads.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn the_plans_asked_for_last_are_remembered() {
+        let (models, numbers) = catalog(Numbers::default());
+        let mode = |i: usize| format!("{i} 0");
+        (0..MAX_FOUND).for_each(|i| drop(prepared(&models, &mode(i))));
+        assert_eq!(numbers.searches(), MAX_FOUND);
+        prepared(&models, &mode(0));
+        assert_eq!(numbers.searches(), MAX_FOUND, "it is remembered");
+        prepared(&models, &mode(MAX_FOUND));
+        prepared(&models, &mode(0));
+        assert_eq!(numbers.searches(), MAX_FOUND + 1, "it was asked for again, so another one went");
+        prepared(&models, &mode(1));
+        assert_eq!(numbers.searches(), MAX_FOUND + 2);
+    }
+
+    #[test]
+    fn what_the_owner_does_not_allow_is_searched_for_once_and_refused_every_time() {
+        let (models, numbers) = catalog(Numbers::default());
+        for _ in 0..3 {
+            let refused = offer(&models, "leaky 1").err().unwrap();
+            assert_eq!(refused.blame(), Blame::Refused, "{refused}");
+        }
+        assert_eq!((numbers.searches(), numbers.loads.load(Ordering::SeqCst)), (1, 0));
+        let models = models.accepting(&[Leak::IntermediateActivations]);
+        assert!(offer(&models, "leaky 1").is_ok());
+    }
+
+    #[test]
+    fn links_bytes_and_groups_are_searched_for_where_plans_follow_them_and_nowhere_else() {
+        let (models, numbers) = catalog(Numbers::default());
+        let all = |mode: &str| {
+            let before = numbers.searches();
+            let link = Some(LinkRate { bits_per_second: 1, round_trip_us: 1 });
+            let asked = [
+                hello(mode),
+                Hello { link, ..hello(mode) },
+                Hello { max_bytes: Some(1), ..hello(mode) },
+                Hello { max_bytes: Some(1), samples: 2, ..hello(mode) },
+                Hello { group: Some(2), ..hello(mode) },
+                Hello { samples: 2, ..hello(mode) },
+            ];
+            asked.iter().for_each(|hello| drop(models.offer(hello).unwrap()));
+            numbers.searches() - before
+        };
+        assert_eq!((all("linked 0"), all("other 0")), (5, 1));
     }
 
     #[test]
