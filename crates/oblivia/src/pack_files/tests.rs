@@ -108,6 +108,17 @@ fn what_is_put_while_folders_go_is_kept_and_taken_once() {
 }
 
 #[test]
+fn a_lock_that_went_with_its_folder_is_held_by_nobody() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join(LOCK);
+    let held = lock(&path).unwrap();
+    assert!(is_there(&held).unwrap() && lock(&path).is_err());
+    remove_empty(state.path(), &held);
+    assert!(!is_there(&held).unwrap() && !path.exists());
+    assert!(lock(&path).is_err(), "there is no folder");
+}
+
+#[test]
 fn packs_of_a_run_that_failed_are_dropped_and_no_others() {
     let state = tempfile::tempdir().unwrap();
     let files = server(state.path(), 1 << 20);
