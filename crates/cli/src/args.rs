@@ -139,8 +139,8 @@ const SERVE_JSON: &str = "\
   models       names
 
 The log (--log info) has a line per session: client, model, system, samples, counted (images a budget counts,
-where there is one), bytes, keys (sent, reused, none), key_bytes sent, packs used or made (packs_of_session), and how full
-the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
+where there is one), bytes, keys (sent, reused, none), key_bytes sent, packs used or made (packs_of_session: how many, one for a group of images where the
+client asked for groups), and how full the key cache is (keys_kept, key_cache_bytes, key_cache_max_bytes).
 
 State directory: identity/server.pem holds the server's key and certificate, made on the first run;
 budgets/ what clients have used of their budgets, if there are any.";
@@ -166,8 +166,8 @@ const PREDICT_JSON: &str = "\
            without an answer
            label and outputs are null and error says why, else error is null
   receipt  schema, model, plan (as in `oblivia plan --json`), plan_id, samples, keys (how: sent,
-           reused, none; sent_bytes), ahead (how: none, used or made; groups: images that used a pack,
-           or packs made), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
+           reused, none; sent_bytes), ahead (how: none, used or made; groups: groups of images, mostly of one,
+           that used a pack, or packs made), agreement (bytes and rounds of agreeing on the plan), traffic (measured: setup, offline, online, each up_bytes,
            down_bytes, rounds), ops (operations of this side), seconds, threads, assurance; where
            the server has budgets allowance (budget: which leaves least, images, left)
 
@@ -175,8 +175,9 @@ State directory: identity/client.pem holds this client's key and certificate, ma
 keys/SERVER/ the secret keys for a server, see `oblivia keys`; packs/ what `oblivia prepare` made.";
 
 const PREPARE_JSON: &str = "\
-A pack is what one image needs of the phase before it; the server keeps its half (`oblivia serve --packs`).
-`oblivia predict` with the same --state-dir, server, model and plan uses one per image, once, as long as there are any.
+A pack is what one image, with --group a group of them, needs of the phase before it; the server keeps its half (`oblivia serve
+--packs`). `oblivia predict` with the same --state-dir, server, model and plan uses one per image or group, once, as long as there
+are any.
 
 --json prints one object:
   schema   1
@@ -466,7 +467,7 @@ pub(crate) struct PeerArgs {
 pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
-    /// Images to prepare for.
+    /// Images to prepare for; whole groups with --group.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
     #[command(flatten)]
@@ -487,7 +488,7 @@ pub(crate) struct PredictArgs {
     pub(crate) peer: PeerArgs,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Afterwards make ahead what is missing so that the next N images find it, where the plan has such packs.
+    /// Afterwards make ahead what is missing so that the next N images find it, in whole groups, where the plan has such packs.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SAMPLES)))]
     pub(crate) keep_prepared: u32,
     /// Use a secret key made for this session; the kept one is neither used nor replaced.

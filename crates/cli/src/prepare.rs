@@ -10,7 +10,7 @@ use crate::receipt::render;
 use anyhow::Result;
 use oblivia::{Ask, MadeAhead};
 use oblivia_nn::PublicModel;
-use oblivia_protocol::Plan;
+use oblivia_protocol::{AheadUse, Plan};
 
 pub(crate) fn run(a: &PrepareArgs) -> Result<()> {
     let mut wish = wish(&a.wish)?;
@@ -50,12 +50,20 @@ pub(crate) fn run(a: &PrepareArgs) -> Result<()> {
 
 /// What is there now.
 pub(crate) fn made_ahead(made: &MadeAhead) -> String {
-    let pack = made.receipt.plan.cost.ahead.map_or(0, |ahead| ahead.pack_bytes);
+    let cost = &made.receipt.plan.cost;
+    let packs = match made.receipt.ahead {
+        AheadUse::Made { groups } => groups,
+        AheadUse::None | AheadUse::Used { .. } => 0,
+    };
+    let each = match cost.group {
+        1 => "each",
+        _ => "each, one for every group of images,",
+    };
     let text = format!(
-        "{} made; with those before there are {}, {} each at either side",
-        count(made.receipt.samples, "pack"),
+        "{} made; with those before there are {}, {} {each} at either side",
+        count(packs, "pack"),
         made.left,
-        bytes(pack)
+        bytes(cost.ahead.map_or(0, |ahead| ahead.pack_bytes))
     );
     entry("prepared", &text)
 }

@@ -103,11 +103,14 @@ impl Observer for Watch<'_> {
         match event {
             Event::Setup(step) => self.line.bar.set_message(step),
             Event::Ready => self.line.bar.set_message("predicting"),
-            Event::Ahead(_) => self.line.bar.set_message("preparing"),
+            Event::Ahead(first) => {
+                self.line.bar.set_message("preparing");
+                self.line.bar.set_position(first as u64);
+            }
             Event::Step { done, of, what } => {
                 self.line.bar.set_message(format!("predicting, {what} ({done} of {of})"))
             }
-            Event::Kept(_) => self.line.bar.inc(1),
+            Event::Kept(_) => {}
             Event::SampleStarted(_) => {
                 self.line.bar.set_message("predicting");
                 self.started = Instant::now();

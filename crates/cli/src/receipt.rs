@@ -66,7 +66,11 @@ pub(crate) fn render(r: &Receipt) -> String {
 /// Where what is made ahead of images came from.
 fn ahead(r: &Receipt) -> Option<String> {
     let offline = |groups| traffic(r.plan.cost.offline.times(groups));
-    let packs = |groups| count(groups, "pack");
+    let group = u64::from(r.plan.cost.group);
+    let packs = |groups| match group {
+        1 => count(groups, "pack"),
+        _ => format!("{} of {} each", count(groups, "pack"), count(group, "image")),
+    };
     match r.ahead {
         AheadUse::None => None,
         AheadUse::Used { groups: 0 } => {

@@ -5,13 +5,16 @@ use crate::{Case, Failed, Pair};
 use oblivia::party::{self, Question};
 use oblivia::{Machine, Models, PackFiles};
 use oblivia_base::{Digest, Secret, SessionRng};
-use oblivia_net::{Owner, memory};
+use oblivia_net::Owner;
+use oblivia_net::memory::{self, MemoryWire};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{
-    Error, Identities, KeyMemory, NewPacks, OpenPacks, PackId, PackScope, PackStore, Silent, Unavailable,
+    BoxFuture, Error, Expect, Identities, KeyMemory, Kind, LinkError, NewPacks, OpenPacks, PackId, PackScope,
+    PackStore, Silent, Unavailable, Wire,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -95,6 +98,8 @@ pub struct Stocked<'a> {
     state: TempDir,
     identity: Digest,
     max_bytes: u64,
+    /// Whether the server keeps packs now.
+    pub keeps: bool,
     /// What was taken at any side.
     pub taken: Taken,
 }
@@ -106,7 +111,7 @@ impl<'a> Stocked<'a> {
         machine.keep_log = true;
         let (models, state) = (case.models(&machine), tempfile::tempdir().expect("a folder"));
         let identity = Digest([0x5e; 32]);
-        Self { case, machine, models, state, identity, max_bytes, taken: Taken::default() }
+        Self { case, machine, models, state, identity, max_bytes, keeps: true, taken: Taken::default() }
     }
 
     /// Where the packs of a side are: of `client`, or of the server.
@@ -148,6 +153,21 @@ impl<'a> Stocked<'a> {
         samples: usize,
         seed: u64,
     ) -> Result<Pair, Box<Failed>> {
+        self.session_over(client, purpose, samples, seed, |wire| Box::new(wire))
+    }
+
+    /// As [`Self::session`], over what `changed` makes of the client's end.
+    ///
+    /// # Errors
+    /// How it failed on each side.
+    pub fn session_over(
+        &self,
+        client: Digest,
+        purpose: Purpose,
+        samples: usize,
+        seed: u64,
+        changed: impl FnOnce(MemoryWire) -> Box<dyn Wire>,
+    ) -> Result<Pair, Box<Failed>> {
         let (to_server, to_client) = memory::pair();
         let to_server = to_server.with_identities(Identities { own: client, peer: self.identity });
         let to_client = to_client.with_identities(Identities { own: self.identity, peer: client });
@@ -161,7 +181,10 @@ impl<'a> Stocked<'a> {
             let server = scope.spawn(|| {
                 let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
                 let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-                let kept = store("server", Owner::Server, Some(self.max_bytes), None, Some(client));
+                let kept = match self.keeps {
+                    true => store("server", Owner::Server, Some(self.max_bytes), None, Some(client)),
+                    false => KeyMemory::default(),
+                };
                 block_on(party::server(Box::new(to_client), models, rng, machine, &admit, kept, &mut Silent))
             });
             let predicts = purpose == Purpose::Predict;
@@ -176,13 +199,68 @@ impl<'a> Stocked<'a> {
                 began: Instant::now(),
             };
             let (rng, systems) = (SessionRng::insecure_seeded(seed), oblivia_systems::SYSTEMS);
-            let client = block_on(party::client(Box::new(to_server), systems, rng, machine, question));
+            let client = block_on(party::client(changed(to_server), systems, rng, machine, question));
             let server = server.join().expect("the server does not panic");
             match (client, server) {
                 (Ok(client), Ok(server)) => Ok(Pair { client, server }),
                 (client, server) => Err(Box::new(Failed { client: client.err(), server: server.err() })),
             }
         })
+    }
+}
+
+/// What happens to a message of a [`Spoilt`] wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoil {
+    /// A bit of it is turned over.
+    Flip,
+    /// The link ends in its place.
+    Cut,
+}
+
+/// A client's wire that counts the messages of one kind it sends, and spoils one of them.
+pub struct Spoilt {
+    /// The wire.
+    pub wire: MemoryWire,
+    /// The kind that is counted.
+    pub kind: Kind,
+    /// How many were sent.
+    pub sent: Arc<AtomicUsize>,
+    /// Which is spoilt, and how.
+    pub spoil: Option<(usize, Spoil)>,
+}
+
+impl Wire for Spoilt {
+    fn send(&mut self, kind: Kind, mut body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
+        let number = if kind == self.kind { self.sent.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
+        match self.spoil.filter(|(at, _)| *at == number) {
+            None => {}
+            Some((_, Spoil::Flip)) => {
+                let middle = body.len() / 2;
+                body.iter_mut().skip(middle).take(1).for_each(|b| *b ^= 1);
+            }
+            Some((_, Spoil::Cut)) => {
+                let closed = LinkError::Closed { during: "sending a message" };
+                return Box::pin(async move { self.wire.finish().await.and(Err(closed)) });
+            }
+        }
+        self.wire.send(kind, body)
+    }
+
+    fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
+        self.wire.recv(expect)
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), LinkError>> {
+        self.wire.finish()
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        self.wire.binding()
+    }
+
+    fn identities(&self) -> Option<Identities> {
+        self.wire.identities()
     }
 }
 

@@ -208,3 +208,36 @@ fn a_session_that_is_cut_in_an_image_is_counted_and_one_that_is_cut_before_the_f
     assert_eq!(used_when_ended_at(|e| matches!(e, Event::Step { done: 2, .. })), 2);
     assert_eq!(used_when_ended_at(|e| matches!(e, Event::Ready)), 0);
 }
+
+#[test]
+fn a_client_that_leaves_before_its_first_image_has_used_its_own_budget_and_not_the_models() {
+    /// A program that ends when it might begin.
+    struct Leaves;
+    impl Observer for Leaves {
+        fn on(&mut self, event: Event<'_>) {
+            assert!(!matches!(event, Event::Ready), "it is gone");
+        }
+    }
+    let case = small_relu("hybrid", wish(None, None), 1);
+    let [state, one, other] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let budgets = Budgets { model: Quota { images: Some(4), images_per_day: None }, ..each(4) };
+    let server = start(&case, state.path(), budgets.clone());
+    let asking = client(&server, one.path());
+    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ask(&asking, &case, 3, &mut Leaves)));
+    assert!(left.is_err());
+    assert_eq!(refused(&asking, &case, 2), {
+        Shortfall { budget: Budget::Client, images: 4, used: 3, asked: 2, counted: 2 }
+    });
+    // The server may hear of it a little later.
+    let (asking, since) = (client(&server, other.path()), Instant::now());
+    while let Err(error) = ask(&asking, &case, 4, &mut Silent) {
+        let Error::Session(SessionError::Budget(short)) = error else { panic!("{error}") };
+        assert_eq!((short.budget, short.used), (Budget::Model, 3));
+        assert!(since.elapsed() < LONG, "the total has them back");
+        std::thread::yield_now();
+    }
+    drop(server);
+    let server = start(&case, state.path(), budgets);
+    let short = refused(&client(&server, one.path()), &case, 2);
+    assert_eq!((short.budget, short.used), (Budget::Model, 4), "those of the other client alone");
+}

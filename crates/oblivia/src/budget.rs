@@ -34,7 +34,8 @@ impl fmt::Display for Quota {
 /// What every model's images are limited to. Each model is counted by itself, under its name.
 ///
 /// Counted is what a client can have had predicted: whole groups of the plan's mode, whatever it filled them with, and all images
-/// of a session from the moment its plan was agreed. A session that fails before the first image began gives its images back.
+/// of a session from the moment its plan was agreed. A session that fails before the first image began gives its images back; where
+/// the client broke it off, to `model` alone.
 /// Counts are on disk before anything that depends on an image leaves the server; see [`ServeOptions`](crate::ServeOptions).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Budgets {

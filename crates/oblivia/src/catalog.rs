@@ -17,13 +17,14 @@ pub struct Models {
     max_samples: u32,
     /// What plans are searched with beside the names asked for.
     wish: Wish,
+    /// Held by the one search there is at a time: it computes, and whoever asks has promised nothing yet.
+    search: Mutex<()>,
 }
 
 struct Entry {
     model: Arc<Model>,
     public: Arc<oblivia_nn::PublicModel>,
-    /// By what was asked for, where it gave a plan; at most [`MAX_FOUND`].
-    found: Mutex<BTreeMap<Asked, Found>>,
+    found: Mutex<Remembered>,
 }
 
 /// What a plan is searched for.
@@ -39,7 +40,7 @@ struct Asked {
     group: Option<u32>,
 }
 
-/// Plans of a model that are remembered. Others are searched for whenever they are asked for.
+/// Plans of a model that are remembered, those asked for last.
 const MAX_FOUND: usize = 64;
 
 /// A plan, and the bytes its prepared model takes if its system can tell.
@@ -49,11 +50,44 @@ struct Found {
     bytes: Option<u64>,
 }
 
+/// What was found by what was asked for, and when it was asked for last.
+#[derive(Default)]
+struct Remembered {
+    all: BTreeMap<Asked, (Found, u64)>,
+    clock: u64,
+}
+
+impl Remembered {
+    fn get(&mut self, asked: &Asked) -> Option<Found> {
+        self.clock += 1;
+        let (found, last) = self.all.get_mut(asked)?;
+        *last = self.clock;
+        Some(found.clone())
+    }
+
+    fn put(&mut self, asked: Asked, found: Found) {
+        self.clock += 1;
+        self.all.insert(asked, (found, self.clock));
+        if self.all.len() > MAX_FOUND {
+            let oldest = self.all.iter().min_by_key(|(_, (_, last))| *last).map(|(asked, _)| asked.clone());
+            oldest.map(|asked| self.all.remove(&asked));
+        }
+    }
+}
+
 impl Models {
     /// No models yet. A session may predict at most `max_samples` samples.
     pub fn new(systems: &'static [&'static dyn System], pool: Arc<ThreadPool>, max_samples: u32) -> Self {
         let (entries, prepared) = (BTreeMap::new(), Prepared::new(None));
-        Self { systems, pool, entries, prepared, max_samples, wish: Wish::default() }
+        Self {
+            systems,
+            pool,
+            entries,
+            prepared,
+            max_samples,
+            wish: Wish::default(),
+            search: Mutex::default(),
+        }
     }
 
     /// Weighs plans with measured unit costs and keeps the prepared models of all plans together below `max_memory` bytes.
@@ -126,34 +160,41 @@ impl Models {
     }
 
     /// A plan and the model as prepared for it. Whoever keeps the latter keeps its memory.
-    fn prepared(&self, entry: &Entry, asked: Asked) -> Result<(Arc<Plan>, Loaded), Error> {
+    fn prepared(&self, entry: &Entry, mut asked: Asked) -> Result<(Arc<Plan>, Loaded), Error> {
         let found = self.systems.iter().find(|s| s.id() == asked.system);
         let Some(system) = found else {
             return Err(Error::Refused { why: format!("this server has no system `{}`", asked.system) });
         };
-        let known = entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
-        let Found { plan, bytes } = match known {
-            Some(found) => found,
-            None => {
-                let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-                let mut wish =
-                    Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
-                (wish.link, wish.group) = (asked.link, asked.group);
-                (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
-                let plan = system.plan(&entry.public, &wish)?;
-                self.allowed(&plan)?;
-                let bytes = system.prepared_bytes(&plan, &entry.public)?;
-                let found = Found { plan: Arc::new(plan), bytes };
-                let mut all = entry.found.lock().unwrap_or_else(PoisonError::into_inner);
-                match all.len() < MAX_FOUND {
-                    true => all.entry(asked).or_insert(found).clone(),
-                    false => found,
-                }
-            }
-        };
+        if !system.plans_for_links(&asked.mode) {
+            (asked.link, asked.max_bytes, asked.group) = (None, None, None);
+        }
+        let Found { plan, bytes } = self.found(entry, *system, asked)?;
+        self.allowed(&plan)?;
         let name = (entry.public.name.clone(), system.prepared_name(&plan));
         let loaded = self.prepared.get(&name, bytes, || system.load(&plan, &entry.model, &self.pool))?;
         Ok((plan, loaded))
+    }
+
+    /// The plan that is remembered, or searched for and remembered.
+    fn found(&self, entry: &Entry, system: &dyn System, asked: Asked) -> Result<Found, Error> {
+        let known = || entry.found.lock().unwrap_or_else(PoisonError::into_inner).get(&asked);
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        let _one = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another session may have searched for the same.
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        let wanted = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+        let mut wish = Wish { mode: wanted(&asked.mode), plan: wanted(&asked.plan), ..self.wish.clone() };
+        (wish.link, wish.group) = (asked.link, asked.group);
+        (wish.max_bytes, wish.samples) = asked.max_bytes.map_or((None, 0), |(max, n)| (Some(max), n));
+        let plan = system.plan(&entry.public, &wish)?;
+        let bytes = system.prepared_bytes(&plan, &entry.public)?;
+        let found = Found { plan: Arc::new(plan), bytes };
+        entry.found.lock().unwrap_or_else(PoisonError::into_inner).put(asked, found.clone());
+        Ok(found)
     }
 }
 
@@ -211,14 +252,22 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// Prepares one number per mode. A mode is called after its bytes: `a 40` takes 40.
+    /// Prepares one number per mode. A mode is called after its bytes: `a 40` takes 40. Plans of modes that begin with `linked`
+    /// follow the link, those of modes that begin with `leaky` give the model away.
     #[derive(Default)]
     struct Numbers {
+        searches: AtomicUsize,
         loads: AtomicUsize,
         /// How the next loads end.
         failures: Mutex<Vec<&'static str>>,
-        /// What a load takes.
+        /// What a search or a load takes.
         time: Duration,
+    }
+
+    impl Numbers {
+        fn searches(&self) -> usize {
+            self.searches.load(Ordering::SeqCst)
+        }
     }
 
     impl System for Numbers {
@@ -235,13 +284,20 @@ mod tests {
             Support::Yes
         }
         fn plan(&self, model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
+            std::thread::sleep(self.time);
+            self.searches.fetch_add(1, Ordering::SeqCst);
             let mut plan = Clear.plan(model, &Wish::default())?;
             plan.choices.system = self.id().into();
             plan.choices.mode = wish.mode.clone().unwrap_or_default();
+            let leak = |l: &mut oblivia_protocol::LeakStatement| l.leak = Leak::IntermediateActivations;
+            plan.leaks.iter_mut().take(usize::from(plan.choices.mode.starts_with("leaky"))).for_each(leak);
             Ok(plan)
         }
         fn check(&self, model: &PublicModel, choices: &Choices) -> Result<Plan, Error> {
             self.plan(model, &Wish { mode: Some(choices.mode.clone()), ..Wish::default() })
+        }
+        fn plans_for_links(&self, mode: &str) -> bool {
+            mode.starts_with("linked")
         }
         fn prepared_bytes(&self, plan: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
             Ok(plan.choices.mode.split(' ').nth(1).map(|bytes| bytes.parse().unwrap()))
@@ -290,7 +346,11 @@ mod tests {
     }
 
     fn offer(models: &Models, mode: &str) -> Result<Offered, Error> {
-        models.offer(&Hello {
+        models.offer(&hello(mode))
+    }
+
+    fn hello(mode: &str) -> Hello {
+        Hello {
             min_version: VERSION,
             max_version: VERSION,
             model: "m".into(),
@@ -303,7 +363,7 @@ mod tests {
             purpose: Purpose::Predict,
             samples: 1,
             nonce: [0; 32],
-        })
+        }
     }
 
     /// What was prepared for `mode`, by nobody held any more.
@@ -384,7 +444,54 @@ mod tests {
                 });
             }
         });
-        assert_eq!(numbers.loads.load(Ordering::SeqCst), 1);
+        assert_eq!((numbers.searches(), numbers.loads.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn the_plans_asked_for_last_are_remembered() {
+        let (models, numbers) = catalog(Numbers::default());
+        let mode = |i: usize| format!("{i} 0");
+        (0..MAX_FOUND).for_each(|i| drop(prepared(&models, &mode(i))));
+        assert_eq!(numbers.searches(), MAX_FOUND);
+        prepared(&models, &mode(0));
+        assert_eq!(numbers.searches(), MAX_FOUND, "it is remembered");
+        prepared(&models, &mode(MAX_FOUND));
+        prepared(&models, &mode(0));
+        assert_eq!(numbers.searches(), MAX_FOUND + 1, "it was asked for again, so another one went");
+        prepared(&models, &mode(1));
+        assert_eq!(numbers.searches(), MAX_FOUND + 2);
+    }
+
+    #[test]
+    fn what_the_owner_does_not_allow_is_searched_for_once_and_refused_every_time() {
+        let (models, numbers) = catalog(Numbers::default());
+        for _ in 0..3 {
+            let refused = offer(&models, "leaky 1").err().unwrap();
+            assert_eq!(refused.blame(), Blame::Refused, "{refused}");
+        }
+        assert_eq!((numbers.searches(), numbers.loads.load(Ordering::SeqCst)), (1, 0));
+        let models = models.accepting(&[Leak::IntermediateActivations]);
+        assert!(offer(&models, "leaky 1").is_ok());
+    }
+
+    #[test]
+    fn links_bytes_and_groups_are_searched_for_where_plans_follow_them_and_nowhere_else() {
+        let (models, numbers) = catalog(Numbers::default());
+        let all = |mode: &str| {
+            let before = numbers.searches();
+            let link = Some(LinkRate { bits_per_second: 1, round_trip_us: 1 });
+            let asked = [
+                hello(mode),
+                Hello { link, ..hello(mode) },
+                Hello { max_bytes: Some(1), ..hello(mode) },
+                Hello { max_bytes: Some(1), samples: 2, ..hello(mode) },
+                Hello { group: Some(2), ..hello(mode) },
+                Hello { samples: 2, ..hello(mode) },
+            ];
+            asked.iter().for_each(|hello| drop(models.offer(hello).unwrap()));
+            numbers.searches() - before
+        };
+        assert_eq!((all("linked 0"), all("other 0")), (5, 1));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct MadeAhead {
 /// Predicts with models on one server.
 pub struct Client {
     end: Arc<End>,
-    /// Packs that are to be there after a prediction.
+    /// Images for which packs are to be there after a prediction.
     keep: u32,
     /// Making them.
     refill: Mutex<Option<JoinHandle<Result<MadeAhead, Error>>>>,
@@ -113,8 +113,8 @@ impl Client {
         self.changed(|end| end.secrets = None)
     }
 
-    /// The same client, which after a prediction sees to it that `target` packs are there, where the plan has packs: a session
-    /// in the background makes what is missing. 0 makes none. See [`Client::refilled`].
+    /// The same client, which after a prediction sees to it that packs for `target` images are there, where the plan has packs: a
+    /// session in the background makes what is missing. 0 makes none. See [`Client::refilled`].
     #[must_use]
     pub fn with_kept_ahead(self, target: u32) -> Self {
         Self { keep: target, ..self }
@@ -180,12 +180,12 @@ impl Client {
         Ok(prediction)
     }
 
-    /// Makes packs for `images` images in one session that predicts nothing; both sides keep them until predictions with the
-    /// same model and plan use them. Blocks until it is over.
+    /// Makes packs for `images` images in one session that predicts nothing, one for each of the plan's groups; both sides keep them
+    /// until predictions with the same model and plan use them. Blocks until it is over.
     ///
     /// # Errors
     /// As [`Client::ask`]; a refusal if this client has no state directory, the plan no packs, or the server no room. Packs
-    /// made before an error stay.
+    /// made before an error stay, unless a message was not what it must be: then none of the session's is used.
     pub fn make_ahead(&self, ask: Ask<'_>, images: u32) -> Result<MadeAhead, Error> {
         self.end.make_ahead(ask, images)
     }
@@ -197,7 +197,7 @@ impl Client {
         Some(running.join().unwrap_or_else(|_| Err(stopped().into())))
     }
 
-    /// Makes `missing` packs in the background, unless some are being made.
+    /// Makes packs for `missing` images in the background, unless some are being made.
     fn refill(&self, again: Again, missing: u32) {
         let mut refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
         if refill.as_ref().is_some_and(|running| !running.is_finished()) {
@@ -299,11 +299,12 @@ impl End {
         Some(packs.left(&PackScope { system, client, server, plan: plan.digest() }))
     }
 
-    /// Packs that are missing to `keep`, where there are packs at all.
+    /// Images for which packs are missing to `keep`, in whole groups, where there are packs at all.
     fn missing(&self, done: &Prediction, keep: u32) -> u32 {
         let plan = &done.receipt.plan;
+        let group = plan.cost.group.max(1);
         let left = plan.cost.ahead.and_then(|_| self.left(plan, done.ends));
-        left.map_or(0, |left| keep.saturating_sub(left))
+        left.map_or(0, |left| keep.div_ceil(group).saturating_sub(left).saturating_mul(group))
     }
 
     fn assurance(&self) -> String {

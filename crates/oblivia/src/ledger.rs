@@ -8,6 +8,10 @@
 //! A count is replaced whole and synced, directory included, before the session it is of goes on. What a session may still
 //! charge is set aside in memory while it agrees, so that sessions of one client together never exceed a budget. What cannot be
 //! read is an error at the start, never a count of zero; a file that was deleted is a client that begins anew.
+//!
+//! A session that fails before its first image gives its images back to the model's budgets. It gives them back to the client's too,
+//! unless the client broke it off: else a client could hold images of a total for as long as the server waits for it, at no cost and
+//! again and again.
 #![deny(clippy::indexing_slicing)]
 
 use crate::{Budgets, Error};
@@ -38,6 +42,10 @@ struct Account {
     /// The last day something was used on.
     day: u64,
     used_on_day: u64,
+    /// Of what a client used, in all and on that day: in sessions that it broke off before their first image. The model's budgets
+    /// have that back; 0 in the account of all together.
+    broken_off: u64,
+    broken_off_on_day: u64,
     /// Set aside for sessions that have not charged it yet; in memory only.
     pending: u64,
 }
@@ -51,7 +59,7 @@ impl Account {
 
     fn charge(&mut self, images: u64, today: u64) {
         if self.day < today {
-            (self.day, self.used_on_day) = (today, 0);
+            (self.day, self.used_on_day, self.broken_off_on_day) = (today, 0, 0);
         }
         self.used = self.used.saturating_add(images);
         self.used_on_day = self.used_on_day.saturating_add(images);
@@ -62,6 +70,18 @@ impl Account {
         if self.day == charged_on {
             self.used_on_day = self.used_on_day.saturating_sub(images);
         }
+    }
+
+    fn break_off(&mut self, images: u64, charged_on: u64) {
+        self.broken_off = self.broken_off.saturating_add(images);
+        if self.day == charged_on {
+            self.broken_off_on_day = self.broken_off_on_day.saturating_add(images);
+        }
+    }
+
+    /// Of the model's budgets, in all and on the last day.
+    fn of_all(&self) -> [u64; 2] {
+        [self.used.saturating_sub(self.broken_off), self.used_on_day.saturating_sub(self.broken_off_on_day)]
     }
 
     fn is_empty(&self) -> bool {
@@ -218,18 +238,24 @@ impl Reservation {
             return Err(SessionError::Misuse("a session was charged twice".into()));
         }
         let today = (self.ledger.today)();
-        self.change(|account, images| {
+        let charge = |account: &mut Account, images| {
             account.pending = account.pending.saturating_sub(images);
             account.charge(images, today);
-        })?;
+        };
+        self.change(charge, charge)?;
         self.charged_on = Some(today);
         Ok(())
     }
 
-    /// Gives back what was charged, for a session that failed before its first image.
-    pub(crate) fn give_back(&mut self) -> Result<(), SessionError> {
+    /// Gives back what was charged, for a session that failed before its first image: to the model's budgets alone if the client
+    /// broke it off.
+    pub(crate) fn give_back(&mut self, broken_off: bool) -> Result<(), SessionError> {
         if let Some(day) = self.charged_on {
-            self.change(|account, images| account.give_back(images, day))?;
+            let give_back = |account: &mut Account, images| account.give_back(images, day);
+            match broken_off {
+                true => self.change(|account, images| account.break_off(images, day), give_back)?,
+                false => self.change(give_back, give_back)?,
+            }
             // Nothing is set aside any more.
             self.images = 0;
         }
@@ -237,19 +263,32 @@ impl Reservation {
     }
 
     /// Changes both accounts, the client's on disk first.
-    fn change(&self, change: impl Fn(&mut Account, u64)) -> Result<(), SessionError> {
+    fn change(
+        &self,
+        own: impl Fn(&mut Account, u64),
+        of_all: impl Fn(&mut Account, u64),
+    ) -> Result<(), SessionError> {
         let mut books = self.ledger.books();
         let book = books.get_mut(&self.model).ok_or_else(|| not_counted(&self.model))?;
         let mut account = book.clients.get(&self.client).copied().unwrap_or_default();
-        change(&mut account, self.images);
+        own(&mut account, self.images);
         let name = file_name(&self.client);
-        let bytes = encode(&self.model, &self.client, &account);
-        private::replace(&book.dir, &name, &bytes)
-            .map_err(|e| e.to_string())
+        let written = match account.is_empty() {
+            // Who used nothing takes no room.
+            true => fs::remove_file(book.dir.join(&name)).map_err(|e| e.to_string()),
+            false => {
+                let bytes = encode(&self.model, &self.client, &account);
+                private::replace(&book.dir, &name, &bytes).map_err(|e| e.to_string())
+            }
+        };
+        written
             .and_then(|()| sync(&book.dir).map_err(|e| e.to_string()))
             .map_err(|why| SessionError::Io(format!("a budget could not be counted: {why}")))?;
-        book.clients.insert(self.client, account);
-        change(&mut book.all, self.images);
+        match account.is_empty() {
+            true => book.clients.remove(&self.client),
+            false => book.clients.insert(self.client, account),
+        };
+        of_all(&mut book.all, self.images);
         Ok(())
     }
 }
@@ -295,12 +334,13 @@ impl Book {
             }
             let text = fs::read(&path).map_err(|e| io(&path, e))?;
             let account = decode(&text, model, &client).ok_or_else(|| bad("is damaged"))?;
-            all.used = all.used.saturating_add(account.used);
+            let [used, on_day] = account.of_all();
+            all.used = all.used.saturating_add(used);
             if account.day > all.day {
                 (all.day, all.used_on_day) = (account.day, 0);
             }
             if account.day == all.day {
-                all.used_on_day = all.used_on_day.saturating_add(account.used_on_day);
+                all.used_on_day = all.used_on_day.saturating_add(on_day);
             }
             clients.insert(client, account);
         }
@@ -328,6 +368,12 @@ fn check(model: &str, client: &Digest, a: &Account) -> String {
     for (what, n) in [("images", a.used), ("day", a.day), ("images on day", a.used_on_day)] {
         t.absorb(what, &n.to_le_bytes());
     }
+    for (what, n) in [("broken off", a.broken_off), ("broken off on day", a.broken_off_on_day)] {
+        // A count without any is as it was before these were told apart.
+        if n > 0 {
+            t.absorb(what, &n.to_le_bytes());
+        }
+    }
     t.digest().hex()
 }
 
@@ -339,6 +385,8 @@ fn encode(model: &str, client: &Digest, a: &Account) -> Vec<u8> {
         "images": a.used,
         "day": a.day,
         "images_on_day": a.used_on_day,
+        "broken_off": a.broken_off,
+        "broken_off_on_day": a.broken_off_on_day,
         "check": check(model, client, a),
     });
     format!("{fields:#}\n").into_bytes()
@@ -351,6 +399,8 @@ fn decode(text: &[u8], model: &str, client: &Digest) -> Option<Account> {
         used: number("images")?,
         day: number("day")?,
         used_on_day: number("images_on_day")?,
+        broken_off: number("broken_off").unwrap_or(0),
+        broken_off_on_day: number("broken_off_on_day").unwrap_or(0),
         pending: 0,
     };
     let same = number("schema")? == 1

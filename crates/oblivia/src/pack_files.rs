@@ -10,11 +10,12 @@
 //! RUN the session that made the pack: 64 hexadecimal digits each; NUMBER eight.
 //!
 //! A pack is taken by reading its file, deleting it and waiting until the directory is on disk; only then is it handed out.
-//! One that is not whole is reported and deleted. Those older than 30 days are deleted when others are made.
+//! One that is not whole is reported and deleted. Those older than 30 days are deleted when others are made. A folder goes with its
+//! last pack: while its lock is held, and not if anything else is in it by then; who writes makes it again.
 #![deny(clippy::indexing_slicing)]
 
 use crate::Error;
-use crate::sealed::{self, OVERHEAD_BYTES};
+use crate::sealed::{self, HEAD_BYTES, OVERHEAD_BYTES};
 use oblivia_base::codec::Encode;
 use oblivia_base::{Digest, Secret, SessionRng};
 use oblivia_net::{Owner, private};
@@ -28,6 +29,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
 
 /// Largest pack.
 const MAX_PACK_BYTES: u64 = 4 << 30;
@@ -37,6 +39,9 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What is left of files that were being written when a machine stopped.
 const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 3600);
 const KEY: &str = "key";
+const LOCK: &str = "lock";
+/// How often a folder is made that goes before anything is in it.
+const TRIES: usize = 8;
 
 /// The packs of one side below a state directory. Cloning shares what is set aside.
 #[derive(Clone)]
@@ -104,6 +109,7 @@ impl PackFiles {
                 deleted += 1;
             }
         }
+        self.0.tidy();
         Ok(deleted)
     }
 }
@@ -206,6 +212,18 @@ impl Shared {
                 }
             }
         }
+        self.tidy();
+    }
+
+    /// Removes the folders in which nothing is left and that no session uses.
+    fn tidy(&self) {
+        for scope in dirs(&self.dir).iter().flat_map(|peer| dirs(peer)) {
+            if is_empty(&scope)
+                && let Ok(lock) = lock(&scope.join(LOCK))
+            {
+                remove_empty(&scope, &lock);
+            }
+        }
     }
 
     /// How many more packs of `bytes` bytes there is room for.
@@ -240,11 +258,11 @@ impl PackStore for OfPeer {
         if !self.is_for(scope) || !dir.is_dir() {
             return Ok(None);
         }
-        let lock = lock(&dir.join("lock"))?;
+        let lock = lock(&dir.join(LOCK))?;
         match self.files.key() {
             Ok(Some(key)) => {
                 let files = self.files.clone();
-                Ok(Some(Box::new(Open { files, scope: *scope, dir, key, first: None, _lock: lock })))
+                Ok(Some(Box::new(Open { files, scope: *scope, dir, key, lock })))
             }
             Ok(None) => Ok(None),
             Err(error) => {
@@ -268,7 +286,7 @@ impl PackStore for OfPeer {
         }
         *reserved.entry(peer).or_default() += size.saturating_mul(packs.into());
         drop(reserved);
-        Ok(Box::new(Room { files, scope: *scope, bytes, size, left: packs }))
+        Ok(Box::new(Room { files, scope: *scope, bytes, size, left: packs, put: Vec::new() }))
     }
 }
 
@@ -279,6 +297,7 @@ struct Room {
     bytes: u64,
     size: u64,
     left: u32,
+    put: Vec<PackId>,
 }
 
 impl Room {
@@ -312,11 +331,28 @@ impl NewPacks for Room {
         let mut rng = rng().map_err(|e| io(&e))?;
         let file = sealed::seal(&key, &what, pack, &mut rng).ok_or_else(|| io(&"it is too long"))?;
         let dir = self.files.scope_dir(&self.scope);
-        private::make_dir(&dir).map_err(|e| io(&e))?;
-        private::replace(&dir, &name(id), &file).map_err(|e| io(&e))?;
+        let mut kept = Ok(());
+        for _ in 0..TRIES {
+            kept = private::make_dir(&dir).and_then(|()| private::replace(&dir, &name(id), &file));
+            // Whoever took the last pack may have taken the folder away meanwhile.
+            if kept.is_ok() || dir.is_dir() {
+                break;
+            }
+        }
+        kept.map_err(|e| io(&e))?;
         tracing::debug!(run = %id.run.short(), number = id.number, "pack kept");
+        self.put.push(*id);
         self.give_back(1);
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        let dir = self.files.scope_dir(&self.scope);
+        for id in self.put.drain(..) {
+            tracing::info!(run = %id.run.short(), number = id.number, "a pack of a run that failed is dropped");
+            delete(&dir.join(name(&id)));
+        }
+        self.files.tidy();
     }
 }
 
@@ -326,21 +362,36 @@ struct Open {
     scope: PackScope,
     dir: PathBuf,
     key: Secret<[u8; 32]>,
-    /// The first one that was looked into: what is used next, and mostly alone.
-    first: Option<(PackId, Secret<Vec<u8>>)>,
-    _lock: File,
+    lock: File,
 }
 
 impl Open {
-    fn read(&self, id: &PackId) -> Result<Secret<Vec<u8>>, String> {
+    /// What `open` makes of the first `most` bytes of a pack's file, given what it is for and the length of all of it. What is
+    /// refused is reported and dropped.
+    fn read<T>(
+        &self,
+        id: &PackId,
+        most: u64,
+        open: impl FnOnce(&[u8], Zeroizing<Vec<u8>>, u64) -> Result<T, &'static str>,
+    ) -> Result<T, String> {
         let path = self.dir.join(name(id));
-        let file = private::read(&path, MAX_PACK_BYTES + OVERHEAD_BYTES).map_err(|e| e.to_string())?;
-        let file = file.ok_or_else(|| format!("{}: it is gone", path.display()))?;
-        sealed::open(&self.key, &self.files.what(&self.scope, id), file).map_err(|why| {
+        let first = private::read(&path, most).map_err(|e| e.to_string())?;
+        let (Some(first), Ok(meta)) = (first, fs::metadata(&path)) else {
+            return Err(format!("{}: it is gone", path.display()));
+        };
+        open(&self.files.what(&self.scope, id), first, meta.len()).map_err(|why| {
             tracing::warn!(file = %path.display(), why, "a pack is not usable; it is dropped");
             delete(&path);
-            format!("{}: {why}", path.display())
+            format!("{}: {why}; it is deleted, repeat this", path.display())
         })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if is_empty(&self.dir) {
+            remove_empty(&self.dir, &self.lock);
+        }
     }
 }
 
@@ -362,21 +413,15 @@ impl OpenPacks for Open {
     }
 
     fn check(&mut self, id: &PackId) -> bool {
-        match self.read(id) {
-            Ok(pack) => {
-                self.first.get_or_insert((*id, pack));
-                true
-            }
-            Err(_) => false,
-        }
+        let check =
+            |what: &[u8], first: Zeroizing<Vec<u8>>, bytes| sealed::check(&self.key, what, &first, bytes);
+        self.read(id, HEAD_BYTES as u64, check).is_ok()
     }
 
     fn take(&mut self, id: &PackId) -> Result<Secret<Vec<u8>>, SessionError> {
         let error = |why: String| SessionError::Io(format!("a pack made ahead cannot be used: {why}"));
-        let pack = match self.first.take() {
-            Some((first, pack)) if first == *id => pack,
-            _ => self.read(id).map_err(error)?,
-        };
+        let open = |what: &[u8], file, _| sealed::open(&self.key, what, file);
+        let pack = self.read(id, MAX_PACK_BYTES + OVERHEAD_BYTES, open).map_err(error)?;
         let path = self.dir.join(name(id));
         let gone = fs::remove_file(&path).and_then(|()| File::open(&self.dir)?.sync_all());
         gone.map_err(|e| error(format!("{} cannot be deleted for good: {e}", path.display())))?;
@@ -386,12 +431,11 @@ impl OpenPacks for Open {
 
     fn forget(&mut self, id: &PackId) {
         tracing::info!(run = %id.run.short(), number = id.number, "a pack the other side does not have is dropped");
-        self.first.take_if(|(first, _)| first == id);
         delete(&self.dir.join(name(id)));
     }
 }
 
-/// The lock of a scope, unless it is held.
+/// The lock of a scope, unless it is held or its folder is going.
 fn lock(path: &Path) -> Result<File, Unavailable> {
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
@@ -399,18 +443,48 @@ fn lock(path: &Path) -> Result<File, Unavailable> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let locked = options.open(path).map_err(fs::TryLockError::Error).and_then(|file| {
         file.try_lock()?;
-        Ok(file)
+        match is_there(&file).map_err(fs::TryLockError::Error)? {
+            true => Ok(file),
+            false => Err(fs::TryLockError::WouldBlock),
+        }
     });
     match locked {
         Ok(file) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            tracing::debug!(file = %path.display(), "another session uses the packs");
-            Err(Unavailable)
-        }
-        Err(fs::TryLockError::Error(e)) => {
+        Err(fs::TryLockError::Error(e)) if e.kind() != ErrorKind::NotFound => {
             tracing::warn!(file = %path.display(), error = %e, "packs are not used: they cannot be locked");
             Err(Unavailable)
         }
+        Err(_) => {
+            tracing::debug!(file = %path.display(), "another session uses the packs");
+            Err(Unavailable)
+        }
+    }
+}
+
+/// Whether a file that was opened still has a name: else whoever opens it by that name has another one.
+#[cfg(unix)]
+fn is_there(file: &File) -> std::io::Result<bool> {
+    Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) > 0)
+}
+
+#[cfg(not(unix))]
+fn is_there(_: &File) -> std::io::Result<bool> {
+    Ok(true)
+}
+
+/// Whether nothing is in the folder of a scope but its lock.
+fn is_empty(scope: &Path) -> bool {
+    names(scope).is_ok_and(|all| all.iter().all(|path| path.file_name().is_some_and(|n| n == LOCK)))
+}
+
+/// Removes the folder of a scope, and its peer's if it was the last. Where something has come into them since, they stay. `_lock`
+/// is the scope's.
+fn remove_empty(scope: &Path, _lock: &File) {
+    delete(&scope.join(LOCK));
+    if fs::remove_dir(scope).is_ok()
+        && let Some(peer) = scope.parent()
+    {
+        let _ = fs::remove_dir(peer);
     }
 }
 

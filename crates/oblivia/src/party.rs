@@ -136,9 +136,15 @@ pub async fn client(
     if machine.keep_log {
         channel.keep_log();
     }
-    let Question { request, confirm, inputs, observer, memory, assurance, began } = question;
+    let Question { request, confirm, inputs, observer, mut memory, assurance, began } = question;
     let agreed = session::agree_as_client(&mut channel, &mut rng, systems, &request, confirm).await;
     let agreed = told(&mut channel, agreed).await?;
+    if memory.packs.is_some() && !request.wish.admits_packs(&agreed.plan) {
+        tracing::info!(
+            "packs are not used: with them the plan takes more memory than is allowed (--max-memory)"
+        );
+        memory.packs = None;
+    }
     let made = inputs(&agreed.model);
     let predicted = if agreed.purpose == Purpose::Predict { request.samples } else { 0 };
     if made.len() != predicted as usize {

@@ -13,7 +13,7 @@ use oblivia_net::{
 use oblivia_nn::Model;
 use oblivia_protocol::session::{Catalog, Hello, Offered, Purpose};
 use oblivia_protocol::{
-    AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Leak, Observer, Plan, TurnCounts,
+    AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Leak, LinkError, Observer, Plan, TurnCounts,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -90,18 +90,32 @@ impl Visit<'_> {
         self.images().as_mut().map_or(Ok(()), Reservation::charge)
     }
 
-    /// Ends it; the images it was charged. What failed before the first image `began` is given back.
+    /// Ends it; the images it was charged. What failed before the first image `began` is given back, to the model's budgets alone
+    /// if the client is why.
     fn close(&self, served: &Result<Served, SessionError>, began: bool) -> u64 {
         let Some(mut images) = self.images().take() else { return 0 };
         match served {
-            Err(_) if !began => {
-                if let Err(error) = images.give_back() {
+            Err(why) if !began => {
+                if let Err(error) = images.give_back(broke_off(why)) {
                     tracing::warn!(client = %self.client.short(), %error, "a session that failed stays counted");
                 }
                 0
             }
             _ => images.images(),
         }
+    }
+}
+
+/// Whether a session that failed did so by the client's doing, or its link's: it fell silent, left, or sent what is none of the
+/// protocol's messages.
+fn broke_off(why: &SessionError) -> bool {
+    match why {
+        // This side ended it, or had no memory for a message.
+        SessionError::Link(LinkError::Io(_)) => false,
+        SessionError::Link(_) | SessionError::InvalidMessage { .. } | SessionError::Incompatible { .. } => {
+            true
+        }
+        _ => false,
     }
 }
 

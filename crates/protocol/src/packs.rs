@@ -63,7 +63,8 @@ pub trait OpenPacks: Send {
     /// What is there, in the order in which it is to be used.
     fn ids(&self) -> Vec<PackId>;
 
-    /// Whether the pack is there and whole. One that is damaged is reported and dropped.
+    /// Whether the pack is there, under its name and as long as it was made; what is in it only [`OpenPacks::take`] reads. One that
+    /// is damaged is reported and dropped.
     fn check(&mut self, id: &PackId) -> bool;
 
     /// Takes a pack. Before this returns it is gone for good: no crash and no other session brings it back.
@@ -83,4 +84,7 @@ pub trait NewPacks: Send {
     /// # Errors
     /// If it cannot be kept.
     fn put(&mut self, id: &PackId, pack: &Secret<Vec<u8>>) -> Result<(), Error>;
+
+    /// Drops everything that was put, for good.
+    fn forget(&mut self);
 }

@@ -56,6 +56,16 @@ impl Wish {
         self.admit_with(plan, AheadUse::None, samples)
     }
 
+    /// The most memory of a client.
+    fn max_client_memory(&self) -> u64 {
+        self.max_memory.unwrap_or(DEFAULT_MAX_CLIENT_MEMORY)
+    }
+
+    /// Whether a client may use packs beside all else that it does.
+    pub fn admits_packs(&self, plan: &Plan) -> bool {
+        plan.client_memory(AheadUse::Used { groups: 1 }) <= self.max_client_memory()
+    }
+
     /// As [`Wish::admit`], by what is done with packs.
     pub fn admit_with(&self, plan: &Plan, ahead: AheadUse, samples: u64) -> Result<(), Error> {
         for s in &plan.leaks {
@@ -77,13 +87,12 @@ impl Wish {
                 ),
             });
         }
-        let memory = self.max_memory.unwrap_or(DEFAULT_MAX_CLIENT_MEMORY);
-        if plan.client_memory_bytes > memory {
+        let (memory, needed) = (self.max_client_memory(), plan.client_memory(ahead));
+        if needed > memory {
             return Err(Error::Refused {
                 why: format!(
-                    "the plan takes {} bytes of a client's memory, more than the {memory} allowed; raise --max-memory or \
-                     use another mode",
-                    plan.client_memory_bytes
+                    "the plan takes {needed} bytes of a client's memory, more than the {memory} allowed; raise --max-memory or \
+                     use another mode"
                 ),
             });
         }
@@ -179,7 +188,7 @@ pub struct Plan {
     /// Memory a server sets aside for one session beside keys and messages: the ciphertexts of a group at work. 0 where
     /// they are few.
     pub work_memory_bytes: u64,
-    /// Memory a client works with, its inputs and answers not counted. 0 where it is little.
+    /// Memory a client works with, its inputs and answers and packs ([`Plan::client_memory`]) not counted. 0 where it is little.
     pub client_memory_bytes: u64,
     /// Classical security in bits; 0 where nothing is encrypted by the system.
     pub security_bits: u32,
@@ -236,6 +245,12 @@ impl Plan {
             t.absorb("ahead", &ahead.to_bytes());
         }
         t.digest()
+    }
+
+    /// Memory a client works with, by what is done with packs: one on its way between disk and the system is there twice.
+    pub fn client_memory(&self, ahead: AheadUse) -> u64 {
+        let pack = self.cost.ahead.filter(|_| ahead != AheadUse::None).map_or(0, |of| of.pack_bytes);
+        self.client_memory_bytes.saturating_add(pack.saturating_mul(2))
     }
 
     /// What `role` learns.

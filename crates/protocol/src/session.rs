@@ -239,7 +239,7 @@ pub struct Agreed {
     pub purpose: Purpose,
     /// How many samples.
     pub samples: u32,
-    /// What is left of the client's budget, this session counted.
+    /// What is left of the client's budget once the agreed samples are counted.
     pub allowance: Option<Allowance>,
     /// Digest of the session.
     pub session: Digest,
@@ -289,7 +289,7 @@ pub struct Offered {
     pub system: &'static dyn System,
     /// The model as the system prepared it for this plan.
     pub loaded: Loaded,
-    /// What is left of the client's budget, this session counted.
+    /// What is left of the client's budget once the agreed samples are counted.
     pub allowance: Option<Allowance>,
 }
 
@@ -342,6 +342,7 @@ pub async fn agree_as_client(
     }
     let plan = system.check(&offer.model, &offer.choices)?;
     check_purpose(request.purpose, &plan)?;
+    check_group(hello.group, *system, &plan)?;
     let samples = u64::from(request.samples);
     let ahead = match request.purpose {
         Purpose::Predict => AheadUse::None,
@@ -462,6 +463,21 @@ fn check_purpose(purpose: Purpose, plan: &Plan) -> Result<(), Error> {
     }
     let Choices { system, mode, plan, .. } = &plan.choices;
     let why = format!("system `{system}`, mode `{mode}`, plan `{plan}` makes nothing ahead of images");
+    Err(Error::Refused { why })
+}
+
+/// Refuses groups of another size than the one asked for, and, where it can be asked for and was not, any but single samples.
+fn check_group(asked: Option<u32>, system: &dyn System, plan: &Plan) -> Result<(), Error> {
+    let offered = plan.cost.group;
+    let wanted = asked.or_else(|| system.plans_for_links(&plan.choices.mode).then_some(1));
+    let why = match (wanted, asked) {
+        (Some(wanted), _) if wanted == offered => return Ok(()),
+        (None, _) => return Ok(()),
+        (_, Some(asked)) => format!("the plan takes groups of {offered} samples, not the {asked} of --group"),
+        (_, None) => format!(
+            "the plan takes groups of {offered} samples, which were not asked for; --group asks for them"
+        ),
+    };
     Err(Error::Refused { why })
 }
 

@@ -211,6 +211,11 @@ pub trait System: Send + Sync {
     fn prepared_bytes(&self, _: &Plan, _: &PublicModel) -> Result<Option<u64>, Error> {
         Ok(None)
     }
+    /// Whether plans of a mode, the empty one being the default, follow the link, the bytes and the group of a [`Wish`]. A server
+    /// searches those of other modes once; a client that names no group refuses any but single samples where this is so.
+    fn plans_for_links(&self, _mode: &str) -> bool {
+        false
+    }
     /// What [`System::load`] makes of one model for two plans is the same if this is.
     fn prepared_name(&self, plan: &Plan) -> Digest {
         plan.digest()

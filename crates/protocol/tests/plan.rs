@@ -230,6 +230,24 @@ fn a_client_works_with_no_more_memory_than_it_was_told() {
 }
 
 #[test]
+fn packs_count_twice_where_they_are_made_or_used_and_nowhere_else() {
+    let mut plan = base();
+    plan.leaks.clear();
+    plan.client_memory_bytes = 1000;
+    let admits = |plan: &Plan, max_memory, ahead| {
+        let wish = Wish { max_memory: Some(max_memory), ..Wish::default() };
+        (wish.admit_with(plan, ahead, 1).is_ok(), wish.admits_packs(plan))
+    };
+    let made = AheadUse::Made { groups: 1 };
+    assert_eq!(admits(&plan, 1000, made), (true, true), "a plan without packs");
+    plan.cost.ahead = Some(AHEAD);
+    let with = 1000 + 2 * AHEAD.pack_bytes;
+    assert_eq!(admits(&plan, 1000, AheadUse::None), (true, false));
+    assert_eq!(admits(&plan, with - 1, made), (false, false));
+    assert_eq!(admits(&plan, with, made), (true, true));
+}
+
+#[test]
 fn what_was_made_ahead_is_declared_where_it_was_made_and_not_where_it_is_used() {
     let mut plan = base();
     let without = plan.cost.traffic(5);

@@ -284,6 +284,50 @@ fn an_offer_of_another_mode_or_plan_than_the_one_asked_for_is_refused() {
     }
 }
 
+/// How a client that asks for a group, or for none, ends where a mode and a plan are offered to it.
+fn offered(group: Option<u32>, mode: &str, plan: &str) -> Result<(), Error> {
+    let request = Request { wish: Wish { group, ..Wish::default() }, ..request() };
+    let (to_server, mut to_client) = pair();
+    let offer =
+        Offer { choices: Choices { mode: mode.into(), plan: plan.into(), ..offer().choices }, ..offer() };
+    run(to_client.send(Kind::Offer, offer.to_bytes())).unwrap();
+    client(to_server, &request, "client").0.map(drop)
+}
+
+#[test]
+fn a_group_is_the_one_that_was_asked_for_and_a_single_sample_where_none_was_and_it_could_be() {
+    let agreed = [
+        (None, "plain", "small"),
+        (None, "plain", "pairs"),
+        (None, "linked", "small"),
+        (Some(1), "linked", "small"),
+        (Some(2), "linked", "pairs"),
+    ];
+    for (group, mode, plan) in agreed {
+        assert!(offered(group, mode, plan).is_ok(), "{group:?} {mode} {plan}");
+    }
+    let refused = [
+        (None, "linked", "pairs"),
+        (Some(1), "linked", "pairs"),
+        (Some(3), "linked", "pairs"),
+        (Some(2), "linked", "small"),
+        (Some(2), "plain", "small"),
+    ];
+    for (group, mode, plan) in refused {
+        let error = offered(group, mode, plan).err().unwrap();
+        assert_eq!(error.blame(), Blame::Refused, "{error}");
+        assert!(error.to_string().contains("--group"), "{error}");
+    }
+}
+
+#[test]
+fn a_mode_or_plan_that_was_not_named_is_refused_if_it_needs_a_leak_that_was_not_accepted() {
+    assert!(offered(None, "unheard of", "small").is_ok(), "it shows no more than every prediction does");
+    let error = offered(None, "unheard of", "large").err().unwrap();
+    assert_eq!(error.blame(), Blame::Refused, "{error}");
+    assert!(error.to_string().contains("--accept-leak input"), "{error}");
+}
+
 /// How the server ends after these messages, and what the client hears after a possible offer.
 fn server_hearing(messages: &[(Kind, Vec<u8>)]) -> (Error, Option<Notice>) {
     let (mut to_server, to_client) = pair();

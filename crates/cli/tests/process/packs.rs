@@ -66,10 +66,10 @@ impl Server {
             "--system",
             "hybrid",
         ]);
-        process
-            .args(["--plan", "lan", "--threads", "1", "--log", "debug", "--json", "--state-dir"])
-            .arg(state)
-            .args(flags);
+        process.args(["--threads", "1", "--log", "debug", "--json", "--state-dir"]).arg(state).args(flags);
+        if !flags.contains(&"--plan") {
+            process.args(["--plan", "lan"]);
+        }
         if command == "predict" && !flags.iter().any(|f| f.ends_with(".png")) {
             process.args(images(3));
         }
@@ -80,27 +80,28 @@ impl Server {
         self.client("prepare", state, &["--images", &packs.to_string()]).end()
     }
 
-    /// Three predictions that are right, at the declared cost; how many packs were used, and what was said.
+    /// Predictions that are right, at the declared cost, of three images if none are named; how many packs were used, and what was said.
     fn predict(&self, state: &Path, flags: &[&str]) -> (u64, Ended) {
         let ended = self.client("predict", state, flags).end().well();
         let answer = ended.json();
         let labels: Vec<&str> =
             answer["images"].as_array().unwrap().iter().map(|i| i["label"].as_str().unwrap()).collect();
-        assert_eq!(labels, DIGITS[..3], "{ended:#?}");
+        assert_eq!(labels, DIGITS[..labels.len()], "{ended:#?}");
         let receipt = &answer["receipt"];
         let ahead = &receipt["ahead"];
         let used = ahead["groups"].as_u64().unwrap_or(0);
         let cost = &receipt["plan"]["cost"];
-        let setup = match (ahead["how"].as_str().unwrap(), used) {
-            ("none", _) => &cost["setup"],
-            (_, 3) => &cost["ahead"]["setup_all"],
+        let groups = (labels.len() as u64).div_ceil(cost["group"].as_u64().unwrap());
+        let setup = match ahead["how"].as_str().unwrap() {
+            "none" => &cost["setup"],
+            _ if used == groups => &cost["ahead"]["setup_all"],
             _ => &cost["ahead"]["setup_some"],
         };
         for field in ["up_bytes", "down_bytes", "rounds"] {
             let number = |v: &Value| v[field].as_u64().unwrap();
             let (agreement, traffic) = (&receipt["agreement"], &receipt["traffic"]);
             assert_eq!(number(&traffic["setup"]), number(setup) + number(agreement), "{field}");
-            assert_eq!(number(&traffic["offline"]), (3 - used) * number(&cost["offline"]), "{field}");
+            assert_eq!(number(&traffic["offline"]), (groups - used) * number(&cost["offline"]), "{field}");
         }
         (used, ended)
     }
@@ -247,4 +248,52 @@ fn clients_have_packs_of_their_own_and_damaged_ones_are_named_and_dropped() {
     assert_eq!(used, 2);
     assert!(ended.err.contains("is not usable") && ended.err.contains(file.to_str().unwrap()), "{ended:#?}");
     assert!(!file.exists());
+}
+
+/// Flags of a plan of groups of three images with silent OT.
+const SILENT: [&str; 4] = ["--plan", "wan", "--group", "3"];
+
+#[test]
+fn packs_of_silent_plans_are_made_for_groups_and_used_once_whatever_is_killed() {
+    let keep = &["--packs", "400"];
+    let mut server = Server::start(keep);
+    let state = tempfile::tempdir().unwrap();
+    let five: Vec<String> = images(5).iter().map(|path| path.display().to_string()).collect();
+    let predict: Vec<&str> = SILENT.into_iter().chain(five.iter().map(String::as_str)).collect();
+    let make = |server: &Server| {
+        let flags: Vec<&str> = SILENT.into_iter().chain(["--images", "10"]).collect();
+        server.client("prepare", state.path(), &flags).end().well()
+    };
+    let made = make(&server).json();
+    assert!(made["receipt"]["plan"]["parameters"].as_str().unwrap().contains("silent OT"));
+    assert_eq!((made["packs"].as_u64(), made["receipt"]["ahead"]["groups"].as_u64()), (Some(4), Some(4)));
+    assert_eq!([packs(state.path(), "client").len(), packs(server.state.path(), "server").len()], [4, 4]);
+    let (used, ended) = server.predict(state.path(), &predict);
+    assert_eq!(used, 2);
+    let mut log = ended.err;
+    let slow: Vec<&str> = predict.iter().copied().chain(["--link", "100mbit,40ms"]).collect();
+    // The client in the first group, then the server in the second.
+    let client = server.client("predict", state.path(), &slow);
+    client.until_times("pack taken", 1);
+    client.signal("KILL");
+    log += &client.end().err;
+    make(&server);
+    let client = server.client("predict", state.path(), &slow);
+    let before = server.process.said().1.matches("pack taken").count();
+    server.process.until_times("pack taken", before + 2);
+    server = server.kill(keep);
+    let ended = client.end();
+    assert_ne!(ended.code, Some(0), "{ended:#?}");
+    log += &ended.err;
+    let (used, ended) = server.predict(state.path(), &predict);
+    assert!(used >= 1, "some were left");
+    log += &ended.err;
+    // With what is missing to ten images made in the background, four packs are there.
+    let keep_ten: Vec<&str> = predict.iter().copied().chain(["--keep-prepared", "10"]).collect();
+    let (_, ended) = server.predict(state.path(), &keep_ten);
+    assert!(ended.err.contains("there are 4"), "{ended:#?}");
+    assert!(ended.err.contains("one for every group of images"), "{ended:#?}");
+    log += &ended.err;
+    assert!(taken(&log).len() >= 6);
+    taken(&server.end());
 }

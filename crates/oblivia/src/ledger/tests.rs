@@ -143,11 +143,58 @@ fn a_session_that_failed_before_its_first_image_gives_back_what_it_was_charged()
     assert_eq!(spend(&ledger, "a", 1, 3), Ok(7));
     let mut failed = ledger.reserve("a", &client(1), 7, 7).unwrap_or_else(|e| panic!("{e}"));
     failed.charge().unwrap();
-    failed.give_back().unwrap();
-    failed.give_back().unwrap();
+    failed.give_back(false).unwrap();
+    failed.give_back(false).unwrap();
     drop(failed);
     drop(ledger);
     assert_eq!(spend(&open(dir.path(), budgets).unwrap(), "a", 1, 7), Ok(0));
+}
+
+#[test]
+fn who_used_nothing_in_the_end_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path(), each(10)).unwrap();
+    let book = ledger.books().get("a").unwrap().dir.clone();
+    let files = || fs::read_dir(&book).unwrap().count();
+    let charged = |images| {
+        let mut r = ledger.reserve("a", &client(1), images, images).unwrap_or_else(|e| panic!("{e}"));
+        r.charge().unwrap();
+        r
+    };
+    let mut failed = charged(7);
+    assert_eq!(files(), 1);
+    failed.give_back(false).unwrap();
+    assert_eq!((files(), ledger.books().get("a").unwrap().clients.len()), (0, 0));
+    drop(failed);
+    let (mut first, second) = (charged(3), charged(2));
+    first.give_back(false).unwrap();
+    assert_eq!(files(), 1, "another session used something");
+    drop((first, second));
+    assert_eq!(used(spend(&ledger, "a", 1, 9)), (Budget::Client, 2));
+}
+
+#[test]
+fn what_a_client_breaks_off_is_its_own_loss_and_not_the_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = |images| Quota { images: Some(images), images_per_day: Some(images) };
+    let budgets = Budgets { client: both(10), model: both(12), ..Budgets::default() };
+    let ledger = open(dir.path(), budgets.clone()).unwrap();
+    assert_eq!(spend(&ledger, "a", 1, 1), Ok(9));
+    let mut gone = ledger.reserve("a", &client(1), 8, 8).unwrap_or_else(|e| panic!("{e}"));
+    gone.charge().unwrap();
+    assert_eq!(used(spend(&ledger, "a", 2, 5)), (Budget::Model, 9), "while the session is there");
+    gone.give_back(true).unwrap();
+    drop(gone);
+    let check = |ledger: &Arc<Ledger>| {
+        assert_eq!(used(spend(ledger, "a", 1, 2)), (Budget::Client, 9));
+        assert!(ledger.covers("a", &client(2), 10).is_ok(), "all but the one that was predicted");
+    };
+    check(&ledger);
+    drop(ledger);
+    let ledger = open(dir.path(), budgets).unwrap();
+    check(&ledger);
+    assert_eq!(spend(&ledger, "a", 2, 10), Ok(0));
+    assert_eq!(used(spend(&ledger, "a", 3, 2)), (Budget::Model, 11));
 }
 
 #[test]

@@ -53,8 +53,97 @@ fn a_pack_is_taken_once_by_whoever_holds_the_scope_and_is_private_on_disk() {
     mine.forget(&id(2));
     assert!(mine.ids().is_empty());
     drop(mine);
-    assert!(open(&files, ME).is_some_and(|open| open.ids().is_empty()));
+    assert!(open(&files, ME).is_none());
     assert_eq!(files.fill(), PackFill::default());
+}
+
+#[test]
+fn a_folder_goes_with_its_last_pack_and_stays_while_anything_is_in_it() {
+    let state = tempfile::tempdir().unwrap();
+    let files = server(state.path(), 1 << 20);
+    let peer = files.0.scope_dir(&scope(ME)).parent().unwrap().to_owned();
+    put(&files, ME, 0..2);
+    let mut mine = open(&files, ME).unwrap();
+    mine.take(&id(0)).unwrap();
+    drop(mine);
+    assert!(peer.exists());
+    let mut mine = open(&files, ME).unwrap();
+    mine.forget(&id(1));
+    let unfinished = files.0.scope_dir(&scope(ME)).join(".1-0.tmp");
+    fs::write(&unfinished, b"x").unwrap();
+    drop(mine);
+    assert!(unfinished.exists(), "somebody writes");
+    fs::remove_file(unfinished).unwrap();
+    put(&files, YOU, 0..1);
+    assert!(!peer.exists() && files.0.dir.join(KEY).exists(), "whoever makes others removes it");
+    assert_eq!(files.forget(None).unwrap(), 1);
+    let left: Vec<PathBuf> = names(&files.0.dir).unwrap();
+    assert_eq!(left, [files.0.dir.join(KEY)]);
+}
+
+#[test]
+fn what_is_put_while_folders_go_is_kept_and_taken_once() {
+    let state = tempfile::tempdir().unwrap();
+    let files = server(state.path(), 1 << 30);
+    let (packs, takers) = (300, 2);
+    let took: usize = std::thread::scope(|threads| {
+        let taker = || {
+            let mut took = 0;
+            while files.0.reserved().contains_key(&ME) || files.fill().packs > 0 {
+                let Ok(Some(mut mine)) = files.of(Some(ME)).open(&scope(ME)) else { continue };
+                for id in mine.ids() {
+                    assert_eq!(mine.take(&id).unwrap().expose(), pack(id.number).expose());
+                    took += 1;
+                }
+            }
+            took
+        };
+        let mut room = files.of(Some(ME)).reserve(&scope(ME), packs, 100).unwrap();
+        let takers: Vec<_> = (0..takers).map(|_| threads.spawn(taker)).collect();
+        (0..packs).for_each(|n| room.put(&id(n), &pack(n)).unwrap());
+        drop(room);
+        takers.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert_eq!(took, packs as usize);
+}
+
+#[test]
+fn a_lock_that_went_with_its_folder_is_held_by_nobody() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join(LOCK);
+    let held = lock(&path).unwrap();
+    assert!(is_there(&held).unwrap() && lock(&path).is_err());
+    remove_empty(state.path(), &held);
+    assert!(!is_there(&held).unwrap() && !path.exists());
+    assert!(lock(&path).is_err(), "there is no folder");
+}
+
+#[test]
+fn packs_of_a_run_that_failed_are_dropped_and_no_others() {
+    let state = tempfile::tempdir().unwrap();
+    let files = server(state.path(), 1 << 20);
+    put(&files, ME, 0..2);
+    let mut room = files.of(Some(ME)).reserve(&scope(ME), 3, 100).unwrap();
+    (5..7).for_each(|n| room.put(&id(n), &pack(n)).unwrap());
+    room.forget();
+    drop(room);
+    assert_eq!(open(&files, ME).unwrap().ids(), [id(0), id(1)]);
+}
+
+#[test]
+fn a_pack_is_looked_into_only_when_it_is_taken() {
+    let state = tempfile::tempdir().unwrap();
+    let files = server(state.path(), 1 << 20);
+    put(&files, ME, 0..2);
+    let path = files.0.scope_dir(&scope(ME)).join(name(&id(0)));
+    let mut changed = fs::read(&path).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&path, changed).unwrap();
+    let mut mine = open(&files, ME).unwrap();
+    assert!(mine.check(&id(0)), "its head is whole");
+    let error = mine.take(&id(0)).unwrap_err().to_string();
+    assert!(error.contains("it is changed") && error.contains("repeat"), "{error}");
+    assert!(!path.exists() && mine.take(&id(1)).is_ok());
 }
 
 #[test]
@@ -75,7 +164,7 @@ fn what_is_damaged_of_another_number_side_or_key_is_dropped() {
     put(&files, ME, 0..3);
     let dir = files.0.scope_dir(&scope(ME));
     let path = |n| dir.join(name(&id(n)));
-    fs::write(path(0), b"oblivia pack 1").unwrap();
+    fs::write(path(0), b"oblivia pack 2").unwrap();
     fs::copy(path(1), path(2)).unwrap();
     fs::write(dir.join("junk"), b"x").unwrap();
     fs::write(dir.join("x-1.pack"), b"x").unwrap();

@@ -82,7 +82,8 @@ impl Wire for ToyWire {
     }
 }
 
-/// A system with two plans, `small` and `large`, that never runs.
+/// A system with plans `small`, `large` and `pairs`, which takes two samples at a time, that never runs. Groups can be asked for
+/// in mode `linked`.
 pub(crate) struct Toy;
 
 pub(crate) static TOY: Toy = Toy;
@@ -111,6 +112,9 @@ impl System for Toy {
         }
         Ok(plan(model, choices.clone()))
     }
+    fn plans_for_links(&self, mode: &str) -> bool {
+        mode == "linked"
+    }
     fn load(&self, _: &Plan, _: &Model, _: &ThreadPool) -> Result<Loaded, Error> {
         Ok(Arc::new(()))
     }
@@ -130,7 +134,7 @@ pub(crate) fn plan(model: &PublicModel, choices: Choices) -> Plan {
     Plan {
         model: model_digest(model),
         cost: Cost {
-            group: 1,
+            group: if choices.plan == "pairs" { 2 } else { 1 },
             setup: Traffic { up_bytes: 1000, down_bytes: 10, rounds: 1 },
             setup_reused: Traffic { up_bytes: 12, down_bytes: 10, rounds: 1 },
             offline: Traffic { up_bytes: 3, down_bytes: 4, rounds: 2 },

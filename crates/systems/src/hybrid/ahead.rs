@@ -1,4 +1,7 @@
 //! Sessions that make packs and predict nothing, see [`super::packs`].
+//!
+//! A side that finds a message that is not what it must be uses no pack of the session, nor does its peer, which is told that the
+//! session failed: whoever guesses at what a check hides is to have nothing of a guess that was right before one that was wrong.
 
 use super::link::{KIND_SETUP, mpc_error};
 use super::packs::{
@@ -10,7 +13,8 @@ use oblivia_base::codec::{Encode, Reader};
 use oblivia_mpc::Party;
 use oblivia_mpc::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer};
 use oblivia_protocol::{
-    AheadUse, Context, Error, Event, Expect, NewPacks, PackId, PackScope, PackStore, Phase, Plan, Role,
+    AheadUse, Context, Error, Event, Expect, LinkError, NewPacks, Notice, PackId, PackScope, PackStore,
+    Phase, Plan, Role,
 };
 use std::sync::Arc;
 
@@ -22,8 +26,8 @@ fn store(cx: &Context<'_>, plan: &Plan, own: Party) -> Option<(Arc<dyn PackStore
     cx.memory.packs.clone().zip(scope(cx, plan, own))
 }
 
-/// The client's side: `images` packs.
-pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
+/// The client's side: `count` packs.
+pub(super) async fn client(d: &Derived, plan: &Plan, count: u32, cx: &mut Context<'_>) -> Result<(), Error> {
     let place = Place { pool: cx.pool.clone(), turns: cx.channel.turns() };
     let Some((store, scope)) = store(cx, plan, Party::Client) else {
         let why =
@@ -34,8 +38,8 @@ pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
         Ok(open) => Claim::of(&open.map_or_else(Vec::new, |open| open.ids()), MAX_NAMED),
         Err(_) => Claim::default(),
     };
-    let room = store.reserve(&scope, images, pack_bytes(d.demand()));
-    let room = room.map_err(|room| refused("this client", room, images))?;
+    let room = store.reserve(&scope, count, pack_bytes(d.demand()));
+    let room = room.map_err(|room| refused("this client", room, count, d))?;
 
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
@@ -49,8 +53,8 @@ pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
     let message = cx.channel.recv(Role::Server, expect).await?;
     let mut r = Reader::new(&message);
     let theirs = r.u32("room for packs").map_err(Error::invalid("Setup"))?;
-    if theirs < images {
-        return Err(refused("the server", theirs, images));
+    if theirs < count {
+        return Err(refused("the server", theirs, count, d));
     }
     let answer = r.raw(answer, "base OT answer").map_err(Error::invalid("Setup"))?;
     let (opener, message) = place.run(|| opener.answer(answer, &mut cx.rng)).map_err(mpc_error)?;
@@ -60,16 +64,11 @@ pub(super) async fn client(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
     let (supply, channel) = (d.choices.supply, &mut cx.channel);
     let stock = Stock::begin(Party::Client, supply, ends, &place, channel, &mut cx.rng).await?;
 
-    make(Party::Client, d, images, stock, room, &place, cx).await?;
-    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, KEPT_BYTES)).await?;
-    match message.as_slice() {
-        [KEPT] => Ok(()),
-        _ => Err(Error::InvalidMessage { message: "Kept", why: "it says nothing known".into() }),
-    }
+    make(Party::Client, d, count, stock, room, &place, cx).await
 }
 
 /// The server's side.
-pub(super) async fn server(d: &Derived, plan: &Plan, images: u32, cx: &mut Context<'_>) -> Result<(), Error> {
+pub(super) async fn server(d: &Derived, plan: &Plan, count: u32, cx: &mut Context<'_>) -> Result<(), Error> {
     let place = Place { pool: cx.pool.clone(), turns: cx.channel.turns() };
     cx.channel.enter_setup();
     cx.observer.on(Event::Setup("oblivious transfers"));
@@ -82,25 +81,25 @@ pub(super) async fn server(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
     })?;
     let room = match store(cx, plan, Party::Server) {
         None => Err(0),
-        Some((store, scope)) => store.reserve(&scope, images, pack_bytes(d.demand())).or_else(|_| {
+        Some((store, scope)) => store.reserve(&scope, count, pack_bytes(d.demand())).or_else(|_| {
             if let Ok(Some(mut open)) = store.open(&scope) {
                 drop_unnamed(&mut *open, &claim);
             }
-            store.reserve(&scope, images, pack_bytes(d.demand()))
+            store.reserve(&scope, count, pack_bytes(d.demand()))
         }),
     };
     let room = match room {
         Ok(room) => room,
         Err(room) => {
-            let mut message = room.min(images.saturating_sub(1)).to_le_bytes().to_vec();
+            let mut message = room.min(count.saturating_sub(1)).to_le_bytes().to_vec();
             message.resize(ROOM_BYTES + answer_bytes, 0);
             cx.channel.send(Role::Client, KIND_SETUP, message).await?;
-            return Err(refused("this server", room, images));
+            return Err(refused("this server", room, count, d));
         }
     };
     let start = || AnswererAwaitsBatch::start(&setup, &offer, &mut cx.rng);
     let (answerer, answer) = place.run(start).map_err(mpc_error)?;
-    let mut message = images.to_le_bytes().to_vec();
+    let mut message = count.to_le_bytes().to_vec();
     message.extend(answer);
     cx.channel.send(Role::Client, KIND_SETUP, message).await?;
     let message = cx.channel.recv(Role::Client, Expect::exactly(KIND_SETUP, trees)).await?;
@@ -109,46 +108,74 @@ pub(super) async fn server(d: &Derived, plan: &Plan, images: u32, cx: &mut Conte
     let (supply, channel) = (d.choices.supply, &mut cx.channel);
     let stock = Stock::begin(Party::Server, supply, ends, &place, channel, &mut cx.rng).await?;
 
-    make(Party::Server, d, images, stock, room, &place, cx).await?;
-    cx.channel.send(Role::Client, KIND_SETUP, vec![KEPT]).await
+    make(Party::Server, d, count, stock, room, &place, cx).await
 }
 
-/// A refill for every pack, which is kept before the next one is made.
+/// Makes the packs, and forgets them all if the peer is not to be trusted with them.
 async fn make(
     party: Party,
     d: &Derived,
-    images: u32,
-    mut stock: Stock,
+    count: u32,
+    stock: Stock,
     mut room: Box<dyn NewPacks>,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Result<(), Error> {
+    let made = fill(party, d, count, stock, &mut *room, place, cx).await;
+    if let Err(Error::InvalidMessage { .. } | Error::Link(LinkError::Aborted(Notice::Failed))) = &made {
+        room.forget();
+    }
+    made
+}
+
+/// A refill for every pack, which is kept before the next one is made; then the server's word that it has them all.
+async fn fill(
+    party: Party,
+    d: &Derived,
+    count: u32,
+    mut stock: Stock,
+    room: &mut dyn NewPacks,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Result<(), Error> {
     cx.observer.on(Event::Ready);
-    for number in 0..images {
-        cx.observer.on(Event::Ahead(number as usize));
+    for number in 0..count {
+        let first = number as usize * d.images();
+        cx.observer.on(Event::Ahead(first));
         cx.channel.enter(Phase::Offline);
         stock.refill(d.demand(), place, &mut cx.channel, &mut cx.rng).await?;
         let id = PackId { run: cx.session, number };
         let away = put_away(party, &id, d.demand());
         let pack = place.run(|| stock.put_away(&away)).map_err(mpc_error)?;
         room.put(&id, &pack)?;
-        cx.observer.on(Event::Kept(number as usize));
+        cx.observer.on(Event::Kept(first));
     }
     cx.channel.enter(Phase::Setup);
-    cx.ahead = AheadUse::Made { groups: images.into() };
-    Ok(())
+    cx.ahead = AheadUse::Made { groups: count.into() };
+    if party == Party::Server {
+        return cx.channel.send(Role::Client, KIND_SETUP, vec![KEPT]).await;
+    }
+    let message = cx.channel.recv(Role::Server, Expect::exactly(KIND_SETUP, KEPT_BYTES)).await?;
+    match message.as_slice() {
+        [KEPT] => Ok(()),
+        _ => Err(Error::InvalidMessage { message: "Kept", why: "it says nothing known".into() }),
+    }
 }
 
-fn refused(who: &str, room: u32, images: u32) -> Error {
+fn refused(who: &str, room: u32, count: u32, d: &Derived) -> Error {
+    let each = match d.images() {
+        1 => String::new(),
+        images => format!(", each for {images} images"),
+    };
     Error::Refused {
         why: match room {
             0 => format!(
                 "{who} has no room for packs of this client and model: `oblivia serve --packs MIB` says how much it keeps, \
                  those there are go with predictions"
             ),
-            _ => {
-                format!("{who} has room for {room} packs of this client and model, {images} were to be made")
-            }
+            _ => format!(
+                "{who} has room for {room} packs of this client and model, {count} were to be made{each}"
+            ),
         },
     }
 }

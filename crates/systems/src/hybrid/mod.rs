@@ -85,6 +85,10 @@ impl System for Hybrid {
         })
     }
 
+    fn plans_for_links(&self, mode: &str) -> bool {
+        mode != aided::MODE
+    }
+
     fn prepared_name(&self, plan: &Plan) -> Digest {
         match plan.choices.mode.as_str() {
             aided::MODE => plan.digest(),

@@ -252,10 +252,11 @@ pub(super) fn answer(
     let mut used = [0; USED_BYTES];
     let mut packs = Packs::none(Party::Server);
     let store = cx.memory.packs.as_ref().zip(scope(cx, plan, Party::Server));
-    let open = store.map_or(Ok(None), |(store, scope)| store.open(&scope));
+    // A server that keeps no packs now may have kept them before: it has not looked.
+    let open = store.map(|(store, scope)| store.open(&scope));
     let [looked, bits @ ..] = &mut used;
-    *looked = u8::from(open.is_ok());
-    let Ok(Some(mut open)) = open else { return (packs, used) };
+    *looked = u8::from(open.as_ref().is_some_and(Result::is_ok));
+    let Some(Ok(Some(mut open))) = open else { return (packs, used) };
     let have: BTreeSet<PackId> = open.ids().into_iter().collect();
     // What the client has used or lost: those before the first of a run.
     for range in &claim.ranges {

@@ -393,6 +393,9 @@ fn memory(d: &Derived, party: Party) -> u64 {
             }
         }
     }
+    if d.output == OutputPolicy::ArgMax {
+        most = most.max(live + COMPARED * d.all(d.network.graph().output().index()) as u64);
+    }
     stock::memory(d.choices.supply, d.demand()) + layouts + most
 }
 

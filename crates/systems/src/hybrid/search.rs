@@ -66,20 +66,26 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
         return Err(Error::Input(format!("a group of `{SYSTEM}` has 1 to {MAX_IMAGES} images, not {group}")));
     }
     let radices = vec![Radix::Four; base.steps.len() + 1];
-    let first = HybridChoices { radices, supply: Supply::ALL[0], images: group };
-    let mut d = base.with(first)?;
-    let table = table(&d)?;
-    let mut best: Option<(f64, HybridChoices)> = None;
+    let choices = HybridChoices { radices, supply: Supply::ALL[0], images: group };
+    let table = table(&Derived { base: base.clone(), choices, online: Cost::none() })?;
+    let (mut last, mut beyond) = (Vec::new(), None);
+    let mut best: Option<(f64, Derived)> = None;
     let mut least = u64::MAX;
     for supply in Supply::ALL {
         for doubling in 0..=if wish.max_bytes.is_some() { DOUBLINGS } else { 0 } {
             let per_byte = prices.ns_per_byte * f64::from(1 << doubling);
             let radices = cheapest(&table, supply, Prices { ns_per_byte: per_byte, ..prices });
-            if doubling > 0 && radices == d.choices.radices {
+            if doubling > 0 && radices == last {
                 continue;
             }
-            d.choices = HybridChoices { radices, supply, images: group };
-            d.online = walk::cost(&d)?;
+            last.clone_from(&radices);
+            let d = match base.clone().with(HybridChoices { radices, supply, images: group }) {
+                Ok(d) => d,
+                Err(e) => {
+                    beyond = Some(e);
+                    continue;
+                }
+            };
             let traffic = traffic(&d);
             least = least.min(bytes(&traffic));
             if wish.max_bytes.is_some_and(|max| bytes(&traffic) > max) {
@@ -87,12 +93,15 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
             }
             let price = price(&d, &traffic, prices);
             if best.as_ref().is_none_or(|(least, _)| price < *least) {
-                best = Some((price, d.choices.clone()));
+                best = Some((price, d));
             }
             break;
         }
     }
-    let Some((_, choices)) = best else {
+    let Some((_, d)) = best else {
+        if let Some(e) = beyond.filter(|_| least == u64::MAX) {
+            return Err(e);
+        }
         let (name, max) = (&model.name, wish.max_bytes.unwrap_or(0));
         return Err(Error::Refused {
             why: format!(
@@ -101,8 +110,7 @@ pub(super) fn search(model: &PublicModel, wish: &Wish) -> Result<Plan, Error> {
             ),
         });
     };
-    let wrapped = wrap(name, &choices);
-    let d = d.base.with(choices)?;
+    let wrapped = wrap(name, &d.choices);
     Ok(describe_plan(&d, model, &wrapped))
 }
 

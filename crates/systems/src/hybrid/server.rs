@@ -87,7 +87,7 @@ pub(super) async fn run(
         let index = group * d.images();
         cx.observer.on(Event::Ahead(index));
         cx.channel.enter(Phase::Offline);
-        let (pads, rest) = match packs.take()? {
+        let (pads, rest) = match place.run(|| packs.take())? {
             Some(pads) => (pads, None),
             None => Stock::ahead(stock.take(), d.demand(), &place, &mut cx.channel, &mut cx.rng).await?,
         };

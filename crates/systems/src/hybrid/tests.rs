@@ -193,3 +193,21 @@ fn networks_too_large_to_derive_a_plan_for_are_refused_with_the_node() {
     b.op("large", Op::Relu);
     assert!(refused(b).contains("values"));
 }
+
+#[test]
+fn the_largest_output_counts_in_the_memory_that_a_plan_declares() {
+    let mut b = Build::new(3, [4096, 1, 1]);
+    b.op("flat", Op::Flatten);
+    let mut model = calibrated(b.finish(), 16, false).unwrap();
+    let beside_stocks = |model: &Model| {
+        let plan = Hybrid.plan(&model.public, &Wish::default()).unwrap();
+        let d = super::plan::derive(&model.public, &plan.choices).unwrap();
+        let stocks = super::stock::memory(d.choices.supply, d.demand());
+        [plan.work_memory_bytes, plan.client_memory_bytes].map(|bytes| bytes - stocks)
+    };
+    // Values, and 96 bytes for each that is compared.
+    let compared = (8 + 96) * 4096;
+    assert!(beside_stocks(&model).iter().all(|bytes| *bytes < compared));
+    model.public.output = OutputPolicy::ArgMax;
+    assert!(beside_stocks(&model).iter().all(|bytes| *bytes >= compared));
+}

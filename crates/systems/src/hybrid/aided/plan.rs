@@ -146,6 +146,9 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
     derive_from(model, &c)
 }
 
+/// Diagonals of all layers together.
+const MAX_DIAGONALS: usize = 1 << 21;
+
 /// As [`derive`], from choices in hand.
 pub(super) fn derive_from(model: &PublicModel, c: &AidedChoices) -> Result<Derived, Error> {
     let refused = |why: String| Error::Refused { why };
@@ -162,6 +165,7 @@ pub(super) fn derive_from(model: &PublicModel, c: &AidedChoices) -> Result<Deriv
     let flood = Flood::new(c.flood);
     let mut layers = BTreeMap::new();
     let (mut keys, mut ops, mut spare) = (KeyRequest::new(), OpCounts::default(), f64::MAX);
+    let (mut moved, mut diagonals) = (0usize, 0usize);
     for (&node, choice) in nodes.iter().zip(&c.layers) {
         let at = |why: String| refused(format!("node `{}`: {why}", name(&network, node)));
         let free = free(&network, node, context.slots() / 2, choice).map_err(at)?;
@@ -178,6 +182,15 @@ pub(super) fn derive_from(model: &PublicModel, c: &AidedChoices) -> Result<Deriv
         ops += counted.counts();
         let up_bytes = wire::up_bytes(&context, free.inputs()).map_err(he)?;
         let down_bytes = wire::down_bytes(&context, free.outputs(), c.cut).map_err(he)?;
+        // Within the loop: whoever chose the layers chose how much is kept of them.
+        moved = moved.saturating_add(up_bytes).saturating_add(down_bytes);
+        diagonals = diagonals.saturating_add(counted.plains().len());
+        if moved > 2 * MAX_BODY_BYTES || diagonals > MAX_DIAGONALS {
+            return Err(at(format!(
+                "the layers up to it move {moved} bytes and take {diagonals} diagonals, at most {} and {MAX_DIAGONALS} are done",
+                2 * MAX_BODY_BYTES
+            )));
+        }
         let plains = counted.plains().iter().filter(|p| p.extended).copied().collect();
         layers.insert(node, Layer { free, plains, up_bytes, down_bytes });
     }

@@ -2,7 +2,7 @@
 
 use super::super::Hybrid;
 use super::super::schedule::Step;
-use super::choices::AidedChoices;
+use super::choices::{AidedChoices, LayerChoice};
 use super::client::Seat as ClientSeat;
 use super::plan::derive;
 use super::server::{Prepared, Seat as ServerSeat};
@@ -215,4 +215,29 @@ fn choices_that_are_inexact_or_hide_too_little_are_refused() {
     assert!(refused(|c| c.q = vec![50; 4]).contains("218"));
     assert!(refused(|c| c.layers[0].way = 77).contains("`c1`"));
     assert!(refused(|c| c.layers.truncate(2)).contains("layers"));
+}
+
+#[test]
+fn layers_that_take_more_together_than_any_plan_may_are_refused_at_the_one_that_is_too_many() {
+    const LAYERS: usize = 64;
+    let mut b = Build::new(1, [96, 64, 64]);
+    (0..LAYERS).for_each(|i| drop(b.conv(&format!("c{i}"), 96, [3, 3], [1, 1], [1; 4], 1, false)));
+    let mut model = b.finish().public;
+    let layer =
+        oblivia_nn::fixed::LinearFormat { bits: 16, shift: 8, weight_bits: 8, norm1: 400, norm2: 200 };
+    model.fixed = Some(oblivia_nn::fixed::Formats {
+        input_bits: 16,
+        input_scale: 1.0,
+        output_scale: 1.0,
+        layers: vec![layer; LAYERS],
+        certainty: oblivia_nn::fixed::Certainty::Always,
+    });
+    // A channel fills a row: some forty thousand products a layer.
+    let layer = LayerChoice { way: 0, baby: 1, chained: false, quarters: false };
+    let (log_n, q, p, flood, cut) = (13, vec![46; 3], 50, 120, [0; 2]);
+    let hostile = AidedChoices { log_n, q, p, flood, cut, deferred: true, layers: vec![layer; LAYERS] };
+    let (system, mode, plan) = ("hybrid".into(), MODE.into(), "lan".into());
+    let choices = oblivia_protocol::Choices { system, mode, plan, bytes: hostile.to_bytes() };
+    let refused = Hybrid.check(&model, &choices).unwrap_err().to_string();
+    assert!(refused.contains("node `c") && refused.contains("diagonals"), "{refused}");
 }
