@@ -1,19 +1,15 @@
 //! Packs that outlive a session: made, used once, lost on either side, of another client.
 
-use crate::run::block_on;
-use crate::{Case, Failed, Pair};
-use oblivia::party::{self, Question};
+use crate::{Case, Failed, Pair, ask_with, both, serve};
 use oblivia::{Machine, Models, PackFiles};
-use oblivia_base::{Digest, Secret, SessionRng};
+use oblivia_base::{Digest, Secret};
 use oblivia_net::{Owner, memory};
-use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{
-    Error, Identities, KeyMemory, NewPacks, OpenPacks, PackId, PackScope, PackStore, Silent, Unavailable,
+    Error, Identities, KeyMemory, NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use tempfile::TempDir;
 
 /// Packs by side and scope in the order in which they were taken: a pack in it twice is the end of everything.
@@ -156,33 +152,20 @@ impl<'a> Stocked<'a> {
             let watched = Watched { store: files.of(only), side, taken: self.taken.clone() };
             KeyMemory { packs: Some(Arc::new(watched)), ..KeyMemory::default() }
         };
-        let (machine, models) = (&self.machine, &self.models);
-        std::thread::scope(|scope| {
-            let server = scope.spawn(|| {
-                let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
-                let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-                let kept = store("server", Owner::Server, Some(self.max_bytes), None, Some(client));
-                block_on(party::server(Box::new(to_client), models, rng, machine, &admit, kept, &mut Silent))
-            });
-            let predicts = purpose == Purpose::Predict;
-            let inputs = self.case.inputs.iter().take(if predicts { samples } else { 0 });
-            let question = Question {
-                request: Request { purpose, samples: samples as u32, ..self.case.request() },
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| inputs.clone().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: store("client", Owner::Client, None, Some(client), None),
-                assurance: "none: both sides in one process".into(),
-                began: Instant::now(),
-            };
-            let (rng, systems) = (SessionRng::insecure_seeded(seed), oblivia_systems::SYSTEMS);
-            let client = block_on(party::client(Box::new(to_server), systems, rng, machine, question));
-            let server = server.join().expect("the server does not panic");
-            match (client, server) {
-                (Ok(client), Ok(server)) => Ok(Pair { client, server }),
-                (client, server) => Err(Box::new(Failed { client: client.err(), server: server.err() })),
-            }
-        })
+        let predicted = if purpose == Purpose::Predict { samples } else { 0 };
+        let inputs = &self.case.inputs[..predicted];
+        let request = Request { purpose, samples: samples as u32, ..self.case.request() };
+        both(
+            || {
+                let memory = store("server", Owner::Server, Some(self.max_bytes), None, Some(client));
+                serve(Box::new(to_client), &self.models, &self.machine, memory, seed ^ 0x5e7e)
+            },
+            || {
+                let memory = store("client", Owner::Client, None, Some(client), None);
+                let (wire, systems) = (Box::new(to_server), oblivia_systems::SYSTEMS);
+                ask_with(systems, request, inputs, wire, &self.machine, memory, seed)
+            },
+        )
     }
 }
 
