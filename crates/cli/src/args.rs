@@ -7,7 +7,7 @@ mod quantise;
 mod serve;
 mod value;
 
-pub(crate) use client::{ForgetArgs, KeysArgs, KeysCommand, PeerArgs, PredictArgs, PrepareArgs};
+pub(crate) use client::{ForgetArgs, KeysArgs, KeysCommand, PredictArgs, PrepareArgs, SessionArgs};
 pub(crate) use measure::{BenchArgs, CalibrateArgs, DemoArgs};
 pub(crate) use model::{InspectArgs, PlanArgs};
 pub(crate) use quantise::QuantiseArgs;

@@ -61,21 +61,13 @@ pub(crate) struct PeerArgs {
     pub(crate) model: String,
 }
 
+/// A session with a server: with whom, for what, how.
 #[derive(Args)]
-pub(crate) struct PredictArgs {
-    /// Images (PNG, JPEG), arrays (npy), many images in one file (idx3-ubyte, as MNIST has them) or folders of them.
-    #[arg(required = true)]
-    pub(crate) inputs: Vec<PathBuf>,
+pub(crate) struct SessionArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Afterwards make ahead what is missing so that the next N images find it, where the plan has such packs.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SAMPLES)))]
-    pub(crate) keep_prepared: u32,
-    /// Use a secret key made for this session; the kept one is neither used nor replaced.
-    #[arg(long)]
-    pub(crate) fresh_keys: bool,
     /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
@@ -84,19 +76,27 @@ pub(crate) struct PredictArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// Images (PNG, JPEG), arrays (npy), many images in one file (idx3-ubyte, as MNIST has them) or folders of them.
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+    /// Afterwards make ahead what is missing so that the next N images find it, where the plan has such packs.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SAMPLES)))]
+    pub(crate) keep_prepared: u32,
+    /// Use a secret key made for this session; the kept one is neither used nor replaced.
+    #[arg(long)]
+    pub(crate) fresh_keys: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct PrepareArgs {
     #[command(flatten)]
-    pub(crate) peer: PeerArgs,
+    pub(crate) session: SessionArgs,
     /// Images to prepare for.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = samples())]
     pub(crate) images: u32,
-    #[command(flatten)]
-    pub(crate) wish: WishArgs,
-    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
-    #[arg(long)]
-    pub(crate) link: Option<LinkShape>,
-    #[command(flatten)]
-    pub(crate) machine: Machine,
 }
 
 #[derive(Args)]
