@@ -1,11 +1,11 @@
 //! What follows from the choices of mode `batch`, and the choices themselves.
 
+use super::super::memory::kept_beside;
 use super::super::messages;
 use super::super::network::{Kind, Network};
 use super::super::parameters::{Precision, chain_bits};
 use super::super::plan::{SYSTEM, chain, parameters, primes, refused, trusts};
 use super::super::program::depths;
-use super::super::search::kept_beside;
 use super::super::units::{self, UnitCosts};
 use super::BATCH;
 use super::choices::BatchChoices;
