@@ -36,7 +36,7 @@ pub(super) const BENCH_JSON: &str = "\
   ops_per_group             (ops_per_image: the same where images_per_group is 1, else null) rotations, hoisted, ct_mul, pt_mul, scalar_mul, add, relin, rescale, ntt
   key_bytes                 evaluation keys; contained in bytes.setup.up unless warm
   peak_memory_bytes         client and server process (null where the system does not tell)
-  accuracy                  float, fixed (null: no fixed-point evaluator), private
+  accuracy                  float, fixed (null: no fixed-point evaluator), private; null where inputs have no labels
   labels_equal              images whose private label equals that of the network the plan computes: the clear one, or the
                             one in whole numbers or fixed point
   max_output_error, declared_output_error; output_error_from: which network's outputs these are about
