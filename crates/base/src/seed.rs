@@ -34,6 +34,33 @@ impl Decode for PublicSeed {
     }
 }
 
+/// What a newtype of ChaCha20 takes to be a generator whose state is not printed.
+macro_rules! stream {
+    ($name:ident, $shown:literal) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($shown)
+            }
+        }
+
+        impl TryRng for $name {
+            type Error = Infallible;
+            fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+                Ok(self.0.next_u32())
+            }
+            fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+                Ok(self.0.next_u64())
+            }
+            fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+                self.0.fill_bytes(dst);
+                Ok(())
+            }
+        }
+
+        impl TryCryptoRng for $name {}
+    };
+}
+
 /// ChaCha20 keyed by a seed and a domain-separated label.
 ///
 /// Distinct (seed, domain, parts) give independent streams; the same give the same stream on every
@@ -57,27 +84,7 @@ impl Prg {
     }
 }
 
-impl fmt::Debug for Prg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Prg(..)")
-    }
-}
-
-impl TryRng for Prg {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.0.next_u32())
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.0.next_u64())
-    }
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill_bytes(dst);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Prg {}
+stream!(Prg, "Prg(..)");
 
 /// What samplers take: any infallible cryptographic generator.
 pub trait EntropySource: Rng + rand_core::CryptoRng + Send {}
@@ -106,27 +113,7 @@ impl SessionRng {
     }
 }
 
-impl fmt::Debug for SessionRng {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionRng(..)")
-    }
-}
-
-impl TryRng for SessionRng {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.0.next_u32())
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.0.next_u64())
-    }
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill_bytes(dst);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for SessionRng {}
+stream!(SessionRng, "SessionRng(..)");
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,9 @@ struct Row {
     peak_memory_bytes: PeakMemory,
     accuracy: Accuracy,
     labels_equal: u64,
+    /// What labels are compared with.
+    #[serde(skip)]
+    labels_of: &'static str,
     /// Which network's outputs the error is from: that the declared one is about.
     output_error_from: &'static str,
     max_output_error: f64,
@@ -73,11 +76,12 @@ struct PeakMemory {
     server: Option<u64>,
 }
 
+/// Shares of labels that are right; none of what is not there or has no labels.
 #[derive(Serialize, Debug)]
 struct Accuracy {
-    float: f64,
+    float: Option<f64>,
     fixed: Option<f64>,
-    private: f64,
+    private: Option<f64>,
 }
 
 #[derive(Serialize, Debug)]
@@ -177,16 +181,16 @@ fn describe(row: &Row) -> String {
         }
         _ => String::new(),
     };
-    entry("bench", &format!("{}, {images}, link {}, {start}{runs}", row.id, row.link))
-        + &entry("labels", &format!("{} equal the {}", row.labels_equal, reference(row)))
-        + &entry(
+    let accuracy = match (row.accuracy.private, row.accuracy.float) {
+        (Some(private), Some(float)) => entry(
             "accuracy",
-            &format!(
-                "{:.2} % of labels right, {:.2} % in the clear",
-                100.0 * row.accuracy.private,
-                100.0 * row.accuracy.float
-            ),
-        )
+            &format!("{:.2} % of labels right, {:.2} % in the clear", 100.0 * private, 100.0 * float),
+        ),
+        _ => String::new(),
+    };
+    entry("bench", &format!("{}, {images}, link {}, {start}{runs}", row.id, row.link))
+        + &entry("labels", &format!("{} equal the {}", row.labels_equal, row.labels_of))
+        + &accuracy
         + &entry(
             "outputs",
             &format!(
@@ -206,14 +210,6 @@ fn describe(row: &Row) -> String {
         + &entry("machine", &row.cpu)
         + &entry("commit", &row.commit)
         + "\n"
-}
-
-/// What labels are compared with.
-fn reference(row: &Row) -> &'static str {
-    match row.accuracy.fixed {
-        Some(_) => "network's in whole numbers or fixed point",
-        None => "clear network's",
-    }
 }
 
 /// Images per second, and the time of what is predicted together.
@@ -257,7 +253,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
     let right = |labels: &[Option<usize>]| {
         let hits = labels.iter().zip(set).filter(|(l, s)| s.label.is_some() && **l == s.label).count();
         let known = set.iter().filter(|s| s.label.is_some()).count();
-        hits as f64 / known.max(1) as f64
+        (known > 0).then(|| hits as f64 / known as f64)
     };
     let fixed_labels = fixed.map(|f| f.iter().map(Tensor::argmax).collect::<Vec<_>>());
     // What the plan claims to compute.
@@ -308,10 +304,14 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         peak_memory_bytes: peak,
         accuracy: Accuracy {
             float: right(&float),
-            fixed: fixed_labels.as_deref().map(right),
+            fixed: fixed_labels.as_deref().and_then(right),
             private: right(&private),
         },
         labels_equal: equal as u64,
+        labels_of: match fixed {
+            Some(_) => "network's in whole numbers or fixed point",
+            None => "clear network's",
+        },
         output_error_from: from,
         max_output_error: p.outputs.iter().zip(claimed).map(error).fold(0.0, f64::max),
         declared_output_error: r.plan.error.value(),
@@ -451,7 +451,7 @@ mod tests {
         let row = measured_row();
         assert_eq!((row.labels_equal, row.images, row.rounds), (2, 3, 6));
         let third = 1.0 / 3.0;
-        assert_eq!((row.accuracy.float, row.accuracy.private), (2.0 * third, third));
+        assert_eq!((row.accuracy.float, row.accuracy.private), (Some(2.0 * third), Some(third)));
         assert_eq!((row.max_output_error, row.seconds_per_image_median), (2.0, Some(0.2)));
         assert_eq!((row.schema, row.link.as_str(), row.threads), (1, "100mbit,40ms", 1));
         assert!(!row.as_declared, "the made-up traffic is not what the plan declares");

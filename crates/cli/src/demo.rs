@@ -1,14 +1,13 @@
 //! `oblivia demo`: a server process, and real handwritten digits it never sees.
 
 use crate::args::DemoArgs;
-use crate::exit::Hint;
 use crate::inputs::repository;
 use crate::output::{bytes, count, entry, json, out, seconds};
 use crate::plan::wish;
-use crate::predict::{Asked, hint};
 use crate::process::{Scratch, ServerProcess};
 use crate::progress::{Watch, label};
 use crate::receipt::render;
+use crate::session::{Asked, explained};
 use anyhow::Result;
 use oblivia::{Ask, Client, Input, Machine, Prediction, Trust};
 use oblivia_data::Labelled;
@@ -101,10 +100,7 @@ fn play(a: &DemoArgs, system: &'static dyn System, model: &Path, samples: &[Labe
     let inputs: Vec<Input> = samples.iter().map(|s| Input::Image(s.pixels.clone())).collect();
     let done = client.ask(ask, &inputs);
     watch.done()?;
-    done.map_err(|e| match hint(&e, &asked, &client) {
-        Some(what) => anyhow::Error::from(e).context(Hint(what)),
-        None => e.into(),
-    })
+    done.map_err(|e| explained(e, &asked, &client))
 }
 
 /// What the systems took, one column each.

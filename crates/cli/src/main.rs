@@ -20,6 +20,7 @@ mod progress;
 mod quantise;
 mod receipt;
 mod serve;
+mod session;
 mod testset;
 
 use args::{Cli, Command};

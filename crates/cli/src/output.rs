@@ -1,6 +1,8 @@
 //! Everything the program prints goes through here: columns of readable width, no control characters of
 //! strangers, no panic when whoever reads has closed the pipe.
 
+pub(crate) use oblivia_nn::inspect::thousands;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fmt;
@@ -107,19 +109,6 @@ fn three(x: f64) -> String {
         _ if x < 99.95 => format!("{x:.1}"),
         _ => format!("{x:.0}"),
     }
-}
-
-/// A number with commas between thousands.
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// `1 image`, `2 images`.

@@ -1,25 +1,21 @@
 //! `oblivia prepare`: make ahead what predictions need before they see their images.
 
 use crate::args::PrepareArgs;
-use crate::exit::Hint;
 use crate::output::{bytes, count, entry, json, note, out};
-use crate::plan::{describe, wish};
-use crate::predict::{Asked, client, hint};
+use crate::plan::describe;
 use crate::progress::Watch;
 use crate::receipt::render;
+use crate::session::{Asked, client, explained, wish};
 use anyhow::Result;
 use oblivia::{Ask, MadeAhead};
 use oblivia_nn::PublicModel;
 use oblivia_protocol::{AheadUse, Plan};
 
 pub(crate) fn run(a: &PrepareArgs) -> Result<()> {
-    let mut wish = wish(&a.wish)?;
-    // As `predict` does it, so that both have the same plan.
-    if wish.plan.is_none() {
-        wish.link = a.link.map(|l| l.rate());
-    }
-    let client = client(&a.peer, a.link, &a.machine)?;
-    let quiet = a.machine.json;
+    let session = &a.session;
+    let wish = wish(session)?;
+    let client = client(session)?;
+    let quiet = session.machine.json;
     let mut confirm = |_: &PublicModel, plan: &Plan| {
         if !quiet {
             note(&(describe(plan, a.images.into()) + "\n"));
@@ -28,20 +24,17 @@ pub(crate) fn run(a: &PrepareArgs) -> Result<()> {
     };
     let mut watch = Watch::new(a.images.into());
     let ask = Ask {
-        model: &a.peer.model,
-        system: a.wish.system().id(),
+        model: &session.peer.model,
+        system: session.wish.system().id(),
         wish,
-        max_time: a.wish.max_seconds,
+        max_time: session.wish.max_seconds,
         confirm: &mut confirm,
         observer: &mut watch,
     };
     let done = client.make_ahead(ask, a.images);
     watch.done()?;
-    let asked = Asked::new(&a.peer.server, &a.peer.model, &a.wish, a.images as usize);
-    let made = done.map_err(|e| match hint(&e, &asked, &client) {
-        Some(what) => anyhow::Error::from(e).context(Hint(what)),
-        None => e.into(),
-    })?;
+    let asked = Asked::new(&session.peer.server, &session.peer.model, &session.wish, a.images as usize);
+    let made = done.map_err(|e| explained(e, &asked, &client))?;
     if quiet {
         return json(&serde_json::json!({ "schema": 1, "packs": made.left, "receipt": made.receipt }));
     }

@@ -7,6 +7,7 @@ use crate::process::Listening;
 use anyhow::{Context, Result};
 use oblivia::{ServeOptions, Server};
 use oblivia_net::Limits;
+use oblivia_protocol::Plan;
 use std::path::Path;
 
 pub(crate) fn run(a: &ServeArgs) -> Result<()> {
@@ -67,13 +68,24 @@ pub(crate) fn run(a: &ServeArgs) -> Result<()> {
     Ok(())
 }
 
+/// What there is to ask for.
+struct Offers {
+    /// A line per model and system.
+    lines: Vec<String>,
+    /// Flags of a client that asks for the first that there is.
+    first: Option<String>,
+}
+
 /// Prepares the default plan of every system for every model; says where there is none.
-fn prepare(server: &Server, names: &[String]) -> Vec<String> {
-    let mut offers = Vec::new();
+fn prepare(server: &Server, names: &[String]) -> Offers {
+    let mut offers = Offers { lines: Vec::new(), first: None };
     for name in names {
         for system in oblivia_systems::SYSTEMS {
-            offers.push(match server.models().prepare(name, system.id()) {
-                Ok(plan) => format!("{name} with {}: plan {}", system.id(), plan.choices.plan),
+            offers.lines.push(match server.models().prepare(name, system.id()) {
+                Ok(plan) => {
+                    offers.first.get_or_insert_with(|| flags(name, &plan));
+                    format!("{name} with {}: plan {}", system.id(), plan.choices.plan)
+                }
                 Err(e) => format!("{name} with {}: no; {e}", system.id()),
             });
         }
@@ -81,10 +93,19 @@ fn prepare(server: &Server, names: &[String]) -> Vec<String> {
     offers
 }
 
+/// With these a client has this plan.
+fn flags(model: &str, plan: &Plan) -> String {
+    let mut flags = format!("--model {model} --system {}", plan.choices.system);
+    for leak in plan.leaks.iter().map(|said| said.leak).filter(|leak| leak.needs_acceptance()) {
+        flags += &format!(" --accept-leak {}", leak.name());
+    }
+    flags
+}
+
 fn announcement(
     at: &Listening,
     server: &Server,
-    offers: &[String],
+    offers: &Offers,
     [admitted, counted]: [&str; 2],
     state_dir: &Path,
 ) -> String {
@@ -92,8 +113,8 @@ fn announcement(
     // Nobody connects to "any address".
     let shown =
         if address.ip().is_unspecified() { format!("HOST:{}", address.port()) } else { address.to_string() };
-    let model = at.models.first().map_or("MODEL", String::as_str);
-    let mut text: String = offers.iter().map(|o| entry("model", o)).collect();
+    let asked = offers.first.as_deref().unwrap_or("--model MODEL");
+    let mut text: String = offers.lines.iter().map(|o| entry("model", o)).collect();
     text += &entry("listening", &at.listening);
     text += &entry("key", &format!("fingerprint {}", at.fingerprint));
     text += &entry("clients", admitted);
@@ -118,7 +139,7 @@ fn announcement(
     );
     text += &entry("state", &state_dir.display().to_string());
     text += &format!(
-        "\na client predicts with\n  oblivia predict IMAGE.png --server {shown} --model {model} \\\n    --pin {}\nstop \
+        "\na client predicts with\n  oblivia predict IMAGE.png --server {shown} {asked} \\\n    --pin {}\nstop \
          with Ctrl-C\n",
         at.fingerprint
     );

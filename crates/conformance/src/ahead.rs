@@ -1,22 +1,18 @@
 //! Packs that outlive a session: made, used once, lost on either side, of another client.
 
-use crate::run::block_on;
-use crate::{Case, Failed, Pair};
-use oblivia::party::{self, Question};
+use crate::{Case, Failed, Pair, ask_with, both, serve};
 use oblivia::{Machine, Models, PackFiles};
-use oblivia_base::{Digest, Secret, SessionRng};
+use oblivia_base::{Digest, Secret};
 use oblivia_net::Owner;
 use oblivia_net::memory::{self, MemoryWire};
-use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{
     BoxFuture, Error, Expect, Identities, KeyMemory, Kind, LinkError, NewPacks, OpenPacks, PackId, PackScope,
-    PackStore, Silent, Unavailable, Wire,
+    PackStore, Unavailable, Wire,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use tempfile::TempDir;
 
 /// Packs by side and scope in the order in which they were taken: a pack in it twice is the end of everything.
@@ -176,36 +172,23 @@ impl<'a> Stocked<'a> {
             let watched = Watched { store: files.of(only), side, taken: self.taken.clone() };
             KeyMemory { packs: Some(Arc::new(watched)), ..KeyMemory::default() }
         };
-        let (machine, models) = (&self.machine, &self.models);
-        std::thread::scope(|scope| {
-            let server = scope.spawn(|| {
-                let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
-                let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-                let kept = match self.keeps {
+        let predicted = if purpose == Purpose::Predict { samples } else { 0 };
+        let inputs = &self.case.inputs[..predicted];
+        let request = Request { purpose, samples: samples as u32, ..self.case.request() };
+        both(
+            || {
+                let memory = match self.keeps {
                     true => store("server", Owner::Server, Some(self.max_bytes), None, Some(client)),
                     false => KeyMemory::default(),
                 };
-                block_on(party::server(Box::new(to_client), models, rng, machine, &admit, kept, &mut Silent))
-            });
-            let predicts = purpose == Purpose::Predict;
-            let inputs = self.case.inputs.iter().take(if predicts { samples } else { 0 });
-            let question = Question {
-                request: Request { purpose, samples: samples as u32, ..self.case.request() },
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| inputs.clone().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: store("client", Owner::Client, None, Some(client), None),
-                assurance: "none: both sides in one process".into(),
-                began: Instant::now(),
-            };
-            let (rng, systems) = (SessionRng::insecure_seeded(seed), oblivia_systems::SYSTEMS);
-            let client = block_on(party::client(changed(to_server), systems, rng, machine, question));
-            let server = server.join().expect("the server does not panic");
-            match (client, server) {
-                (Ok(client), Ok(server)) => Ok(Pair { client, server }),
-                (client, server) => Err(Box::new(Failed { client: client.err(), server: server.err() })),
-            }
-        })
+                serve(Box::new(to_client), &self.models, &self.machine, memory, seed ^ 0x5e7e)
+            },
+            || {
+                let memory = store("client", Owner::Client, None, Some(client), None);
+                let (wire, systems) = (changed(to_server), oblivia_systems::SYSTEMS);
+                ask_with(systems, request, inputs, wire, &self.machine, memory, seed)
+            },
+        )
     }
 }
 

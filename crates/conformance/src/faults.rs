@@ -1,13 +1,11 @@
 //! Faults of the network, injected on the byte stream below TLS.
 
-use crate::Case;
-use crate::run::as_inputs;
-use oblivia::{Ask, Client, Error, Machine, ServeOptions, Server, Silent, Trust};
+use crate::{Case, loopback};
+use oblivia::{Error, ServeOptions, Server, Silent};
 use oblivia_base::Blame;
 use oblivia_net::fault::{Direction, FaultAction, FaultInjector, FaultPlan, Place};
 use oblivia_net::{ConnectOptions, Limits};
 use oblivia_protocol::KeyUse;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,36 +65,21 @@ fn run_with(case: &Case, state: &Path, plan: FaultPlan, keys: Keys, patience: Du
         ..Limits::default()
     };
     let options = ServeOptions {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        state_dir: state.to_owned(),
-        limits,
-        threads: 1,
         accepted_leaks: case.wish.accepted_leaks.clone(),
         faults: (direction == Direction::ServerToClient).then(|| faults.clone()),
-        ..ServeOptions::default()
+        ..loopback::options(state, limits)
     };
     let server = Server::start(std::slice::from_ref(&case.model), options).expect("a server");
     server.models().prepare(&case.model.public.name, case.system).expect("a plan");
     let mut connect = ConnectOptions { timeout: greeting, ..ConnectOptions::default() };
     connect.link.idle_timeout = idle;
     connect.faults = (direction == Direction::ClientToServer).then(|| faults.clone());
-    let machine = Machine::new(1).expect("threads");
-    let (address, pin) = (server.address().to_string(), Trust::Pin(server.fingerprint()));
-    let mut client = Client::with_state(&address, pin, state, machine, connect).expect("a client");
+    let mut client = loopback::At::of(&server).client(state, connect);
     if keys == Keys::Fresh {
         client = client.with_fresh_keys();
     }
-    let ask = || {
-        let ask = Ask {
-            model: &case.model.public.name,
-            system: case.system,
-            wish: case.wish.clone(),
-            max_time: Some(Duration::from_secs(60)),
-            confirm: &mut |_, _| Ok(()),
-            observer: &mut Silent,
-        };
-        client.ask(ask, &as_inputs(case))
-    };
+    let longest = Some(Duration::from_secs(60));
+    let ask = || loopback::ask(&client, case, case.inputs.len(), longest, &mut Silent);
     if keys == Keys::Kept {
         ask().expect("a session without a fault");
     }

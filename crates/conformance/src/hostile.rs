@@ -1,19 +1,17 @@
 //! Peers that break the protocol.
 
-use crate::Case;
 use crate::run::block_on;
-use oblivia::party::{self, Question};
+use crate::{Case, ask, both, serve};
 use oblivia::{Machine, Prediction};
 use oblivia_base::codec::{Decode, Encode};
 use oblivia_base::{Blame, SessionRng};
 use oblivia_net::memory::{self, MemoryWire};
-use oblivia_nn::PublicModel;
 use oblivia_protocol::session::{self, Hello, Offer, Request};
 use oblivia_protocol::{
     BoxFuture, Channel, Direction, Error, Expect, Identities, KeyMemory, Kind, LinkError, LoggedMessage,
-    Notice, Role, Silent, Wire,
+    Notice, Role, Wire,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a hostile client does in place of one of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,19 +58,7 @@ where
     let models = case.models(&machine);
     let (to_server, to_client) = memory::pair();
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            let rng = SessionRng::insecure_seeded(1);
-            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            block_on(party::server(
-                Box::new(to_client),
-                &models,
-                rng,
-                &machine,
-                &admit,
-                KeyMemory::default(),
-                &mut Silent,
-            ))
-        });
+        let server = scope.spawn(|| serve(Box::new(to_client), &models, &machine, KeyMemory::default(), 1));
         block_on(in_time(client(to_server)));
         server.join().expect("the server does not panic").expect_err("the server ends with an error")
     })
@@ -94,19 +80,7 @@ where
     let machine = Machine::new(1).expect("threads");
     let (to_server, to_client) = memory::pair();
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            let rng = SessionRng::insecure_seeded(2);
-            let question = Question {
-                request: case.request(),
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: KeyMemory::default(),
-                assurance: String::new(),
-                began: Instant::now(),
-            };
-            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, &machine, question))
-        });
+        let client = scope.spawn(|| ask(case, Box::new(to_server), &machine, KeyMemory::default(), 2));
         block_on(in_time(server(to_client)));
         client.join().expect("the client does not panic")
     })
@@ -281,29 +255,14 @@ pub fn tampered(case: &Case, by: Role, at: usize, trick: Trick) -> [Result<(), E
     let wire = |own: Role, wire: MemoryWire| -> Box<dyn Wire> {
         if own == by { Box::new(Tampered { wire, at, trick }) } else { Box::new(wire) }
     };
-    std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            let rng = SessionRng::insecure_seeded(1);
-            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            let wire = wire(Role::Server, to_client);
-            let memory = KeyMemory::default();
-            block_on(party::server(wire, &models, rng, &machine, &admit, memory, &mut Silent)).map(drop)
-        });
-        let client = scope.spawn(|| {
-            let question = Question {
-                request: case.request(),
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: KeyMemory::default(),
-                assurance: String::new(),
-                began: Instant::now(),
-            };
-            let (wire, rng) = (wire(Role::Client, to_server), SessionRng::insecure_seeded(2));
-            block_on(party::client(wire, oblivia_systems::SYSTEMS, rng, &machine, question)).map(drop)
-        });
-        [client, server].map(|side| side.join().expect("nobody panics"))
-    })
+    let played = both(
+        || serve(wire(Role::Server, to_client), &models, &machine, KeyMemory::default(), 1),
+        || ask(case, wire(Role::Client, to_server), &machine, KeyMemory::default(), 2),
+    );
+    match played {
+        Ok(_) => [Ok(()), Ok(())],
+        Err(failed) => [failed.client, failed.server].map(|end| end.map_or(Ok(()), Err)),
+    }
 }
 
 /// Every trick in place of each of the first `messages` messages of client and server, the ones that agree on the plan left

@@ -1,16 +1,12 @@
 //! Keys that outlive a session: cold, warm, lost by the server, of another client.
 
-use crate::run::block_on;
-use crate::{Case, Pair};
-use oblivia::party::{self, Question};
+use crate::{Case, Pair, ask, both, serve};
 use oblivia::{KeyCache, Machine, Models};
-use oblivia_base::{Digest, Secret, SessionRng};
+use oblivia_base::{Digest, Secret};
 use oblivia_net::memory;
-use oblivia_nn::PublicModel;
-use oblivia_protocol::{Identities, KeyMemory, KeyScope, SecretStore, Silent};
+use oblivia_protocol::{Identities, KeyMemory, KeyScope, SecretStore};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// A server that keeps keys, for sessions over memory links with identities.
 pub struct Keeper<'a> {
@@ -37,32 +33,14 @@ impl<'a> Keeper<'a> {
         let (to_server, to_client) = memory::pair();
         let to_server = to_server.with_identities(Identities { own: client, peer: self.identity });
         let to_client = to_client.with_identities(Identities { own: self.identity, peer: client });
-        std::thread::scope(|scope| {
-            let server = scope.spawn(|| {
-                let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
-                let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-                let shelf = self.keys.shelf(client);
-                let kept = KeyMemory { shelf, ..KeyMemory::default() };
-                let wire = Box::new(to_client);
-                block_on(party::server(wire, &self.models, rng, &self.machine, &admit, kept, &mut Silent))
-            });
-            let question = Question {
-                request: self.case.request(),
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| self.case.inputs.iter().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: KeyMemory { secrets, ..KeyMemory::default() },
-                assurance: "none: both sides in one process".into(),
-                began: Instant::now(),
-            };
-            let (rng, systems) = (SessionRng::insecure_seeded(seed), oblivia_systems::SYSTEMS);
-            let client = block_on(party::client(Box::new(to_server), systems, rng, &self.machine, question));
-            let server = server.join().expect("the server does not panic");
-            Pair {
-                client: client.expect("the client succeeds"),
-                server: server.expect("the server succeeds"),
-            }
-        })
+        let shelf = self.keys.shelf(client);
+        let kept = KeyMemory { shelf, ..KeyMemory::default() };
+        let memory = KeyMemory { secrets, ..KeyMemory::default() };
+        both(
+            || serve(Box::new(to_client), &self.models, &self.machine, kept, seed ^ 0x5e7e),
+            || ask(self.case, Box::new(to_server), &self.machine, memory, seed),
+        )
+        .expect("the session succeeds")
     }
 }
 

@@ -18,3 +18,9 @@ pub fn check(a: &Case, b: &Case) -> [Vec<LoggedMessage>; 2] {
     assert_eq!(outline(&logs[0]), outline(&logs[1]));
     logs
 }
+
+/// As [`check`] for the first two inputs of a case, each in a session of its own.
+pub fn check_two(case: &Case) -> [Vec<LoggedMessage>; 2] {
+    let [a, b] = [0, 1].map(|i| Case { inputs: vec![case.inputs[i].clone()], ..case.clone() });
+    check(&a, &b)
+}

@@ -26,8 +26,9 @@ pub mod faults;
 pub mod hostile;
 pub mod kept;
 pub mod leaks;
+pub mod loopback;
 mod run;
 mod small;
 
-pub use run::{Case, Failed, Pair, block_on, mnist, over_memory, with_models};
+pub use run::{Case, Failed, Pair, ask, ask_with, block_on, both, mnist, over_memory, serve, with_models};
 pub use small::{small, small_relu};

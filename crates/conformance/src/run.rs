@@ -1,14 +1,16 @@
 use oblivia::party::{self, Question};
-use oblivia::{Input, Machine, Models, Prediction, Served, load_image, load_model, served, tensor};
+use oblivia::{Machine, Models, Prediction, Served, load_image, load_model, served, tensor};
 use oblivia_base::SessionRng;
 use oblivia_net::memory;
 use oblivia_nn::{Model, PublicModel, Tensor, eval};
 use oblivia_protocol::session::{Purpose, Request};
-use oblivia_protocol::{Error, KeyMemory, Silent, Wish};
+use oblivia_protocol::{Direction, Error, KeyMemory, Plan, Silent, System, Wire, Wish};
+use std::any::Any;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// A system on a model with inputs.
+#[derive(Clone)]
 pub struct Case {
     /// Id of the system.
     pub system: &'static str,
@@ -27,6 +29,14 @@ pub struct Pair {
     pub client: Prediction,
     /// The server's.
     pub server: Served,
+}
+
+impl Pair {
+    /// Messages of client and server, where the machine kept a log.
+    pub fn messages(&self) -> [usize; 2] {
+        let log = self.client.log.as_ref().expect("the machine keeps a log");
+        [Direction::Up, Direction::Down].map(|way| log.iter().filter(|m| m.direction == way).count())
+    }
 }
 
 /// How a session that failed ended on each side; `None` where that side had what it wanted.
@@ -100,47 +110,75 @@ pub fn over_memory(case: &Case, seed: u64) -> Result<Pair, Box<Failed>> {
 /// As [`over_memory`], with a server's catalog that may not be the case's own.
 pub fn with_models(case: &Case, models: &Models, machine: &Machine, seed: u64) -> Result<Pair, Box<Failed>> {
     let (to_server, to_client) = memory::pair();
+    both(
+        || serve(Box::new(to_client), models, machine, KeyMemory::default(), seed ^ 0x5e7e),
+        || ask(case, Box::new(to_server), machine, KeyMemory::default(), seed),
+    )
+}
+
+/// A session of two ends, each in a thread of its own.
+pub fn both(
+    server: impl FnOnce() -> Result<Served, Error> + Send,
+    client: impl FnOnce() -> Result<Prediction, Error>,
+) -> Result<Pair, Box<Failed>> {
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            let rng = SessionRng::insecure_seeded(seed ^ 0x5e7e);
-            let admit = |_: &oblivia::Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            block_on(party::server(
-                Box::new(to_client),
-                models,
-                rng,
-                machine,
-                &admit,
-                KeyMemory::default(),
-                &mut Silent,
-            ))
-        });
-        let client = {
-            let rng = SessionRng::insecure_seeded(seed);
-            let question = Question {
-                request: case.request(),
-                confirm: &mut |_, _| Ok(()),
-                inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
-                observer: &mut Silent,
-                memory: KeyMemory::default(),
-                assurance: "none: both sides in one process".into(),
-                began: Instant::now(),
-            };
-            block_on(party::client(Box::new(to_server), oblivia_systems::SYSTEMS, rng, machine, question))
-        };
-        let server = server.join().expect("the server does not panic");
-        match (client, server) {
+        let server = scope.spawn(server);
+        let client = client();
+        match (client, server.join().expect("the server does not panic")) {
             (Ok(client), Ok(server)) => Ok(Pair { client, server }),
             (client, server) => Err(Box::new(Failed { client: client.err(), server: server.err() })),
         }
     })
 }
 
+/// The server's end of a session over `wire` with fixed randomness.
+pub fn serve(
+    wire: Box<dyn Wire>,
+    models: &Models,
+    machine: &Machine,
+    memory: KeyMemory,
+    seed: u64,
+) -> Result<Served, Error> {
+    let rng = SessionRng::insecure_seeded(seed);
+    let admit = |_: &Plan| Ok(Box::new(()) as Box<dyn Any + Send>);
+    block_on(party::server(wire, models, rng, machine, &admit, memory, &mut Silent))
+}
+
+/// The client's end of a session of `case` over `wire` with fixed randomness.
+pub fn ask(
+    case: &Case,
+    wire: Box<dyn Wire>,
+    machine: &Machine,
+    memory: KeyMemory,
+    seed: u64,
+) -> Result<Prediction, Error> {
+    let systems = oblivia_systems::SYSTEMS;
+    ask_with(systems, case.request(), &case.inputs, wire, machine, memory, seed)
+}
+
+/// As [`ask`], with systems, a request and inputs that may not be the case's own.
+pub fn ask_with(
+    systems: &[&'static dyn System],
+    request: Request,
+    inputs: &[Tensor],
+    wire: Box<dyn Wire>,
+    machine: &Machine,
+    memory: KeyMemory,
+    seed: u64,
+) -> Result<Prediction, Error> {
+    let question = Question {
+        request,
+        confirm: &mut |_, _| Ok(()),
+        inputs: &mut |_: &PublicModel| inputs.iter().cloned().map(Ok).collect(),
+        observer: &mut Silent,
+        memory,
+        assurance: "none: both sides in one process".into(),
+        began: Instant::now(),
+    };
+    block_on(party::client(wire, systems, SessionRng::insecure_seeded(seed), machine, question))
+}
+
 /// Runs a future to its end on this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
-/// Images of the case as a client hands them over.
-pub(crate) fn as_inputs(case: &Case) -> Vec<Input> {
-    case.inputs.iter().cloned().map(Input::Tensor).collect()
 }

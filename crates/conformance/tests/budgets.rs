@@ -1,36 +1,18 @@
 //! Query budgets over real sessions, whatever the system.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
-use oblivia::{
-    Ask, Budgets, Client, Error, Input, Leak, Machine, Prediction, Quota, ServeOptions, Server, Trust,
-};
+use oblivia::{Budgets, Client, Error, Leak, Prediction, Quota, ServeOptions, Server};
 use oblivia_base::Blame;
+use oblivia_conformance::loopback::{self, At, LONG};
 use oblivia_conformance::{Case, small, small_relu};
-use oblivia_net::{ConnectOptions, Limits};
+use oblivia_net::ConnectOptions;
 use oblivia_protocol::{Allowance, Budget, Error as SessionError, Event, Observer, Shortfall, Silent, Wish};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(120);
+use std::time::Instant;
 
 fn start(case: &Case, state: &Path, budgets: Budgets) -> Server {
-    let limits = Limits {
-        max_sessions_per_client: 32,
-        max_sessions_per_address: 32,
-        idle_timeout: LONG,
-        shutdown_grace: Duration::ZERO,
-        ..Limits::default()
-    };
-    let options = ServeOptions {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        state_dir: state.to_owned(),
-        limits,
-        budgets,
-        threads: 1,
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { budgets, ..loopback::options(state, loopback::patient()) };
     // A server that has just ended in this process may hold on to its counts for a moment.
     let since = Instant::now();
     loop {
@@ -47,8 +29,7 @@ fn each(images: u64) -> Budgets {
 
 /// The client whose state is in `state`.
 fn client(server: &Server, state: &Path) -> Client {
-    let (address, pin) = (server.address().to_string(), Trust::Pin(server.fingerprint()));
-    Client::with_state(&address, pin, state, Machine::new(1).unwrap(), ConnectOptions::default()).unwrap()
+    At::of(server).client(state, ConnectOptions::default())
 }
 
 fn ask(
@@ -57,25 +38,13 @@ fn ask(
     images: usize,
     observer: &mut dyn Observer,
 ) -> Result<Prediction, Error> {
-    let ask = Ask {
-        model: &case.model.public.name,
-        system: case.system,
-        wish: case.wish.clone(),
-        max_time: None,
-        confirm: &mut |_, _| Ok(()),
-        observer,
-    };
-    let inputs: Vec<Input> = case.inputs.iter().cycle().take(images).cloned().map(Input::Tensor).collect();
-    client.ask(ask, &inputs)
+    loopback::ask(client, case, images, None, observer)
 }
 
 /// What is left behind a session that is right.
 fn right(client: &Client, case: &Case, images: usize) -> Option<Allowance> {
     let found = ask(client, case, images, &mut Silent).unwrap();
-    assert!(found.receipt.as_declared(), "the allowance is in the declared bytes");
-    for (found, right) in found.outputs.iter().zip(case.expected().iter().cycle()) {
-        assert_eq!(found.as_ref().unwrap().argmax(), right.argmax());
-    }
+    loopback::check(case, &found);
     found.receipt.allowance
 }
 

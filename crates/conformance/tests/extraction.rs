@@ -7,22 +7,18 @@
     reason = "a test, which says what it found"
 )]
 
-use oblivia::party::{self, Question};
 use oblivia::{Machine, load_model, served};
-use oblivia_base::SessionRng;
-use oblivia_conformance::{Case, block_on};
+use oblivia_conformance::{Case, ask_with, both, serve};
 use oblivia_net::memory;
 use oblivia_nn::fixed::{Network, wrap};
 use oblivia_nn::{Conv, Graph, Model, Node, Op, PublicModel, Tensor, WireId};
 use oblivia_protocol::{
-    BoxFuture, Choices, Context, Error, KeyMemory, Leak, Loaded, Outcome, Plan, Seat, Silent, Support,
-    System, Wish,
+    BoxFuture, Choices, Context, Error, KeyMemory, Leak, Loaded, Outcome, Plan, Seat, Support, System, Wish,
 };
 use oblivia_systems::hybrid::{Hybrid, watch};
 use rayon::ThreadPool;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// The system, but for a client that keeps what it decrypts. Every message is an honest client's.
 #[derive(Default)]
@@ -75,25 +71,13 @@ fn seen_of(case: &Case, node: usize) -> Vec<Vec<i64>> {
     let machine = Machine::new(2).unwrap();
     let models = case.models(&machine);
     let (to_server, to_client) = memory::pair();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let rng = SessionRng::insecure_seeded(0x5e7e);
-            let admit = |_: &Plan| Ok(Box::new(()) as Box<dyn std::any::Any + Send>);
-            let (wire, kept) = (Box::new(to_client), KeyMemory::default());
-            block_on(party::server(wire, &models, rng, &machine, &admit, kept, &mut Silent)).unwrap();
-        });
-        let question = Question {
-            request: case.request(),
-            confirm: &mut |_, _| Ok(()),
-            inputs: &mut |_: &PublicModel| case.inputs.iter().cloned().map(Ok).collect(),
-            observer: &mut Silent,
-            memory: KeyMemory::default(),
-            assurance: String::new(),
-            began: Instant::now(),
-        };
-        let rng = SessionRng::insecure_seeded(1);
-        block_on(party::client(Box::new(to_server), &[attacker], rng, &machine, question)).unwrap();
-    });
+    let ask =
+        |wire| ask_with(&[attacker], case.request(), &case.inputs, wire, &machine, KeyMemory::default(), 1);
+    both(
+        || serve(Box::new(to_client), &models, &machine, KeyMemory::default(), 0x5e7e),
+        || ask(Box::new(to_server)),
+    )
+    .unwrap();
     let seen = attacker.seen.lock().unwrap();
     seen.iter().filter(|(n, _)| *n == node).map(|(_, values)| values.clone()).collect()
 }

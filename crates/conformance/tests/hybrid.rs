@@ -3,7 +3,7 @@
 
 use oblivia_conformance::{Case, answers, costs, faults, hostile, leaks, over_memory, small_relu};
 use oblivia_nn::OutputPolicy;
-use oblivia_protocol::{Direction, Wish};
+use oblivia_protocol::Wish;
 
 fn case(inputs: usize) -> Case {
     small_relu("hybrid", Wish::default(), inputs)
@@ -11,9 +11,7 @@ fn case(inputs: usize) -> Case {
 
 /// Messages of client and server in an honest session of one image.
 fn messages() -> [usize; 2] {
-    let pair = over_memory(&case(1), 6).expect("the session succeeds");
-    let log = pair.client.log.expect("the machine keeps a log");
-    [Direction::Up, Direction::Down].map(|way| log.iter().filter(|m| m.direction == way).count())
+    over_memory(&case(1), 6).expect("the session succeeds").messages()
 }
 
 #[test]
@@ -23,10 +21,7 @@ fn answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_ref
     assert!(pair.client.receipt.plan.error.value() > 0.0);
     answers::check(&three, &pair);
     costs::check(&pair);
-    let (mut a, mut b) = (case(2), case(2));
-    a.inputs.truncate(1);
-    b.inputs.remove(0);
-    leaks::check(&a, &b);
+    leaks::check_two(&case(2));
     let one = case(1);
     hostile::wrong_plan(&one);
 }
@@ -43,10 +38,7 @@ fn groups_of_images_share_messages_and_one_that_is_not_full_costs_as_much() {
     let (four, six) = (rounds(&group(4)), rounds(&group(6)));
     assert_eq!(four, six);
     assert_eq!(6 * rounds(&case(1)), 3 * six, "two groups of three have the messages of two images");
-    let (mut a, mut b) = (group(2), group(2));
-    a.inputs.truncate(1);
-    b.inputs.remove(0);
-    leaks::check(&a, &b);
+    leaks::check_two(&group(2));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use oblivia_conformance::kept::{Keeper, Secrets};
 use oblivia_conformance::{
     Case, answers, costs, faults, hostile, leaks, over_memory, small_relu, with_models,
 };
-use oblivia_protocol::{Direction, KeyUse, Kind, Leak, SecretStore, Wish};
+use oblivia_protocol::{KeyUse, Kind, Leak, SecretStore, Wish};
 use std::sync::Arc;
 
 fn case(inputs: usize) -> Case {
@@ -21,9 +21,7 @@ fn case(inputs: usize) -> Case {
 
 /// Messages of client and server in an honest session of one image.
 fn messages() -> [usize; 2] {
-    let pair = over_memory(&case(1), 6).expect("the session succeeds");
-    let log = pair.client.log.expect("the machine keeps a log");
-    [Direction::Up, Direction::Down].map(|way| log.iter().filter(|m| m.direction == way).count())
+    over_memory(&case(1), 6).expect("the session succeeds").messages()
 }
 
 #[test]
@@ -37,10 +35,7 @@ fn answers_are_the_networks_own_at_the_declared_cost_and_broken_messages_are_ref
         assert_eq!(found.as_ref().expect("an answer").data(), expected.data(), "bit for bit");
     }
     costs::check(&pair);
-    let (mut a, mut b) = (case(2), case(2));
-    a.inputs.truncate(1);
-    b.inputs.remove(0);
-    leaks::check(&a, &b);
+    leaks::check_two(&case(2));
     hostile::wrong_plan(&case(1));
 }
 

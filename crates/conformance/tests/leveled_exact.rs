@@ -17,10 +17,7 @@ fn suite(mode: &str) {
     assert_eq!(pair.client.receipt.plan.error.value(), 0.0);
     answers::check(&two, &pair);
     costs::check(&pair);
-    let (mut a, mut b) = (case(mode, 2), case(mode, 2));
-    a.inputs.truncate(1);
-    b.inputs.remove(0);
-    leaks::check(&a, &b);
+    leaks::check_two(&case(mode, 2));
     let one = case(mode, 1);
     hostile::wrong_plan(&one);
     let pair = over_memory(&one, 6).expect("the session succeeds");

@@ -1,70 +1,32 @@
 //! Many clients of one server that computes for one session at a time.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use oblivia::{Ask, Client, Input, Machine, Prediction, ServeOptions, Server, Trust};
+use oblivia::{Prediction, Server};
+use oblivia_conformance::loopback::{self, At, LONG, check};
 use oblivia_conformance::{Case, over_memory, small, small_relu};
-use oblivia_net::{ConnectOptions, Limits};
-use oblivia_protocol::{Direction, Event, Observer, Wish};
-use std::net::{Ipv4Addr, SocketAddr};
+use oblivia_net::ConnectOptions;
+use oblivia_protocol::{Event, Observer, Wish};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(120);
+use std::time::Instant;
 
 fn case(inputs: usize) -> Case {
     small_relu("hybrid", Wish::default(), inputs)
 }
 
 fn start(case: &Case, state: &Path) -> Server {
-    let limits = Limits {
-        max_sessions_per_address: 32,
-        idle_timeout: LONG,
-        shutdown_grace: Duration::ZERO,
-        ..Limits::default()
-    };
-    let options = ServeOptions {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        state_dir: state.to_owned(),
-        limits,
-        threads: 1,
-        ..ServeOptions::default()
-    };
+    let options = loopback::options(state, loopback::patient());
     let server = Server::start(std::slice::from_ref(&case.model), options).unwrap();
     server.models().prepare(&case.model.public.name, case.system).unwrap();
     server
 }
 
-/// Where a server is.
-#[derive(Clone)]
-struct At {
-    address: String,
-    pin: Trust,
-}
-
-fn at(server: &Server) -> At {
-    At { address: server.address().to_string(), pin: Trust::Pin(server.fingerprint()) }
-}
-
 /// A new client asks for the answers of a case.
 fn ask(at: &At, case: &Case, observer: &mut dyn Observer) -> Result<Prediction, oblivia::Error> {
     let state = tempfile::tempdir().unwrap();
-    let mut connect = ConnectOptions::default();
-    connect.link.idle_timeout = LONG;
-    let client =
-        Client::with_state(&at.address, at.pin.clone(), state.path(), Machine::new(1).unwrap(), connect)
-            .unwrap();
-    let ask = Ask {
-        model: &case.model.public.name,
-        system: case.system,
-        wish: case.wish.clone(),
-        max_time: None,
-        confirm: &mut |_, _| Ok(()),
-        observer,
-    };
-    let inputs: Vec<Input> = case.inputs.iter().cloned().map(Input::Tensor).collect();
-    client.ask(ask, &inputs)
+    let client = at.client(state.path(), ConnectOptions::default());
+    loopback::ask(&client, case, case.inputs.len(), None, observer)
 }
 
 /// Calls a function with every event.
@@ -80,24 +42,16 @@ fn quiet() -> Tell<impl FnMut(&Event<'_>) + Send> {
     Tell(|_: &Event<'_>| ())
 }
 
-fn assert_right(case: &Case, found: &Prediction) {
-    assert!(found.receipt.as_declared());
-    for (found, right) in found.outputs.iter().zip(case.expected()) {
-        assert_eq!(found.as_ref().unwrap().argmax(), right.argmax());
-    }
-}
-
 /// Messages of the client behind the agreement in a session of one image.
 fn messages() -> u64 {
-    let log = over_memory(&case(1), 6).unwrap().client.log.unwrap();
-    log.iter().filter(|m| m.direction == Direction::Up).count() as u64 - 2
+    over_memory(&case(1), 6).unwrap().messages()[0] as u64 - 2
 }
 
 /// Turns that a session with nobody beside it takes.
 fn turns_alone(images: usize) -> u64 {
     let (case, state) = (case(images), tempfile::tempdir().unwrap());
     let server = start(&case, state.path());
-    assert_right(&case, &ask(&at(&server), &case, &mut quiet()).unwrap());
+    check(&case, &ask(&At::of(&server), &case, &mut quiet()).unwrap());
     assert_eq!(server.turns().longest_wait, 0);
     server.turns().granted
 }
@@ -116,7 +70,7 @@ fn clients_at_once_have_their_own_answers_and_none_waits_for_more_than_a_turn_of
     let server = start(&case, state.path());
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
-            scope.spawn(|| assert_right(&case, &ask(&at(&server), &case, &mut quiet()).unwrap()));
+            scope.spawn(|| check(&case, &ask(&At::of(&server), &case, &mut quiet()).unwrap()));
         }
     });
     let turns = server.turns();
@@ -132,7 +86,7 @@ fn a_short_session_ends_while_a_long_one_goes_on_and_waits_for_one_turn_of_it_at
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (begun, beginning) = mpsc::channel();
-        let (to, done) = (at(&server), &done);
+        let (to, done) = (At::of(&server), &done);
         let goes_on = scope.spawn(move || {
             let mut count = Tell(|e: &Event<'_>| {
                 if matches!(e, Event::SampleDone { .. }) && done.fetch_add(1, Ordering::SeqCst) == 2 {
@@ -142,7 +96,7 @@ fn a_short_session_ends_while_a_long_one_goes_on_and_waits_for_one_turn_of_it_at
             ask(&to, &long, &mut count).is_ok()
         });
         beginning.recv().unwrap();
-        assert_right(&short, &ask(&at(&server), &short, &mut quiet()).unwrap());
+        check(&short, &ask(&At::of(&server), &short, &mut quiet()).unwrap());
         assert!(!goes_on.is_finished() && done.load(Ordering::SeqCst) < 3000);
         let turns = server.turns();
         assert!(turns.longest_wait <= 1, "{turns:?}");
@@ -158,7 +112,7 @@ fn a_client_that_stops_in_the_middle_of_an_image_has_no_turn() {
     {
         let state = tempfile::tempdir().unwrap();
         let server = start(&case, state.path());
-        let (case, to) = (&case, at(&server));
+        let (case, to) = (&case, At::of(&server));
         let to = &to;
         std::thread::scope(|scope| {
             let (stop, stopped) = mpsc::channel();
@@ -179,7 +133,7 @@ fn a_client_that_stops_in_the_middle_of_an_image_has_no_turn() {
             for _ in 0..places {
                 stopped.recv_timeout(LONG).unwrap();
                 for _ in 0..2 {
-                    assert_right(case, &ask(to, case, &mut quiet()).unwrap());
+                    check(case, &ask(to, case, &mut quiet()).unwrap());
                 }
                 while server.sessions() > 1 {
                     std::thread::yield_now();
@@ -191,7 +145,7 @@ fn a_client_that_stops_in_the_middle_of_an_image_has_no_turn() {
                 }
                 go.send(()).unwrap();
             }
-            assert_right(case, &first.join().unwrap());
+            check(case, &first.join().unwrap());
         });
     }
 }

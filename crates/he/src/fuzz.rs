@@ -44,7 +44,7 @@ pub fn request() -> KeyRequest {
 }
 
 /// Decodes, encodes, and compares. `false` if the bytes were refused.
-fn round_trip<T, E>(
+pub(crate) fn round_trip<T, E>(
     bytes: &[u8],
     decode: impl FnOnce(&mut Reader<'_>) -> Result<T, E>,
     encode: impl FnOnce(&T, &mut Writer),

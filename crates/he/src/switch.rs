@@ -335,4 +335,4 @@ impl Digits {
 }
 
 #[cfg(test)]
-mod known_answers;
+pub(crate) mod known_answers;

@@ -2,34 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod common;
+
+use common::{exact, row_chain, scattered};
 use oblivia_base::Prg;
-use oblivia_he::bfv::{Context, ContextLiteral, Decryptor, Encoder, Encryptor, Evaluator};
-use oblivia_he::{Moduli, ParamsLiteral, RingKind, SecretKey};
+use oblivia_he::SecretKey;
+use oblivia_he::bfv::{Context, Decryptor, Encoder, Encryptor, Evaluator};
 use oblivia_pack::circuit::{Linear, Options, Window};
 use oblivia_pack::*;
 use std::sync::{Arc, LazyLock};
 
-/// Dimension 8192, four primes, t of 30 bits.
-static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
-    let params = ParamsLiteral {
-        kind: RingKind::Standard,
-        log_n: 13,
-        q: Moduli::Bits(vec![42; 4]),
-        p: Moduli::Bits(vec![46]),
-        alpha: 1,
-        levels: Vec::new(),
-    };
-    Context::all(&ContextLiteral { params, t: Moduli::Bits(vec![30]) }).unwrap().remove(0)
-});
+static CONTEXT: LazyLock<Context> = LazyLock::new(|| exact(30));
 
 fn chain() -> Chain {
-    Chain { slots: CONTEXT.slots() / 2, ..Chain::of(CONTEXT.params()).unwrap() }
+    row_chain(&CONTEXT)
 }
 
 /// A multiple of 1/16 in [-1, 1].
 fn sixteenth(seed: u64, i: usize) -> f64 {
-    let x = (seed ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    ((x >> 40) % 33) as f64 / 16.0 - 1.0
+    (scattered(seed, i) % 33) as f64 / 16.0 - 1.0
 }
 
 /// Weights of the first layer that are zero, if so said: three diagonals of four.

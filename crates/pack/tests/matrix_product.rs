@@ -1,17 +1,17 @@
 //! Products of matrices in slots against the definition, in clear and encrypted, with their operations.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod common;
 
+use common::{exact, row_chain, scattered};
 use oblivia_base::Prg;
-use oblivia_he::bfv::{Context, ContextLiteral, Decryptor, Encoder, Encryptor, Evaluator};
-use oblivia_he::{Moduli, ParamsLiteral, RingKind, SecretKey};
+use oblivia_he::SecretKey;
+use oblivia_he::bfv::{Context, Decryptor, Encoder, Encryptor, Evaluator};
 use oblivia_pack::circuit::MatrixProduct;
 use oblivia_pack::*;
 use std::sync::{Arc, LazyLock};
 
 fn number(seed: u64, i: usize) -> f64 {
-    let x = (seed ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    ((x >> 40) % 15) as f64 - 7.0
+    (scattered(seed, i) % 15) as f64 - 7.0
 }
 
 fn matrix(seed: u64, elements: usize) -> Vec<f64> {
@@ -63,22 +63,10 @@ fn matrices_that_do_not_fit_are_refused() {
     assert!(MatrixProduct::new(usize::MAX, 2, 2, 1024).is_err());
 }
 
-/// Dimension 8192, four primes, t of 20 bits.
-static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
-    let params = ParamsLiteral {
-        kind: RingKind::Standard,
-        log_n: 13,
-        q: Moduli::Bits(vec![42; 4]),
-        p: Moduli::Bits(vec![46]),
-        alpha: 1,
-        levels: Vec::new(),
-    };
-    Context::all(&ContextLiteral { params, t: Moduli::Bits(vec![20]) }).unwrap().remove(0)
-});
+static CONTEXT: LazyLock<Context> = LazyLock::new(|| exact(20));
 
 fn counter() -> Counter {
-    let chain = Chain::of(CONTEXT.params()).unwrap();
-    Counter::exact(Chain { slots: CONTEXT.slots() / 2, ..chain })
+    Counter::exact(row_chain(&CONTEXT))
 }
 
 #[test]

@@ -110,11 +110,6 @@ impl<R: Representation> Poly<R> {
         }
     }
 
-    /// Sets every residue to zero.
-    pub fn set_zero(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.fill(0));
-    }
-
     fn same_basis(&self, other: &Basis) {
         assert!(self.basis == *other, "operands over different bases");
     }
@@ -211,15 +206,6 @@ impl Poly<Coeff> {
         self.retype()
     }
 
-    /// out ← the transform.
-    pub fn ntt_into(&self, out: &mut Poly<Ntt>) {
-        self.same_basis(&out.basis);
-        for ((table, row), o) in self.basis.tables().zip(self.rows()).zip(out.rows.iter_mut()) {
-            o.copy_from_slice(row);
-            kernel::forward(table, o);
-        }
-    }
-
     /// out ← the coefficients as integers in (−Q/2, Q/2), Q the product of all primes, by the Chinese remainder
     /// theorem (Garner's mixed radix form). `out` has n entries.
     ///
@@ -261,15 +247,6 @@ impl Poly<Ntt> {
         self.retype()
     }
 
-    /// out ← the coefficients.
-    pub fn coeff_into(&self, out: &mut Poly<Coeff>) {
-        self.same_basis(&out.basis);
-        for ((table, row), o) in self.basis.tables().zip(self.rows()).zip(out.rows.iter_mut()) {
-            o.copy_from_slice(row);
-            kernel::inverse(table, o);
-        }
-    }
-
     /// self ← self·b.
     pub fn mul_assign(&mut self, b: &Self) {
         self.same_basis(&b.basis);
@@ -296,18 +273,6 @@ impl Poly<Ntt> {
         }
     }
 
-    /// self ← Σ a_i·b_i, with sums in registers: what to use when all terms are at hand.
-    pub fn set_dot(&mut self, pairs: &[(&Self, &Self)]) {
-        for (a, b) in pairs {
-            self.same_basis(&a.basis);
-            self.same_basis(&b.basis);
-        }
-        for (i, (m, out)) in self.basis.moduli().zip(self.rows.iter_mut()).enumerate() {
-            let rows: Vec<_> = pairs.iter().map(|(a, b)| (a.row(i), b.row(i))).collect();
-            kernel::dot_into(m, &rows, out);
-        }
-    }
-
     /// self ← Σ a_i·c_i and other ← Σ b_i·c_i over triples (a, b, c): both halves of a sum of ciphertexts by
     /// plaintexts; see [`kernel::dot2_into`].
     pub fn set_dot2(&mut self, other: &mut Self, triples: &[(&Self, &Self, &Self)]) {
@@ -330,15 +295,6 @@ impl Poly<Ntt> {
         assert_eq!(perm.shape(), self.basis.shape(), "automorphism of another ring");
         for (x, o) in self.rows().zip(out.rows.iter_mut()) {
             kernel::gather_into(perm, x, o);
-        }
-    }
-
-    /// self ← self + σ(b) for an automorphism σ.
-    pub fn add_permuted_assign(&mut self, perm: &Permutation, b: &Self) {
-        self.same_basis(&b.basis);
-        assert_eq!(perm.shape(), self.basis.shape(), "automorphism of another ring");
-        for ((m, x), y) in self.basis.moduli().zip(self.rows.iter_mut()).zip(b.rows()) {
-            kernel::gather_add_assign(m, perm, x, y);
         }
     }
 }

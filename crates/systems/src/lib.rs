@@ -5,6 +5,8 @@
 pub mod clear;
 mod common;
 pub mod fuzz;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod hybrid;
 pub mod leveled;
 mod registry;

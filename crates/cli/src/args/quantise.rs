@@ -1,6 +1,6 @@
 //! Flags of `oblivia quantise`.
 
-use super::threads;
+use super::value::threads;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use oblivia_nn::fixed::{Network, Options};

@@ -298,3 +298,22 @@ fn the_demonstration_runs_from_any_folder_and_leaves_nothing_there() {
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
     assert!(root().join("models").join(MODEL).is_dir());
 }
+
+#[test]
+fn the_command_a_server_prints_predicts_whichever_system_runs_its_model() {
+    for model in ["mnist-bm3", "mnist-cryptonets"] {
+        let state = tempfile::tempdir().unwrap();
+        let mut serve = oblivia();
+        serve.arg("serve").arg("--model").arg(root().join("models").join(model));
+        let server = Running::start(serve.args(["--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path()));
+        server.until("stop with Ctrl-C");
+        let said = server.said().0.replace("\\\n", "");
+        let printed =
+            said.lines().find_map(|line| line.trim().strip_prefix("oblivia predict IMAGE.png")).unwrap();
+        let mut client = oblivia();
+        client.arg("predict").arg(image(0)).args(printed.split_whitespace());
+        Running::start(client.arg("--state-dir").arg(state.path())).end().well();
+        server.signal("TERM");
+        server.end().well();
+    }
+}

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::secret_key::SecretKey;
+use crate::switch::known_answers::{coefficients, ntt};
 use crate::switch::{By, Scratch};
 use crate::{Moduli, Params, ParamsLiteral};
 use oblivia_base::Secret;
-use oblivia_ring::{Basis, Coeff, Ntt, Poly, RingKind};
+use oblivia_ring::{Ntt, Poly, RingKind};
 use serde::Deserialize;
 use std::sync::atomic::AtomicU64;
 
@@ -60,19 +61,6 @@ fn context(n: usize, q: Moduli, p: Moduli, t: u64) -> Context {
     let literal =
         ParamsLiteral { kind: RingKind::Standard, log_n: n.ilog2(), q, p, alpha: 1, levels: Vec::new() };
     Context::new(&Params::insecure_unchecked(&literal).unwrap(), t).unwrap()
-}
-
-fn ntt(basis: &Basis, rows: &[Vec<u64>]) -> Poly<Ntt> {
-    let mut p = Poly::<Coeff>::zero(basis);
-    assert_eq!(rows.len(), basis.limbs());
-    for (to, from) in p.rows_mut().zip(rows) {
-        to.copy_from_slice(from);
-    }
-    p.into_ntt()
-}
-
-fn coefficients(p: Poly<Ntt>) -> Vec<Vec<u64>> {
-    p.into_coeff().rows().map(<[u64]>::to_vec).collect()
 }
 
 #[test]

@@ -1,110 +1,14 @@
-use super::lane::{Everything, Lane, replay};
+use super::lane::{Everything, replay};
+use super::test_world::{World, prg, word};
 use super::*;
 use crate::HeError;
 use oblivia_base::codec::{Reader, Writer};
-use oblivia_base::seed::EntropySource;
-use oblivia_base::{Blame, Digest, Prg, Secret};
+use oblivia_base::{Blame, Digest, Secret};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 const N: usize = 4096;
 
-fn prg(part: u64) -> Prg {
-    Prg::new(&[5; 32], "he coefficient flood tests", &[&part.to_le_bytes()])
-}
-
-fn word(rng: &mut dyn EntropySource) -> u64 {
-    rng.next_u64()
-}
-
-fn uniform(rng: &mut Prg, len: usize) -> Vec<u64> {
-    (0..len).map(|_| word(rng)).collect()
-}
-
-/// Both parties, and one sum with random numbers everywhere.
-struct World {
-    params: Params,
-    sk: SecretKey,
-    pk: PublicKey,
-    messages: Secret<Vec<Vec<u64>>>,
-    own: Vec<Vec<u64>>,
-    kernels: Vec<Kernel>,
-    outputs: Outputs,
-    bias: Vec<u64>,
-}
-
 impl World {
-    /// Two kernels of `terms` weights of magnitude `weight`, signs at random; every 41st coefficient is a result.
-    fn new(k: u32, l: u32, terms: usize, weight: i64, seed: u64) -> Self {
-        let mut rng = prg(seed);
-        let positions: Vec<u32> = (0..N as u32).filter(|p| p % 41 == 3).collect();
-        let flood =
-            Flood { norm1: 2 * terms as u64 * weight.unsigned_abs(), results: positions.len() as u64 };
-        let ring = Ring::two_primes(12, flood.prime_bits(N, k, l).unwrap()).unwrap();
-        let params = Params::flooded(&ring, k, l, flood).unwrap();
-        let sk = SecretKey::generate(&ring, &mut rng);
-        let pk = PublicKey::generate(&sk, &[1; 32], &Digest([2; 32]), &mut rng);
-        let mut kernel = || {
-            let mut shifts = BTreeSet::new();
-            while shifts.len() < terms {
-                shifts.insert((word(&mut rng) % N as u64) as u32);
-            }
-            let sign = |s| (s, if word(&mut rng) & 1 == 0 { weight } else { -weight });
-            Kernel::new(&ring, &shifts.into_iter().map(sign).collect::<Vec<_>>()).unwrap()
-        };
-        let kernels = vec![kernel(), kernel()];
-        let outputs = Outputs::new(&ring, positions).unwrap();
-        Self {
-            messages: Secret::new((0..2).map(|_| uniform(&mut rng, N)).collect()),
-            own: (0..2).map(|_| uniform(&mut rng, N)).collect(),
-            bias: uniform(&mut rng, outputs.len()),
-            params,
-            sk,
-            pk,
-            kernels,
-            outputs,
-        }
-    }
-
-    fn upload(&self, rng: &mut Prg) -> Upload {
-        let randomness = UploadRandomness::draw(&self.params, 2, rng);
-        self.sk.encrypt(&self.params, &self.messages, randomness).unwrap()
-    }
-
-    fn accumulated(&self, rng: &mut Prg) -> Result<Accumulated, HeError> {
-        let inputs = Inputs::new(&self.upload(rng), &self.own).unwrap();
-        let prepare = |k: &Kernel| PreparedKernel::new(self.params.ring(), k.clone(), Method::Transform);
-        let kernels: Vec<_> = self.kernels.iter().map(|k| prepare(k).unwrap()).collect();
-        let (products, bias) = (kernels.iter().enumerate().collect(), self.bias.clone());
-        Ok(accumulate(&inputs, &[Sum { products, outputs: &self.outputs, bias }])?.remove(0))
-    }
-
-    fn draw(&self, seed: u64) -> ReplyRandomness {
-        ReplyRandomness::draw(&self.params, self.outputs.len(), &mut prg(!seed))
-    }
-
-    fn reply(&self, seed: u64) -> Reply {
-        let sum = self.accumulated(&mut prg(seed)).unwrap();
-        sum.mask_and_drop(&self.pk, &self.outputs, self.draw(seed)).unwrap()
-    }
-
-    fn lanes(&self, seed: u64) -> Secret<Vec<Lane>> {
-        let products: Vec<_> = self.kernels.iter().enumerate().collect();
-        replay(&Everything {
-            params: &self.params,
-            sk: &self.sk,
-            pk: &self.pk,
-            messages: self.messages.expose(),
-            upload: &UploadRandomness::draw(&self.params, 2, &mut prg(seed)),
-            own: &self.own,
-            products: &products,
-            outputs: &self.outputs,
-            bias: &self.bias,
-            reply: &self.draw(seed),
-        })
-        .unwrap()
-    }
-
     fn phases(&self, reply: &Reply) -> Secret<Vec<u128>> {
         residues::phase(&self.sk, self.params.ring().primes().unwrap(), reply, &self.outputs)
     }
@@ -134,8 +38,8 @@ fn a_replay_modulo_two_primes_gives_every_phase_share_and_rounding_bit() {
             .into_iter()
             .enumerate()
     {
-        let world = World::new(k, l, terms, weight, case as u64);
-        let reply = world.reply(70);
+        let world = World::flooded(k, l, terms, weight, case as u64);
+        let reply = world.reply(Method::Transform, 70);
         let phases = world.phases(&reply);
         let client = world.sk.finish(&reply, &world.outputs).unwrap();
         let server = world.draw(70).share();
@@ -163,7 +67,7 @@ fn noise_stays_below_the_bound_from_norms_and_the_bound_is_2_40_times_below_the_
             .into_iter()
             .enumerate()
     {
-        let world = World::new(k, l, terms, weight, 20 + case as u64);
+        let world = World::flooded(k, l, terms, weight, 20 + case as u64);
         let flood = *world.params.flood().unwrap();
         let bound = flood.largest_noise(N);
         let norm = u128::from(flood.norm1);
@@ -191,7 +95,7 @@ fn noise_stays_below_the_bound_from_norms_and_the_bound_is_2_40_times_below_the_
 
 #[test]
 fn the_worst_errors_there_can_be_nearly_reach_the_bound_and_change_no_share() {
-    let mut world = World::new(26, 18, 640, 127, 30);
+    let mut world = World::flooded(26, 18, 640, 127, 30);
     let ring = world.params.ring().clone();
     // At the last coefficient nothing wraps around: every sum can have all its terms of one sign.
     let last = N - 1;
@@ -304,13 +208,13 @@ fn a_flood_that_is_too_small_is_refused() {
 
 #[test]
 fn more_weight_than_the_flood_is_for_is_refused() {
-    let mut world = World::new(26, 18, 20, 100, 40);
-    assert!(world.accumulated(&mut prg(1)).is_ok());
+    let mut world = World::flooded(26, 18, 20, 100, 40);
+    assert!(world.accumulated(Method::Transform, &mut prg(1)).is_ok());
     let ring = world.params.ring().clone();
     let mut terms: Vec<_> = world.kernels[0].terms().iter().map(|t| (t.shift, i64::from(t.weight))).collect();
     terms[0].1 = 101;
     world.kernels[0] = Kernel::new(&ring, &terms).unwrap();
-    assert!(matches!(world.accumulated(&mut prg(1)), Err(HeError::Overflow { .. })));
+    assert!(matches!(world.accumulated(Method::Transform, &mut prg(1)), Err(HeError::Overflow { .. })));
 }
 
 #[test]
@@ -329,12 +233,12 @@ fn rings_and_widths_of_the_wrong_kind_are_refused() {
     assert!(PreparedKernel::new(&primes, kernel.clone(), Method::Sparse).is_err());
     assert!(!Method::Sparse.fits(&primes, 84, 1) && Method::Transform.fits(&primes, 84, u64::MAX));
     // Keys and kernels of the same degree and another modulus.
-    let world = World::new(26, 18, 20, 100, 41);
+    let world = World::flooded(26, 18, 20, 100, 41);
     let sk = SecretKey::generate(&word, &mut prg(1));
     let pk = PublicKey::generate(&sk, &[1; 32], &Digest([2; 32]), &mut prg(1));
-    let sum = world.accumulated(&mut prg(1)).unwrap();
+    let sum = world.accumulated(Method::Transform, &mut prg(1)).unwrap();
     assert!(sum.mask_and_drop(&pk, &world.outputs, world.draw(1)).is_err());
-    assert!(sk.finish(&world.reply(1), &world.outputs).is_err());
+    assert!(sk.finish(&world.reply(Method::Transform, 1), &world.outputs).is_err());
     let inputs = Inputs::new(&world.upload(&mut prg(1)), &world.own).unwrap();
     let other = PreparedKernel::new(&word, kernel, Method::Transform).unwrap();
     let (outputs, bias) = (&world.outputs, world.bias.clone());
@@ -351,19 +255,19 @@ fn deviation(xs: &[u128], q: u128) -> f64 {
 
 #[test]
 fn phases_modulo_two_primes_are_uniform_and_a_missing_mask_is_noticed() {
-    let mut world = World::new(26, 18, 25, 100, 42);
+    let mut world = World::flooded(26, 18, 25, 100, 42);
     world.own =
         world.messages.expose().iter().map(|m| m.iter().map(|m| m.wrapping_neg()).collect()).collect();
     world.bias.fill(0);
     let q = world.params.ring().primes().unwrap().q();
     let (mut masked, mut planted, mut c1) = (Vec::new(), Vec::new(), Vec::new());
     for seed in 0..20 {
-        let reply = world.reply(seed);
+        let reply = world.reply(Method::Transform, seed);
         masked.extend_from_slice(world.phases(&reply).expose());
         let d1 = world.params.literal().drop_bits[1];
         c1.extend(residues::restore(&reply.c1, d1));
         let none = Secret::new(vec![0; 2 * world.outputs.len()]);
-        let sum = world.accumulated(&mut prg(seed)).unwrap();
+        let sum = world.accumulated(Method::Transform, &mut prg(seed)).unwrap();
         let bare = sum.rerandomise(&world.pk, &world.outputs, &world.draw(seed)).unwrap().mask(&none);
         planted.extend_from_slice(world.phases(&bare.drop_bits()).expose());
     }
@@ -373,7 +277,7 @@ fn phases_modulo_two_primes_are_uniform_and_a_missing_mask_is_noticed() {
 
 #[test]
 fn encodings_modulo_two_primes_have_the_stated_length_and_residues_that_are_none_are_refused() {
-    let world = World::new(26, 18, 20, 100, 43);
+    let world = World::flooded(26, 18, 20, 100, 43);
     let (params, ring) = (&world.params, world.params.ring());
     let bytes_of = |encode: &dyn Fn(&mut Writer)| {
         let mut w = Writer::new();
@@ -386,14 +290,14 @@ fn encodings_modulo_two_primes_have_the_stated_length_and_residues_that_are_none
     assert_eq!(upload.len(), 32 + 2 * N * bits / 8);
     let pk = bytes_of(&|w| world.pk.encode(w));
     assert_eq!(pk.len(), PublicKey::encoded_bytes(ring));
-    let reply = bytes_of(&|w| world.reply(1).encode(w));
+    let reply = bytes_of(&|w| world.reply(Method::Transform, 1).encode(w));
     assert_eq!(reply.len(), Reply::encoded_bytes(params, world.outputs.len()));
     let read_upload = |bytes: &[u8]| Upload::decode(params, 2, &mut Reader::new(bytes));
     let read_pk = |bytes: &[u8]| PublicKey::decode(ring, &[1; 32], &Digest([2; 32]), &mut Reader::new(bytes));
     let read_reply = |bytes: &[u8]| Reply::decode(params, world.outputs.len(), &mut Reader::new(bytes));
     assert_eq!(read_upload(&upload).unwrap().c0, world.upload(&mut prg(1)).c0);
     assert_eq!(read_pk(&pk).unwrap().error(&world.sk).expose(), world.pk.error(&world.sk).expose());
-    assert_eq!(read_reply(&reply).unwrap().c1, world.reply(1).c1);
+    assert_eq!(read_reply(&reply).unwrap().c1, world.reply(Method::Transform, 1).c1);
     assert!(read_upload(&upload[..upload.len() - 1]).is_err() && read_pk(&pk[..100]).is_err());
     assert!(read_reply(&reply[..reply.len() - 1]).is_err());
     // All bits set is above every prime.

@@ -1,8 +1,9 @@
 //! Fuzz harness of this module: one plain function per decoder, as in [`crate::fuzz`].
 
 use super::{Flood, Params, ParamsLiteral, PublicKey, Reply, Ring, Upload};
+use crate::fuzz::round_trip;
 use oblivia_base::Digest;
-use oblivia_base::codec::{Decode, Encode, Reader, Writer};
+use oblivia_base::codec::{Decode, Encode};
 use std::sync::LazyLock;
 
 /// Ciphertexts of the upload that is decoded.
@@ -35,21 +36,6 @@ pub fn flooded() -> Option<&'static Params> {
 /// The transcript of the session.
 pub fn transcript() -> Digest {
     Digest([6; 32])
-}
-
-/// Decodes, encodes, and compares. `false` if the bytes were refused.
-fn round_trip<T, E>(
-    bytes: &[u8],
-    decode: impl FnOnce(&mut Reader<'_>) -> Result<T, E>,
-    encode: impl FnOnce(&T, &mut Writer),
-) -> bool {
-    let mut r = Reader::new(bytes);
-    let Ok(value) = decode(&mut r) else { return false };
-    let read = bytes.len() - r.remaining();
-    let mut w = Writer::new();
-    encode(&value, &mut w);
-    assert!(bytes.get(..read) == Some(w.into_bytes().as_slice()), "accepted a second encoding of one value");
-    true
 }
 
 /// Widths; what is accepted goes through the checking constructor too.

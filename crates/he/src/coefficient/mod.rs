@@ -63,6 +63,8 @@ mod residue_lane;
 mod residues;
 mod ring;
 #[cfg(test)]
+mod test_world;
+#[cfg(test)]
 mod tests;
 mod upload;
 

@@ -1,116 +1,18 @@
+use super::test_world::{World, accumulate_one, prg};
 use super::*;
 use crate::HeError;
 use oblivia_base::codec::{Encode, Reader, Writer};
-use oblivia_base::seed::EntropySource;
-use oblivia_base::{Blame, Digest, Prg, Secret};
+use oblivia_base::{Blame, Digest, Secret};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
-
-fn prg(part: u64) -> Prg {
-    Prg::new(&[4; 32], "he coefficient tests", &[&part.to_le_bytes()])
-}
 
 fn standard() -> Params {
     Params::cut(&Ring::new(11).unwrap(), 44, 26, 18).unwrap()
 }
 
-fn accumulate_one(
-    inputs: &Inputs,
-    products: Vec<(usize, &PreparedKernel)>,
-    outputs: &Outputs,
-    bias: &[u64],
-) -> Result<Accumulated, HeError> {
-    let mut sums = accumulate(inputs, &[Sum { products, outputs, bias: bias.to_vec() }])?;
-    assert_eq!(sums.len(), 1);
-    Ok(sums.remove(0))
-}
-
-/// Both parties of a session, and one sum of a layer with random numbers everywhere.
-struct World {
-    params: Params,
-    sk: SecretKey,
-    pk: PublicKey,
-    messages: Secret<Vec<Vec<u64>>>,
-    own: Vec<Vec<u64>>,
-    kernels: Vec<Kernel>,
-    outputs: Outputs,
-    bias: Vec<u64>,
-}
-
-fn word(rng: &mut dyn EntropySource) -> u64 {
-    rng.next_u64()
-}
-
-fn uniform(rng: &mut Prg, len: usize) -> Vec<u64> {
-    (0..len).map(|_| word(rng)).collect()
-}
-
-impl World {
-    /// `terms` weights of magnitude up to 127 in each of `inputs` kernels; every fifth coefficient is a result.
-    fn new(params: &Params, inputs: usize, terms: usize, seed: u64) -> Self {
-        let mut rng = prg(seed);
-        let (ring, n) = (params.ring(), params.n());
-        let sk = SecretKey::generate(ring, &mut rng);
-        let transcript = Digest([2; 32]);
-        let pk = PublicKey::generate(&sk, &[1; 32], &transcript, &mut rng);
-        let mut kernel = || {
-            let mut shifts = BTreeSet::new();
-            while shifts.len() < terms {
-                shifts.insert((word(&mut rng) % n as u64) as u32);
-            }
-            let list: Vec<_> = shifts.into_iter().map(|s| (s, (word(&mut rng) % 255) as i64 - 127)).collect();
-            Kernel::new(ring, &list).unwrap()
-        };
-        let kernels: Vec<_> = (0..inputs).map(|_| kernel()).collect();
-        let outputs = Outputs::new(ring, (0..n as u32).filter(|p| p % 5 == 3).collect()).unwrap();
-        Self {
-            sk,
-            pk,
-            messages: Secret::new((0..inputs).map(|_| uniform(&mut rng, n)).collect()),
-            own: (0..inputs).map(|_| uniform(&mut rng, n)).collect(),
-            kernels,
-            bias: uniform(&mut rng, outputs.len()),
-            outputs,
-            params: params.clone(),
-        }
-    }
-
-    fn sum_squares(&self) -> u64 {
-        let square = |t: &Term| u64::from(t.weight.unsigned_abs()).pow(2);
-        self.kernels.iter().flat_map(Kernel::terms).map(square).sum()
-    }
-
-    fn accumulated(&self, method: Method, rng: &mut Prg) -> Accumulated {
-        let randomness = UploadRandomness::draw(&self.params, self.kernels.len(), rng);
-        let upload = self.sk.encrypt(&self.params, &self.messages, randomness).unwrap();
-        let inputs = Inputs::new(&upload, &self.own).unwrap();
-        let prepare = |k: &Kernel| PreparedKernel::new(self.params.ring(), k.clone(), method).unwrap();
-        let kernels: Vec<_> = self.kernels.iter().map(prepare).collect();
-        accumulate_one(&inputs, kernels.iter().enumerate().collect(), &self.outputs, &self.bias).unwrap()
-    }
-
-    fn reply(&self, method: Method, seed: u64) -> Reply {
-        let sum = self.accumulated(method, &mut prg(seed));
-        let randomness = ReplyRandomness::draw(&self.params, self.outputs.len(), &mut prg(!seed));
-        sum.mask_and_drop(&self.pk, &self.outputs, randomness).unwrap()
-    }
-
-    fn lanes(&self, seed: u64) -> Secret<Vec<lane::Lane>> {
-        let products: Vec<_> = self.kernels.iter().enumerate().collect();
-        lane::replay(&lane::Everything {
-            params: &self.params,
-            sk: &self.sk,
-            pk: &self.pk,
-            messages: self.messages.expose(),
-            upload: &UploadRandomness::draw(&self.params, self.kernels.len(), &mut prg(seed)),
-            own: &self.own,
-            products: &products,
-            outputs: &self.outputs,
-            bias: &self.bias,
-            reply: &ReplyRandomness::draw(&self.params, self.outputs.len(), &mut prg(!seed)),
-        })
-        .unwrap()
-    }
+/// The squares of all weights.
+fn sum_squares(world: &World) -> u64 {
+    let square = |t: &Term| u64::from(t.weight.unsigned_abs()).pow(2);
+    world.kernels.iter().flat_map(Kernel::terms).map(square).sum()
 }
 
 #[test]
@@ -164,7 +66,7 @@ fn noise_of_every_source_is_as_estimated() {
             let own = world.lanes(seed);
             assert!(own.expose().iter().zip(phases.expose()).all(|(l, &p)| l.phase == u128::from(p)));
             lanes.extend_from_slice(own.expose());
-            let next = NoiseEstimate::new(&params, world.sum_squares());
+            let next = NoiseEstimate::new(&params, sum_squares(&world));
             assert!(next.fits(&params));
             estimate = estimate.or(Some(next));
         }
@@ -234,7 +136,7 @@ fn what_the_client_decrypts_is_uniform_and_a_missing_mask_is_noticed() {
         halves[0].extend_from_slice(&reply.c0);
         halves[1].extend_from_slice(&reply.c1);
         let randomness = ReplyRandomness::draw(&world.params, world.outputs.len(), &mut prg(seed));
-        let sum = world.accumulated(Method::Sparse, &mut prg(seed));
+        let sum = world.accumulated(Method::Sparse, &mut prg(seed)).unwrap();
         let none = Secret::new(vec![0; world.outputs.len()]);
         let bare = sum.rerandomise(&world.pk, &world.outputs, &randomness).unwrap().mask(&none).drop_bits();
         planted.extend_from_slice(world.sk.phase(&bare, &world.outputs).unwrap().expose());
@@ -250,7 +152,7 @@ fn what_the_client_decrypts_is_uniform_and_a_missing_mask_is_noticed() {
 #[test]
 fn the_same_sum_is_answered_with_other_masks_and_another_c1_each_time() {
     let world = World::new(&standard(), 1, 25, 12);
-    let sum = || world.accumulated(Method::Sparse, &mut prg(3));
+    let sum = || world.accumulated(Method::Sparse, &mut prg(3)).unwrap();
     assert_eq!(sum().c1, sum().c1);
     let reply = |seed| {
         let randomness = ReplyRandomness::draw(&world.params, world.outputs.len(), &mut prg(seed));

@@ -43,7 +43,7 @@ fn params(kind: RingKind, n: usize, q: &[u64], p: &[u64], alpha: usize) -> Param
 }
 
 /// Coefficient rows to transformed ones.
-fn ntt(basis: &Basis, rows: &[Vec<u64>]) -> Poly<Ntt> {
+pub(crate) fn ntt(basis: &Basis, rows: &[Vec<u64>]) -> Poly<Ntt> {
     let mut p = Poly::<Coeff>::zero(basis);
     assert_eq!(rows.len(), basis.limbs());
     for (to, from) in p.rows_mut().zip(rows) {
@@ -52,7 +52,7 @@ fn ntt(basis: &Basis, rows: &[Vec<u64>]) -> Poly<Ntt> {
     p.into_ntt()
 }
 
-fn coefficients(p: Poly<Ntt>) -> Vec<Vec<u64>> {
+pub(crate) fn coefficients(p: Poly<Ntt>) -> Vec<Vec<u64>> {
     p.into_coeff().rows().map(<[u64]>::to_vec).collect()
 }
 

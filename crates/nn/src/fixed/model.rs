@@ -323,20 +323,8 @@ impl Network {
         [from.map_or(&node.fact.shape, |n| &n.fact.shape), &node.fact.shape]
     }
 
-    /// Whether each party computes the operator that makes `wire` on its own share: sums and moved values.
-    pub fn is_on_share(&self, wire: WireId) -> bool {
-        let op = self.graph().nodes().get(wire.index()).map(|n| &n.op);
-        let other = |op: &Op| {
-            matches!(
-                op,
-                Op::Input | Op::Conv(_) | Op::Dense { .. } | Op::Relu | Op::Clip { .. } | Op::MaxPool(_)
-            )
-        };
-        op.is_some_and(|op| !other(op))
-    }
-
-    /// An operator of [`Network::is_on_share`] on one party's shares of its operands, or on the values themselves, mod
-    /// 2^64. Operands must have the graph's shapes.
+    /// A sum or a moving of values on one party's shares of its operands, or on the values themselves, mod 2^64. Operands
+    /// must have the graph's shapes.
     pub fn on_share(&self, wire: WireId, operands: &[&[i64]]) -> Vec<i64> {
         let Some(node) = self.graph().nodes().get(wire.index()) else { return Vec::new() };
         let x = operands.first().copied().unwrap_or_default();

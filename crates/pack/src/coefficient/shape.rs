@@ -110,12 +110,6 @@ impl LinearShape {
         }
     }
 
-    /// Products of a weight and an element, padding included.
-    pub fn multiplications(&self) -> u64 {
-        let per_channel = self.weights() as u64 / self.channels_out().max(1) as u64;
-        self.output_len() as u64 * per_channel
-    }
-
     pub(super) fn phased(&self) -> Result<Phased, CoefficientError> {
         let point = |channels, pixels, outputs| ConvShape {
             channels,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test support: a failed unwrap is a failed test")]
 
 use oblivia_base::Prg;
+use oblivia_he::bfv::{Context, ContextLiteral};
 use oblivia_he::ckks::{Decryptor, Encoder, Encryptor, Evaluator};
 use oblivia_he::{
     Ciphertext, EvaluationKeys, KeyRequest, Moduli, Params, ParamsLiteral, RingKind, SecretKey,
@@ -11,10 +12,33 @@ use oblivia_nn::{Conv, Graph, Op, Shape};
 use oblivia_pack::{Chain, CkksPlain, Plain, PlainUse};
 use std::sync::Arc;
 
+/// 24 bits that differ much from one `i` to the next.
+pub(crate) fn scattered(seed: u64, i: usize) -> u64 {
+    let x = (seed ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x >> 40
+}
+
 /// A generator for test values, small and varied.
 pub(crate) fn value(seed: u64, i: usize) -> f64 {
-    let x = (seed ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    ((x >> 40) as f64 / (1u64 << 24) as f64) * 2.0 - 1.0
+    (scattered(seed, i) as f64 / (1u64 << 24) as f64) * 2.0 - 1.0
+}
+
+/// Exact slots: dimension 8192, four primes, t of `t_bits`.
+pub(crate) fn exact(t_bits: u32) -> Context {
+    let params = ParamsLiteral {
+        kind: RingKind::Standard,
+        log_n: 13,
+        q: Moduli::Bits(vec![42; 4]),
+        p: Moduli::Bits(vec![46]),
+        alpha: 1,
+        levels: Vec::new(),
+    };
+    Context::all(&ContextLiteral { params, t: Moduli::Bits(vec![t_bits]) }).unwrap().remove(0)
+}
+
+/// The modulus chain of `context` for one of its two rows of slots.
+pub(crate) fn row_chain(context: &Context) -> Chain {
+    Chain { slots: context.slots() / 2, ..chain(context.params()) }
 }
 
 /// Largest difference.

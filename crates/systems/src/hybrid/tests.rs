@@ -1,13 +1,13 @@
 use super::Hybrid;
-use super::simulator::Simulator;
+use super::simulator::{Compared, Simulator};
 use oblivia_nn::fixed::{Calibration, Options, Ranges, publish};
 use oblivia_nn::testing::{Build, random_input, random_relu_model};
-use oblivia_nn::{Model, Op, OutputPolicy};
+use oblivia_nn::{Model, Op, OutputPolicy, WireId};
 use oblivia_protocol::{System, Wish};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 
-fn pool() -> ThreadPool {
+pub(super) fn pool() -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(2).build().unwrap()
 }
 
@@ -19,6 +19,18 @@ pub(super) fn calibrated(mut model: Model, bits: u32, measured: bool) -> Option<
     model.calibration = Some(Arc::new(Calibration { options, ranges, overflow: 0.01, error: None }));
     publish(&mut model).ok()?;
     Some(model)
+}
+
+/// What the parties opened is what the simulator computed, or the class that follows from it.
+fn assert_opened(found: &Compared, simulator: &Simulator, output: OutputPolicy) {
+    match output {
+        OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
+        OutputPolicy::ArgMax => {
+            let best = found.simulated.iter().max().unwrap();
+            let class = found.simulated.iter().position(|v| v == best).unwrap();
+            assert_eq!(found.private, [class as u64]);
+        }
+    }
 }
 
 /// Roundings, and images that were compared.
@@ -33,14 +45,7 @@ fn compare(model: &Model, images: u64) -> ([u64; 4], u64) {
         if found.outside == 0 {
             compared += 1;
             assert!(found.hidden_equal, "{:?}", model.public.graph);
-            match model.public.output {
-                OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
-                OutputPolicy::ArgMax => {
-                    let best = found.simulated.iter().max().unwrap();
-                    let class = found.simulated.iter().position(|v| v == best).unwrap();
-                    assert_eq!(found.private, [class as u64]);
-                }
-            }
+            assert_opened(&found, &simulator, model.public.output);
         }
         roundings.iter_mut().zip(found.roundings).for_each(|(a, b)| *a += b);
     }
@@ -65,8 +70,8 @@ fn two_parties_open_what_the_simulator_computes_on_random_networks() {
     assert!(down > 1000 && up > 1000 && below + above < (down + up) / 1000, "{roundings:?}");
 }
 
-/// Clip, both kinds of pool, a residual sum and branches that are joined.
-fn every_operator() -> Model {
+/// Clip, a residual sum, groups and max-pool; its output; and a first branch from there, which ends in a ReLU.
+pub(super) fn until_a_branch() -> (Build, WireId, WireId) {
     let mut b = Build::new(3, [2, 8, 8]);
     b.conv("c1", 4, [3, 3], [1, 1], [1; 4], 1, true);
     let clip = b.op("clip", Op::Clip { min: 0.0, max: 0.75 });
@@ -78,6 +83,12 @@ fn every_operator() -> Model {
     let pooled = b.op("max", Op::MaxPool(pool));
     let left = b.conv("left", 3, [1, 1], [1, 1], [0; 4], 1, true);
     let left_relu = b.push("left relu", Op::Relu, &[left]);
+    (b, pooled, left_relu)
+}
+
+/// All of these, both kinds of pool and branches that are joined.
+fn every_operator() -> Model {
+    let (mut b, pooled, left_relu) = until_a_branch();
     b.push("again", Op::Identity, &[pooled]);
     let right = b.conv("right", 2, [3, 3], [1, 1], [1; 4], 1, true);
     let right_relu = b.push("right relu", Op::Relu, &[right]);
@@ -110,14 +121,7 @@ fn images_of_a_group_are_each_what_the_simulator_computes() {
         assert_eq!(all.len(), images as usize);
         for found in &all {
             assert!(found.hidden_equal && found.outside == 0);
-            match output {
-                OutputPolicy::Logits => assert!(found.equal(simulator.output_bits())),
-                OutputPolicy::ArgMax => {
-                    let best = found.simulated.iter().max().unwrap();
-                    let class = found.simulated.iter().position(|v| v == best).unwrap();
-                    assert_eq!(found.private, [class as u64]);
-                }
-            }
+            assert_opened(found, &simulator, output);
         }
         assert!(all.iter().any(|found| found.simulated != all[0].simulated), "images differ");
         assert!(simulator.compare_group(&inputs[1..], &[1; 32], &pool).is_err());

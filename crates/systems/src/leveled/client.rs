@@ -30,7 +30,7 @@ pub(super) async fn run(
         cx.channel.enter(Phase::Online);
         let before = cx.channel.meter().traffic().online;
         // The server must not see which inputs fit: one that does not is replaced by zeros.
-        let unfit = seat.unfit(input);
+        let unfit = d.circuit.network().unfit(input);
         let zeros = Tensor::zeros(input.shape().clone());
         let sent = if unfit.is_some() { &zeros } else { input };
         let body = pool.install(|| seat.encrypt(sent, index, cx)).map_err(refused)?;
@@ -54,19 +54,6 @@ struct Seat<'a> {
 }
 
 impl Seat<'_> {
-    /// Why an input cannot be predicted on: a value outside the published range, or not a number.
-    fn unfit(&self, input: &Tensor) -> Option<Error> {
-        /// Rounding of the preprocessing.
-        const SLACK: f64 = 1.0 + 1e-5;
-        let bound = self.d.circuit.network().input_norm;
-        let inside = |v: &f32| f64::from(v.abs()) <= bound * SLACK;
-        (!input.data().iter().all(inside)).then(|| {
-            Error::Input(format!(
-                "a value of the input is outside [-{bound}, {bound}], the range its model publishes"
-            ))
-        })
-    }
-
     fn encrypt(&self, input: &Tensor, index: usize, cx: &mut Context<'_>) -> Result<Vec<u8>, HeError> {
         let label = sample_label(&cx.session.0, index);
         let scale = self.d.circuit.input_scale().0;

@@ -139,9 +139,12 @@ pub fn output(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz_tests::{
+        Harness, any_params, committed, damage, damage_in_place, exactly, refusal, six_primes,
+    };
     use crate::leveled::choices::{InputForm, LayerChoice};
+    use oblivia_base::Prg;
     use oblivia_base::codec::Encode;
-    use oblivia_base::{Blame, Prg};
     use oblivia_he::ckks::{Encoder, Encryptor};
     use oblivia_he::{LevelLiteral, Moduli, Params, ParamsLiteral, RingKind, SecretKey};
     use oblivia_pack::circuit::Options;
@@ -149,9 +152,6 @@ mod tests {
     use oblivia_protocol::System;
     use oblivia_protocol::session::Offer;
     use proptest::prelude::*;
-    use std::path::PathBuf;
-
-    type Harness = fn(&[u8]) -> bool;
 
     /// One valid body of every message.
     struct Bodies {
@@ -211,27 +211,10 @@ mod tests {
         systems.into_iter().map(|s| (s.id(), offer(s))).collect()
     }
 
-    /// The seeds lie in `fuzz/seeds`, where cargo-fuzz finds them too; `OBLIVIA_WRITE_SEEDS=1` writes them anew.
     #[test]
     fn committed_seeds_are_what_this_build_writes_and_accepts() {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-        let decoders: [(&str, Harness, Vec<_>); 2] = [
-            ("leveled_choices", choices, valid_choices().to_vec()),
-            ("plan_offer", crate::fuzz::offer, valid_offers()),
-        ];
-        for (decoder, harness, seeds) in decoders {
-            for (name, bytes) in seeds {
-                assert!(harness(&bytes), "{decoder}/{name} is not accepted");
-                let folder = root.join(decoder);
-                if std::env::var_os("OBLIVIA_WRITE_SEEDS").is_some() {
-                    std::fs::create_dir_all(&folder).unwrap();
-                    std::fs::write(folder.join(name), &bytes).unwrap();
-                }
-                let file = folder.join(name);
-                let committed = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-                assert_eq!(committed, bytes, "{decoder}/{name} has another encoding now");
-            }
-        }
+        committed("leveled_choices", choices, valid_choices());
+        committed("plan_offer", crate::fuzz::offer, valid_offers());
     }
 
     #[test]
@@ -241,11 +224,7 @@ mod tests {
             valid_offers().into_iter().map(|(n, o)| (n, crate::fuzz::offer as Harness, o)).collect();
         let bodies = bodies().map(|(name, harness, body)| (name, harness, body.to_vec()));
         for (name, harness, body) in choices.into_iter().chain(offers).chain(bodies) {
-            assert!(harness(&body), "{name}");
-            for cut in [0, 1, 31, 32, 41, 73, 96, body.len() / 2, body.len() - 1] {
-                assert!(cut >= body.len() || !harness(&body[..cut]), "{name} cut at {cut}");
-            }
-            assert!(!harness(&[&body[..], &[0]].concat()), "{name} with a byte more");
+            exactly(name, harness, &body);
         }
     }
 
@@ -255,11 +234,7 @@ mod tests {
         let mut c = standard();
         change(&mut model, &mut c);
         let choices = wrap("diagonal", &c);
-        assert!(!derived(&model, &choices));
-        let error = derive(&model, &choices).map(|_| ()).unwrap_err();
-        let blame = error.blame();
-        assert!(matches!(blame, Blame::Refused | Blame::InvalidMessage | Blame::Unsupported), "{error}");
-        error.to_string()
+        refusal(&model, &choices, derive(&model, &choices))
     }
 
     /// Each of these claims sizes that a client would run out of memory or hours with.
@@ -357,41 +332,15 @@ mod tests {
         }
     }
 
-    fn moduli(max: usize) -> impl Strategy<Value = Moduli> {
-        prop_oneof![
-            prop::collection::vec(10u32..56, 0..max).prop_map(Moduli::Bits),
-            prop::collection::vec(any::<u64>(), 0..max).prop_map(Moduli::Primes),
-        ]
-    }
-
     fn any_choices() -> impl Strategy<Value = LeveledChoices> {
         let usual = Just(standard().params);
         let list = || prop::collection::vec(0usize..12, 0..6);
         let level = (list(), list(), 0usize..4).prop_map(|(q, p, alpha)| LevelLiteral { q, p, alpha });
         let levels = prop::collection::vec(level, 0..8);
-        let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9, levels).prop_map(
-            |(standard, log_n, q, p, alpha, levels)| {
-                let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
-                ParamsLiteral { kind, log_n, q, p, alpha, levels }
-            },
-        );
-        // Six primes of the sizes a larger ring allows, so that some are accepted.
-        let fitting = (13u32..16, prop::collection::vec(20u32..34, 6), 36u32..51, 1usize..3).prop_map(
-            |(log_n, q, p, alpha)| {
-                let kind = RingKind::ConjugateInvariant;
-                ParamsLiteral {
-                    kind,
-                    log_n,
-                    q: Moduli::Bits(q),
-                    p: Moduli::Bits(vec![p; alpha]),
-                    alpha,
-                    levels: Vec::new(),
-                }
-            },
-        );
+        let literal = (any_params(), levels).prop_map(|(params, levels)| ParamsLiteral { levels, ..params });
         let layer = (0usize..3, 0u32..18, 0u32..18, 1usize..=1 << 17, prop::option::of(0u32..18), 20u32..61);
         let edits = prop::collection::vec(layer, 0..3);
-        (prop_oneof![usual, literal, fitting], 20u32..61, 0u8..3, edits).prop_map(
+        (prop_oneof![usual, literal, six_primes()], 20u32..61, 0u8..3, edits).prop_map(
             |(params, scale, form, edits)| {
                 let mut c = LeveledChoices { params, input_log_scale: scale, ..standard() };
                 let slots = 1 << c.params.log_n.min(17);
@@ -430,23 +379,13 @@ mod tests {
         #[test]
         fn damaged_choices_and_offers_are_refused_or_give_a_plan(
             which in 0..5usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            cut in prop::option::of(any::<prop::sample::Index>()),
-            more in prop::collection::vec(any::<u8>(), 0..3),
+            damage in damage(),
         ) {
-            let (harness, mut bytes): (Harness, _) = match which {
+            let (harness, bytes): (Harness, _) = match which {
                 0..=2 => (choices, valid_choices()[which].1.clone()),
                 _ => (crate::fuzz::offer, valid_offers()[which - 3].1.clone()),
             };
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            bytes.extend(more);
-            harness(&bytes);
+            harness(&damage.of(&bytes));
         }
 
         #[test]
@@ -465,19 +404,10 @@ mod tests {
         #[test]
         fn damaged_bodies_are_refused_or_mean_exactly_their_bytes(
             which in 0..3usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            head in prop::option::of((0..128usize, any::<u8>())),
+            damage in damage_in_place(),
         ) {
             let (_, harness, body) = bodies()[which];
-            let mut bytes = body.to_vec();
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some((at, value)) = head {
-                bytes[at] ^= value;
-            }
-            harness(&bytes);
+            harness(&damage.of(body));
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod fuzz;
 mod layouts;
 mod levels;
 mod lola;
+mod memory;
 mod messages;
 mod mlp;
 mod network;
@@ -78,7 +79,7 @@ impl System for Leveled {
         let bytes = match plan.choices.mode.as_str() {
             mode if exact::is_mode(mode) => exact::prepared_bytes(model, &plan.choices)?,
             batch::BATCH => batch::prepared_bytes(model, &plan.choices)?,
-            _ => search::prepared_bytes(model, &plan.choices)?,
+            _ => memory::prepared_bytes(model, &plan.choices)?,
         };
         Ok(Some(bytes))
     }

@@ -1,6 +1,6 @@
 //! A graph as `leveled` computes it: linear layers, squares and sums, with what every value is divided by.
 
-use oblivia_nn::{Conv, Graph, Node, Op, Pool, PublicModel, WeightId, WireId, Zeros};
+use oblivia_nn::{Conv, Graph, Node, Op, Pool, PublicModel, Tensor, WeightId, WireId, Zeros};
 use oblivia_pack::circuit::{Linear, Options, Window};
 use oblivia_pack::{CircuitError, Layout, MAX_ELEMENTS, chw};
 use oblivia_protocol::{Error, Support};
@@ -173,6 +173,19 @@ impl Network {
     /// The largest quotient of a value.
     pub(super) fn peak(&self, value: usize) -> f64 {
         value.checked_sub(1).and_then(|k| self.layers.get(k)).map_or(1.0, |l| l.peak)
+    }
+
+    /// Why an input cannot be predicted on: a value outside the published range, or not a number.
+    pub(super) fn unfit(&self, input: &Tensor) -> Option<Error> {
+        /// Rounding of the preprocessing.
+        const SLACK: f64 = 1.0 + 1e-5;
+        let bound = self.input_norm;
+        let inside = |v: &f32| f64::from(v.abs()) <= bound * SLACK;
+        (!input.data().iter().all(inside)).then(|| {
+            Error::Input(format!(
+                "a value of the input is outside [-{bound}, {bound}], the range its model publishes"
+            ))
+        })
     }
 
     /// Linear layers in order.

@@ -12,7 +12,7 @@ use super::search;
 use super::units::{self, UnitCosts};
 use crate::common::{inherent_leaks, keys, statement, trust};
 use oblivia_base::codec::{Decode, Encode};
-use oblivia_he::{HeError, KeyRequest, Moduli, Params, RingKind, security};
+use oblivia_he::{HeError, KeyRequest, Moduli, Params, ParamsLiteral, RingKind, security};
 use oblivia_nn::{OutputPolicy, PublicModel};
 use oblivia_pack::{Chain, CircuitError, Counter, PlainUse};
 use oblivia_protocol::session::model_digest;
@@ -175,25 +175,14 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
-    if model.output == OutputPolicy::ArgMax {
-        return Err(Error::Refused {
-            why: format!(
-                "the manifest of `{}` allows clients only the label; `{SYSTEM}` returns all outputs to whoever \
-                 holds the key",
-                model.name
-            ),
-        });
-    }
+    outputs_for(model)?;
     let c = LeveledChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
     derive_from(Network::find(model)?, &c)
 }
 
 /// As [`derive`], from choices in hand.
 pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derived, Error> {
-    if c.params.kind != RingKind::ConjugateInvariant || c.params.log_n > 15 {
-        let why = "plans work over the conjugate-invariant ring up to dimension 32768".to_owned();
-        return Err(Error::Refused { why });
-    }
+    real_ring(&c.params)?;
     let (q, p) = (primes(&c.params.q), primes(&c.params.p));
     if q + p > MAX_PRIMES {
         let why = format!("plans take at most {MAX_PRIMES} primes, special ones included, not {q} and {p}");
@@ -230,11 +219,7 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
     let keys = counter.keys().reduced(&params);
     carried("keys", keys.encoded_bytes(&params))?;
     let error = noise::bound(&params, &circuit)?;
-    // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
-    if !(0.0..f64::from(u32::MAX)).contains(&error) {
-        let why = format!("no useful error bound follows from the published bounds: it would be {error:.3e}");
-        return Err(Error::Refused { why });
-    }
+    useful(error)?;
     Ok(Derived {
         input_bytes,
         output_bytes,
@@ -249,6 +234,36 @@ pub(super) fn derive_from(network: Network, c: &LeveledChoices) -> Result<Derive
         circuit,
         params,
     })
+}
+
+/// Refuses a model that allows clients only the label.
+pub(super) fn outputs_for(model: &PublicModel) -> Result<(), Error> {
+    if model.output != OutputPolicy::ArgMax {
+        return Ok(());
+    }
+    let why = format!(
+        "the manifest of `{}` allows clients only the label; `{SYSTEM}` returns all outputs to whoever holds the key",
+        model.name
+    );
+    Err(Error::Refused { why })
+}
+
+/// Refuses parameters of another ring than plans of approximate numbers are for.
+pub(super) fn real_ring(params: &ParamsLiteral) -> Result<(), Error> {
+    if params.kind == RingKind::ConjugateInvariant && params.log_n <= 15 {
+        return Ok(());
+    }
+    let why = "plans work over the conjugate-invariant ring up to dimension 32768".to_owned();
+    Err(Error::Refused { why })
+}
+
+/// Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
+pub(super) fn useful(error: f64) -> Result<(), Error> {
+    if (0.0..f64::from(u32::MAX)).contains(&error) {
+        return Ok(());
+    }
+    let why = format!("no useful error bound follows from the published bounds: it would be {error:.3e}");
+    Err(Error::Refused { why })
 }
 
 /// How many primes a literal asks for.

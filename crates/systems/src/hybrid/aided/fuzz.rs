@@ -64,29 +64,21 @@ pub fn results(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz_tests::committed;
     use oblivia_base::codec::{Decode, Encode};
     use oblivia_base::{Prg, Secret};
     use oblivia_he::SecretKey;
     use oblivia_he::bfv::Encryptor;
     use proptest::prelude::*;
-    use std::path::PathBuf;
 
     static HONEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let wish = Wish { mode: Some(MODE.into()), ..Wish::default() };
         search(MODEL.as_ref().unwrap(), &wish).unwrap().choices.bytes
     });
 
-    /// The seeds lie in `fuzz/seeds`; `OBLIVIA_WRITE_SEEDS=1` writes them anew.
     #[test]
     fn the_seed_of_choices_is_the_planned_one_and_a_plan_follows_from_it() {
-        let file =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/hybrid_aided_choices/planned");
-        if std::env::var_os("OBLIVIA_WRITE_SEEDS").is_some() {
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(&file, &*HONEST).unwrap();
-        }
-        assert!(std::fs::read(&file).unwrap() == *HONEST, "{}", file.display());
-        assert!(choices(&HONEST));
+        committed("hybrid_aided_choices", choices, [("planned", HONEST.clone())]);
         assert!(!choices(&[]) && !choices(&HONEST[1..]));
     }
 

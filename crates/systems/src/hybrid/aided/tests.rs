@@ -2,6 +2,7 @@
 
 use super::super::Hybrid;
 use super::super::schedule::Step;
+use super::super::tests::{calibrated, pool, until_a_branch};
 use super::choices::{AidedChoices, LayerChoice};
 use super::client::Seat as ClientSeat;
 use super::plan::derive;
@@ -12,29 +13,14 @@ use oblivia_base::codec::{Decode, Encode, Reader};
 use oblivia_base::{Digest, Prg, Secret};
 use oblivia_he::SecretKey;
 use oblivia_he::bfv::{Decryptor, Encoder};
-use oblivia_nn::fixed::{Calibration, Nearest, Options, Ranges, publish};
+use oblivia_nn::fixed::Nearest;
 use oblivia_nn::testing::{Build, random_input, random_relu_model};
 use oblivia_nn::{Model, Op, OutputPolicy, WireId};
 use oblivia_protocol::{Error, Leak, Plan, System, Wish};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-fn pool() -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()
-}
 
 fn wish() -> Wish {
     Wish { mode: Some(MODE.into()), ..Wish::default() }
-}
-
-/// The model with formats in fixed point, unless some sum has no scale.
-fn calibrated(mut model: Model, bits: u32) -> Option<Model> {
-    let inputs: Vec<_> = (0..8).map(|seed| random_input(&model, 1000 + seed)).collect();
-    let ranges = Some(Ranges::measured(&model, &inputs).unwrap());
-    let options = Options { bits, weight_bits: 6, ..Options::default() };
-    model.calibration = Some(Arc::new(Calibration { options, ranges, overflow: 0.01, error: None }));
-    publish(&mut model).ok()?;
-    Some(model)
 }
 
 /// Plays both sides; every wire must be the fixed network's, operations and bytes those of the plan.
@@ -91,7 +77,7 @@ fn compare(model: &Model, plan: &Plan, images: u64) {
 fn every_wire_of_random_networks_is_the_fixed_networks_at_the_declared_cost() {
     let mut models = 0;
     for seed in 0..10 {
-        let Some(model) = calibrated(random_relu_model(seed), 14 + (seed % 6) as u32) else { continue };
+        let Some(model) = calibrated(random_relu_model(seed), 14 + (seed % 6) as u32, true) else { continue };
         models += 1;
         compare(&model, &Hybrid.plan(&model.public, &wish()).unwrap(), 1);
     }
@@ -100,17 +86,7 @@ fn every_wire_of_random_networks_is_the_fixed_networks_at_the_declared_cost() {
 
 /// Clip, both kinds of pool, a residual sum, groups, and branches that are joined.
 fn every_operator() -> Model {
-    let mut b = Build::new(3, [2, 8, 8]);
-    b.conv("c1", 4, [3, 3], [1, 1], [1; 4], 1, true);
-    let clip = b.op("clip", Op::Clip { min: 0.0, max: 0.75 });
-    b.conv("c2", 4, [3, 3], [1, 1], [1; 4], 2, true);
-    b.add("sum", clip);
-    b.op("relu", Op::Relu);
-    let pool =
-        oblivia_nn::Pool { kernel: [3, 3], stride: [2, 2], pads: [0, 0, 1, 1], count_include_pad: false };
-    let pooled = b.op("max", Op::MaxPool(pool));
-    let left = b.conv("left", 3, [1, 1], [1, 1], [0; 4], 1, true);
-    let left_relu = b.push("left relu", Op::Relu, &[left]);
+    let (mut b, pooled, left_relu) = until_a_branch();
     b.push("again", Op::Identity, &[pooled]);
     let right = b.conv("right", 2, [3, 3], [2, 2], [1; 4], 1, true);
     b.push("right relu", Op::Relu, &[right]);
@@ -127,7 +103,7 @@ fn every_operator() -> Model {
 
 #[test]
 fn every_operator_is_done_as_the_fixed_network_does_it() {
-    let model = calibrated(every_operator(), 16).unwrap();
+    let model = calibrated(every_operator(), 16, true).unwrap();
     let plan = Hybrid.plan(&model.public, &wish()).unwrap();
     assert!(plan.steps.iter().any(|s| s.contains("tops of clips")));
     assert!(plan.leaks.iter().any(|l| l.leak == Leak::IntermediateActivations));
@@ -136,7 +112,7 @@ fn every_operator_is_done_as_the_fixed_network_does_it() {
 
 #[test]
 fn plaintexts_that_are_transformed_at_every_use_give_the_same() {
-    let model = calibrated(every_operator(), 16).unwrap();
+    let model = calibrated(every_operator(), 16, true).unwrap();
     let tight = Wish { max_memory: Some(1), ..wish() };
     let plan = Hybrid.plan(&model.public, &tight).unwrap();
     assert!(AidedChoices::from_bytes(&plan.choices.bytes).unwrap().deferred);
@@ -145,7 +121,7 @@ fn plaintexts_that_are_transformed_at_every_use_give_the_same() {
 
 #[test]
 fn slots_without_a_result_and_the_noise_of_a_reply_are_fresh_every_time() {
-    let model = calibrated(every_operator(), 16).unwrap();
+    let model = calibrated(every_operator(), 16, true).unwrap();
     let plan = Hybrid.plan(&model.public, &wish()).unwrap();
     let prepared = Prepared::new(&plan, &model, &pool()).unwrap();
     let d = derive(&model.public, &plan.choices).unwrap();
@@ -188,7 +164,7 @@ fn slots_without_a_result_and_the_noise_of_a_reply_are_fresh_every_time() {
 
 #[test]
 fn a_client_that_did_not_accept_the_leak_refuses_and_a_class_alone_cannot_be_had() {
-    let mut model = calibrated(every_operator(), 16).unwrap();
+    let mut model = calibrated(every_operator(), 16, true).unwrap();
     let plan = Hybrid.plan(&model.public, &wish()).unwrap();
     let refused = wish().admit(&plan, 1).unwrap_err().to_string();
     assert!(refused.contains("--accept-leak intermediate-activations"), "{refused}");
@@ -200,7 +176,7 @@ fn a_client_that_did_not_accept_the_leak_refuses_and_a_class_alone_cannot_be_had
 
 #[test]
 fn choices_that_are_inexact_or_hide_too_little_are_refused() {
-    let model = calibrated(every_operator(), 16).unwrap();
+    let model = calibrated(every_operator(), 16, true).unwrap();
     let plan = Hybrid.plan(&model.public, &wish()).unwrap();
     let honest = AidedChoices::from_bytes(&plan.choices.bytes).unwrap();
     let refused = |change: fn(&mut AidedChoices)| {
@@ -221,7 +197,9 @@ fn choices_that_are_inexact_or_hide_too_little_are_refused() {
 fn layers_that_take_more_together_than_any_plan_may_are_refused_at_the_one_that_is_too_many() {
     const LAYERS: usize = 64;
     let mut b = Build::new(1, [96, 64, 64]);
-    (0..LAYERS).for_each(|i| drop(b.conv(&format!("c{i}"), 96, [3, 3], [1, 1], [1; 4], 1, false)));
+    for i in 0..LAYERS {
+        b.conv(&format!("c{i}"), 96, [3, 3], [1, 1], [1; 4], 1, false);
+    }
     let mut model = b.finish().public;
     let layer =
         oblivia_nn::fixed::LinearFormat { bits: 16, shift: 8, weight_bits: 8, norm1: 400, norm2: 200 };

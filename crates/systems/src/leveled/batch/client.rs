@@ -36,7 +36,7 @@ pub(crate) async fn run(
         let mut seed = Secret::new([0; 32]);
         cx.rng.fill_bytes(seed.expose_mut());
         // The server must not see which inputs fit: one that does not is replaced.
-        let unfit: Vec<Option<Error>> = group.iter().map(|x| seat.unfit(x)).collect();
+        let unfit: Vec<Option<Error>> = group.iter().map(|x| d.program.network().unfit(x)).collect();
         let samples: Vec<Option<&[f32]>> =
             group.iter().zip(&unfit).map(|(x, unfit)| unfit.is_none().then(|| x.data())).collect();
         for part in d.inputs.ranges() {
@@ -81,19 +81,6 @@ pub(super) struct Seat<'a> {
 impl<'a> Seat<'a> {
     pub(super) fn new(d: &'a Derived, model: &'a PublicModel, sk: &'a SecretKey) -> Self {
         Self { d, model, encoder: Encoder::new(&d.params), encryptor: Encryptor::new(&d.params), sk }
-    }
-
-    /// Why an input cannot be predicted on: a value outside the published range, or not a number.
-    fn unfit(&self, input: &Tensor) -> Option<Error> {
-        /// Rounding of the preprocessing.
-        const SLACK: f64 = 1.0 + 1e-5;
-        let bound = self.d.program.network().input_norm;
-        let inside = |v: &f32| f64::from(v.abs()) <= bound * SLACK;
-        (!input.data().iter().all(inside)).then(|| {
-            Error::Input(format!(
-                "a value of the input is outside [-{bound}, {bound}], the range its model publishes"
-            ))
-        })
     }
 
     /// The body of an input message: the elements `part` of all samples. Slots without a sample, and those of samples that

@@ -65,16 +65,16 @@ mod tests {
     use super::super::client::Seat;
     use super::super::plan::derive_from;
     use super::*;
+    use crate::fuzz_tests::{
+        Harness, any_params, committed, damage, damage_in_place, exactly, refusal, six_primes,
+    };
     use oblivia_base::codec::{Decode, Encode, Writer};
-    use oblivia_base::{Blame, Prg, Secret};
+    use oblivia_base::{Prg, Secret};
     use oblivia_he::ckks::{Encoder, Encryptor};
-    use oblivia_he::{Moduli, ParamsLiteral, RingKind, SecretKey};
+    use oblivia_he::{Moduli, RingKind, SecretKey};
     use oblivia_nn::WireId;
     use oblivia_protocol::session::Offer;
     use proptest::prelude::*;
-    use std::path::PathBuf;
-
-    type Harness = fn(&[u8]) -> bool;
 
     fn standard() -> BatchChoices {
         BatchChoices::from_bytes(&CHOSEN.as_ref().unwrap().bytes).unwrap()
@@ -113,28 +113,10 @@ mod tests {
         [("input", input, i), ("output", output, o)]
     }
 
-    /// The seeds lie in `fuzz/seeds`; `OBLIVIA_WRITE_SEEDS=1` writes them anew.
     #[test]
     fn committed_seeds_are_what_this_build_writes_and_accepts() {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-        let offers = vec![("leveled-batch", offer())];
-        let decoders: [(&str, Harness, Vec<_>); 2] = [
-            ("leveled_batch_choices", choices, valid_choices().to_vec()),
-            ("plan_offer", crate::fuzz::offer, offers),
-        ];
-        for (decoder, harness, seeds) in decoders {
-            for (name, bytes) in seeds {
-                assert!(harness(&bytes), "{decoder}/{name} is not accepted");
-                let folder = root.join(decoder);
-                if std::env::var_os("OBLIVIA_WRITE_SEEDS").is_some() {
-                    std::fs::create_dir_all(&folder).unwrap();
-                    std::fs::write(folder.join(name), &bytes).unwrap();
-                }
-                let file = folder.join(name);
-                let committed = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-                assert_eq!(committed, bytes, "{decoder}/{name} has another encoding now");
-            }
-        }
+        committed("leveled_batch_choices", choices, valid_choices());
+        committed("plan_offer", crate::fuzz::offer, [("leveled-batch", offer())]);
     }
 
     #[test]
@@ -143,11 +125,7 @@ mod tests {
         let bodies = bodies().map(|(name, harness, body)| (name, harness, body.to_vec()));
         let offer = [("offer", crate::fuzz::offer as Harness, offer())];
         for (name, harness, body) in choices.into_iter().chain(offer).chain(bodies) {
-            assert!(harness(&body), "{name}");
-            for cut in [0, 1, 31, 32, 41, 73, 96, body.len() / 2, body.len() - 1] {
-                assert!(cut >= body.len() || !harness(&body[..cut]), "{name} cut at {cut}");
-            }
-            assert!(!harness(&[&body[..], &[0]].concat()), "{name} with a byte more");
+            exactly(name, harness, &body);
         }
     }
 
@@ -157,11 +135,7 @@ mod tests {
         let mut c = standard();
         change(&mut model, &mut c);
         let choices = Choices { bytes: c.to_bytes(), ..CHOSEN.clone().unwrap() };
-        assert!(!derived(&model, &choices));
-        let error = derive(&model, &choices).map(|_| ()).unwrap_err();
-        let blame = error.blame();
-        assert!(matches!(blame, Blame::Refused | Blame::InvalidMessage | Blame::Unsupported), "{error}");
-        error.to_string()
+        refusal(&model, &choices, derive(&model, &choices))
     }
 
     /// Each of these claims sizes that a client would run out of memory or hours with.
@@ -234,35 +208,8 @@ mod tests {
         }
     }
 
-    fn moduli(max: usize) -> impl Strategy<Value = Moduli> {
-        prop_oneof![
-            prop::collection::vec(10u32..56, 0..max).prop_map(Moduli::Bits),
-            prop::collection::vec(any::<u64>(), 0..max).prop_map(Moduli::Primes),
-        ]
-    }
-
     fn any_choices() -> impl Strategy<Value = BatchChoices> {
-        let literal = (any::<bool>(), 0u32..20, moduli(9), moduli(9), 0usize..9).prop_map(
-            |(standard, log_n, q, p, alpha)| {
-                let kind = if standard { RingKind::Standard } else { RingKind::ConjugateInvariant };
-                ParamsLiteral { kind, log_n, q, p, alpha, levels: Vec::new() }
-            },
-        );
-        // Six primes of the sizes a larger ring allows, so that some are accepted.
-        let fitting = (13u32..16, prop::collection::vec(20u32..34, 6), 36u32..51, 1usize..3).prop_map(
-            |(log_n, q, p, alpha)| {
-                let kind = RingKind::ConjugateInvariant;
-                ParamsLiteral {
-                    kind,
-                    log_n,
-                    q: Moduli::Bits(q),
-                    p: Moduli::Bits(vec![p; alpha]),
-                    alpha,
-                    levels: Vec::new(),
-                }
-            },
-        );
-        let params = prop_oneof![Just(standard().params), literal, fitting];
+        let params = prop_oneof![Just(standard().params), any_params(), six_primes()];
         let scales = prop::collection::vec(20u32..=60, 3..=3);
         (params, 20u32..=60, scales, 1u32..=1 << 16, 1u32..=1 << 16).prop_map(
             |(params, input_log_scale, log_scales, per_input, per_output)| BatchChoices {
@@ -287,21 +234,13 @@ mod tests {
         #[test]
         fn damaged_choices_and_offers_are_refused_or_give_a_plan(
             which in 0..3usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            cut in prop::option::of(any::<prop::sample::Index>()),
+            damage in damage(),
         ) {
-            let (harness, mut bytes): (Harness, _) = match which {
+            let (harness, bytes): (Harness, _) = match which {
                 0..=1 => (choices, valid_choices()[which].1.clone()),
                 _ => (crate::fuzz::offer, offer()),
             };
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            harness(&bytes);
+            harness(&damage.of(&bytes));
         }
 
         #[test]
@@ -319,19 +258,10 @@ mod tests {
         #[test]
         fn damaged_bodies_are_refused_or_mean_exactly_their_bytes(
             which in 0..2usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            head in prop::option::of((0..128usize, any::<u8>())),
+            damage in damage_in_place(),
         ) {
             let (_, harness, body) = bodies()[which];
-            let mut bytes = body.to_vec();
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some((at, value)) = head {
-                bytes[at] ^= value;
-            }
-            harness(&bytes);
+            harness(&damage.of(body));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What follows from the choices of mode `batch`, and the choices themselves.
 
+use super::super::memory::kept_beside;
 use super::super::messages;
 use super::super::network::{Kind, Network};
 use super::super::parameters::{Precision, chain_bits};
-use super::super::plan::{SYSTEM, chain, parameters, primes, refused, trusts};
+use super::super::plan::{
+    SYSTEM, chain, outputs_for, parameters, primes, real_ring, refused, trusts, useful,
+};
 use super::super::program::depths;
-use super::super::search::kept_beside;
 use super::super::units::{self, UnitCosts};
 use super::BATCH;
 use super::choices::BatchChoices;
@@ -14,8 +16,8 @@ use super::program::{Program, Step};
 use super::wire::Parts;
 use crate::common::{inherent_leaks, keys};
 use oblivia_base::codec::{Decode, Encode};
-use oblivia_he::{KeyRequest, Params, RingKind};
-use oblivia_nn::{OutputPolicy, PublicModel};
+use oblivia_he::{KeyRequest, Params};
+use oblivia_nn::PublicModel;
 use oblivia_pack::{CircuitError, Counter, PlainUse, Then};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::{Choices, Cost, Error, ErrorBound, HEADER_BYTES, OpCounts, Plan, Traffic, Wish};
@@ -145,25 +147,14 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
-    if model.output == OutputPolicy::ArgMax {
-        return Err(Error::Refused {
-            why: format!(
-                "the manifest of `{}` allows clients only the label; `{SYSTEM}` returns all outputs to whoever \
-                 holds the key",
-                model.name
-            ),
-        });
-    }
+    outputs_for(model)?;
     let c = BatchChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
     derive_from(Network::find(model)?, &c)
 }
 
 /// As [`derive`], from choices in hand.
 pub(super) fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived, Error> {
-    if c.params.kind != RingKind::ConjugateInvariant || c.params.log_n > 15 {
-        let why = "plans work over the conjugate-invariant ring up to dimension 32768".to_owned();
-        return Err(Error::Refused { why });
-    }
+    real_ring(&c.params)?;
     let (q, p) = (primes(&c.params.q), primes(&c.params.p));
     if q > MAX_PRIMES || p > MAX_PRIMES {
         let why = format!("plans take at most {MAX_PRIMES} primes and as many special ones, not {q} and {p}");
@@ -201,11 +192,7 @@ pub(super) fn derive_from(network: Network, c: &BatchChoices) -> Result<Derived,
     let ys = program.run(&mut counter, vec![input; inputs.all], &vec![(); count]).map_err(wide)?;
     let keys = counter.keys().clone();
     let error = noise::bound(&params, &program)?;
-    // Published bounds and row norms are the server's to choose; the bound must be a number a plan can hold.
-    if !(0.0..f64::from(u32::MAX)).contains(&error) {
-        let why = format!("no useful error bound follows from the published bounds: it would be {error:.3e}");
-        return Err(Error::Refused { why });
-    }
+    useful(error)?;
     Ok(Derived {
         predicted_us: predicted_us(c.units, &params, &program),
         ops: counter.counts(),

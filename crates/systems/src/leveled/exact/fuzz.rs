@@ -83,20 +83,18 @@ pub fn output(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz_tests::{Harness, committed, damage, damage_in_place, exactly, refusal};
     use crate::leveled::choices::InputForm;
     use crate::leveled::exact::server;
     use crate::leveled::fuzz::{Sizes, network};
     use crate::leveled::network::Network;
     use oblivia_base::codec::{Decode, Encode};
-    use oblivia_base::{Blame, Prg, Secret};
+    use oblivia_base::{Prg, Secret};
     use oblivia_he::{Moduli, Params, ParamsLiteral, RingKind, SecretKey};
     use oblivia_nn::{Model, PublicModel, Tensor, Weights};
     use oblivia_pack::circuit::Options;
     use oblivia_pack::{Axis, Layout};
     use proptest::prelude::*;
-    use std::path::PathBuf;
-
-    type Harness = fn(&[u8]) -> bool;
 
     static STANDARD: LazyLock<[ExactChoices; 2]> = LazyLock::new(|| {
         [EXACT, PRIVATE].map(|mode| ExactChoices::from_bytes(&planned(mode).unwrap().choices.bytes).unwrap())
@@ -139,31 +137,16 @@ mod tests {
         [("keys", keys, keys_body), ("input", input, input_body), ("output", output, output_body)]
     });
 
-    /// The seeds lie in `fuzz/seeds`, where cargo-fuzz finds them too; `OBLIVIA_WRITE_SEEDS=1` writes them anew.
     #[test]
     fn committed_seeds_are_what_this_build_writes_and_accepts() {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/leveled_exact_choices");
-        for (name, bytes) in valid_choices() {
-            assert!(choices(&bytes), "{name} is not accepted");
-            let file = folder.join(name);
-            if std::env::var_os("OBLIVIA_WRITE_SEEDS").is_some() {
-                std::fs::create_dir_all(&folder).unwrap();
-                std::fs::write(&file, &bytes).unwrap();
-            }
-            let committed = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            assert_eq!(committed, bytes, "{name} has another encoding now");
-        }
+        committed("leveled_exact_choices", choices, valid_choices());
     }
 
     #[test]
     fn valid_messages_are_accepted_and_no_prefix_or_extension_of_them_is() {
         let choices = valid_choices().map(|(name, c)| (name, choices as Harness, c));
         for (name, harness, body) in choices.iter().chain(&*BODIES) {
-            assert!(harness(body), "{name}");
-            for cut in [0, 1, 31, 32, 41, 73, 96, body.len() / 2, body.len() - 1] {
-                assert!(cut >= body.len() || !harness(&body[..cut]), "{name} cut at {cut}");
-            }
-            assert!(!harness(&[&body[..], &[0]].concat()), "{name} with a byte more");
+            exactly(name, *harness, body);
         }
     }
 
@@ -179,11 +162,7 @@ mod tests {
                 plan: name("planned"),
                 bytes: c.to_bytes(),
             };
-            assert!(!derived(model, &choices));
-            let error = derive(model, &choices).map(|_| ()).unwrap_err();
-            let blame = error.blame();
-            assert!(matches!(blame, Blame::Refused | Blame::InvalidMessage | Blame::Unsupported), "{error}");
-            error.to_string()
+            refusal(model, &choices, derive(model, &choices))
         })
     }
 
@@ -324,20 +303,9 @@ mod tests {
         #[test]
         fn damaged_choices_are_refused_or_give_a_plan(
             which in 0..3usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            cut in prop::option::of(any::<prop::sample::Index>()),
-            more in prop::collection::vec(any::<u8>(), 0..3),
+            damage in damage(),
         ) {
-            let mut bytes = valid_choices()[which].1.clone();
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            bytes.extend(more);
-            choices(&bytes);
+            choices(&damage.of(&valid_choices()[which].1));
         }
 
         #[test]
@@ -355,19 +323,10 @@ mod tests {
         #[test]
         fn damaged_bodies_are_refused_or_mean_exactly_their_bytes(
             which in 0..3usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            head in prop::option::of((0..128usize, any::<u8>())),
+            damage in damage_in_place(),
         ) {
             let (_, harness, body) = &BODIES[which];
-            let mut bytes = body.clone();
-            for (at, value) in edits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= value;
-            }
-            if let Some((at, value)) = head {
-                bytes[at] ^= value;
-            }
-            harness(&bytes);
+            harness(&damage.of(body));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What follows from the choices of an exact mode.
 
 use super::super::network::{Kind, Network};
-use super::super::plan::{SYSTEM, carried, chain, primes, refused};
+use super::super::plan::{SYSTEM, carried, chain, outputs_for, primes, refused};
 use super::super::program::Program;
 use super::super::search::PLANS;
 use super::super::units;
@@ -13,7 +13,7 @@ use oblivia_base::codec::Decode;
 use oblivia_he::bfv::{Context, Flood};
 use oblivia_he::{KeyRequest, Moduli, Params, RingKind, security};
 use oblivia_nn::quant::Scales;
-use oblivia_nn::{Op, OutputPolicy, PublicModel};
+use oblivia_nn::{Op, PublicModel};
 use oblivia_pack::{CircuitError, Counter, PlainUse};
 use oblivia_protocol::session::model_digest;
 use oblivia_protocol::{
@@ -62,13 +62,7 @@ pub(super) fn derive(model: &PublicModel, choices: &Choices) -> Result<Derived, 
         let why = format!("no plan {}/{}/{}", choices.system, choices.mode, choices.plan);
         return Err(Error::InvalidMessage { message: "Offer", why });
     }
-    if model.output == OutputPolicy::ArgMax {
-        let why = format!(
-            "the manifest of `{}` allows clients only the label; `{SYSTEM}` returns all outputs to whoever holds the key",
-            model.name
-        );
-        return Err(Error::Refused { why });
-    }
+    outputs_for(model)?;
     let c = ExactChoices::from_bytes(&choices.bytes).map_err(Error::invalid("Offer"))?;
     if private != (c.flood > 0) {
         let why = format!("mode `{}` with a flood of width 2^{}", choices.mode, c.flood);

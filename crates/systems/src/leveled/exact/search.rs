@@ -1,11 +1,12 @@
 //! Finds scales, plaintext primes, parameters and layouts for an exact mode.
 
 use super::super::choices::{LayerChoice, LeveledChoices};
+use super::super::memory::{MAX_PLAINTEXT_BYTES, kept_beside, kept_bytes};
 use super::super::network::{Kind, Network};
 use super::super::parameters::ChainBits;
 use super::super::plan::SYSTEM;
 use super::super::program::depths;
-use super::super::search::{MAX_PLAINTEXT_BYTES, PLANS, kept_beside, kept_bytes, ways};
+use super::super::search::{PLANS, ways};
 use super::super::units::UnitCosts;
 use super::choices::{ExactChoices, MAX_LOG_SCALE, MAX_T};
 use super::plan::{Derived, derive, derive_from};
