@@ -221,7 +221,9 @@ fn choices_that_are_inexact_or_hide_too_little_are_refused() {
 fn layers_that_take_more_together_than_any_plan_may_are_refused_at_the_one_that_is_too_many() {
     const LAYERS: usize = 64;
     let mut b = Build::new(1, [96, 64, 64]);
-    (0..LAYERS).for_each(|i| drop(b.conv(&format!("c{i}"), 96, [3, 3], [1, 1], [1; 4], 1, false)));
+    for i in 0..LAYERS {
+        b.conv(&format!("c{i}"), 96, [3, 3], [1, 1], [1; 4], 1, false);
+    }
     let mut model = b.finish().public;
     let layer =
         oblivia_nn::fixed::LinearFormat { bits: 16, shift: 8, weight_bits: 8, norm1: 400, norm2: 200 };
