@@ -185,7 +185,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::ask`]; a refusal if this client has no state directory, the plan no packs, or the server no room. Packs
-    /// made before an error stay, unless a message was not what it must be: then none of the session's is used.
+    /// made before an error stay, unless a check failed or the server says that it failed: then what is left of the session's is dropped.
     pub fn make_ahead(&self, ask: Ask<'_>, images: u32) -> Result<MadeAhead, Error> {
         self.end.make_ahead(ask, images)
     }

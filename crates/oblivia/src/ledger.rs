@@ -10,8 +10,8 @@
 //! read is an error at the start, never a count of zero; a file that was deleted is a client that begins anew.
 //!
 //! A session that fails before its first image gives its images back to the model's budgets. It gives them back to the client's too,
-//! unless the client broke it off: else a client could hold images of a total for as long as the server waits for it, at no cost and
-//! again and again.
+//! unless the client broke it off after it agreed: images of a total are not to be had for nothing. What is set aside before then is
+//! free again when the session ends.
 #![deny(clippy::indexing_slicing)]
 
 use crate::{Budgets, Error};

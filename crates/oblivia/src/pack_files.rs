@@ -335,7 +335,7 @@ impl NewPacks for Room {
         for _ in 0..TRIES {
             kept = private::make_dir(&dir).and_then(|()| private::replace(&dir, &name(id), &file));
             // Whoever took the last pack may have taken the folder away meanwhile.
-            if kept.is_ok() || dir.is_dir() {
+            if kept.is_ok() {
                 break;
             }
         }
@@ -351,6 +351,9 @@ impl NewPacks for Room {
         for id in self.put.drain(..) {
             tracing::info!(run = %id.run.short(), number = id.number, "a pack of a run that failed is dropped");
             delete(&dir.join(name(&id)));
+        }
+        if let Err(error) = File::open(&dir).and_then(|dir| dir.sync_all()) {
+            tracing::warn!(%error, "packs that were dropped may come back after a power failure");
         }
         self.files.tidy();
     }

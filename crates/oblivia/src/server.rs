@@ -110,8 +110,8 @@ impl Visit<'_> {
 /// protocol's messages.
 fn broke_off(why: &SessionError) -> bool {
     match why {
-        // This side ended it, or had no memory for a message.
-        SessionError::Link(LinkError::Io(_)) => false,
+        // This side ended it, had no memory for a message or no time for its turns, or its operating system failed the connection.
+        SessionError::Link(LinkError::Io(_) | LinkError::Outlived { .. }) => false,
         SessionError::Link(_) | SessionError::InvalidMessage { .. } | SessionError::Incompatible { .. } => {
             true
         }

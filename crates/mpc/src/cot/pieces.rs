@@ -6,9 +6,9 @@ use crate::kernel::{LINE, aligned, packed, times_x};
 use oblivia_base::Secret;
 use std::ops::Range;
 
-/// Most COTs of a piece: a multiple of the rows of LPN made together and of the lanes of a word.
+/// Most COTs of a piece, a multiple of the rows of LPN made together, unless 64 lanes, a word, take more.
 pub(super) const COTS: usize = 192;
-/// Most hashes of a piece.
+/// Most hashes of a piece, unless 64 lanes have more.
 const HASHES: usize = 2 * COTS;
 
 /// Lanes of all pieces of `n` but the last, a multiple of 64, `pads` hashes each.
@@ -17,7 +17,8 @@ fn pieces(m: u32, pads: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(lanes).map(move |at| at..n.min(at + lanes))
 }
 
-/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes, kept from one call to the next.
+/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes. They are kept from one call to the
+/// next, with what was last in them, and zeroised with the stock.
 pub(super) struct Work([Secret<Vec<u128>>; 4]);
 
 impl Default for Work {

@@ -9,6 +9,7 @@
 )]
 
 use super::{COLUMNS, portable};
+use oblivia_base::Secret;
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -191,9 +192,9 @@ kernels! {
             at += CHUNK as u64;
         }
         if !rest.is_empty() {
-            let (mut last, mut hashes) = ([0; CHUNK], [0; CHUNK]);
-            last[..rest.len()].copy_from_slice(rest);
-            tccr_chunk(&k, tweak, at, stride, offset, &last, &mut hashes);
+            let (mut last, mut hashes) = (Secret::new([0; CHUNK]), [0; CHUNK]);
+            last.expose_mut()[..rest.len()].copy_from_slice(rest);
+            tccr_chunk(&k, tweak, at, stride, offset, last.expose(), &mut hashes);
             rest_out.copy_from_slice(&hashes[..rest.len()]);
         }
     }

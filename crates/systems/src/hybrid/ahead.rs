@@ -1,7 +1,8 @@
 //! Sessions that make packs and predict nothing, see [`super::packs`].
 //!
-//! A side that finds a message that is not what it must be uses no pack of the session, nor does its peer, which is told that the
-//! session failed: whoever guesses at what a check hides is to have nothing of a guess that was right before one that was wrong.
+//! A side that finds that a check fails drops what is left of the session's packs, and so does its peer, which is told that the
+//! session failed, for whatever reason: whoever guesses at what a check hides is to gain no more by packs than in one session with
+//! as many images.
 
 use super::link::{KIND_SETUP, mpc_error};
 use super::packs::{
