@@ -43,6 +43,11 @@ impl Supply {
         }
     }
 
+    /// Whether they come from a silent round.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Round(_))
+    }
+
     /// The next `n` blocks, or all that are left, as a supply of their own.
     pub(crate) fn split(&mut self, n: u64) -> Self {
         let n = n.min(self.left());

@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "88eae54c7e0848813d24e0ede0108bb7f4e3f7f7653863cf7df687f26c4ff400";
+const EXPECTED: &str = "a59495e063215e8260a6c54cc030ef299bc1273d62cccb9019f57d100dcdcb09";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

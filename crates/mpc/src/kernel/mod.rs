@@ -76,6 +76,13 @@ impl Cipher {
         portable::tccr(&self.soft, tweak, stride, offset, inputs, out);
     }
 
+    /// out_i = π(x_i) ⊕ x_i, where x_i = input_i ⊕ offset. As many as there are inputs.
+    pub(crate) fn mmo(&self, offset: u128, inputs: &[u128], out: &mut [u128]) {
+        assert_eq!(inputs.len(), out.len(), "a hash for each input");
+        vector!(mmo(self.round_keys.expose(), offset, inputs, out));
+        portable::mmo(&self.soft, offset, inputs, out);
+    }
+
     /// One level of a tree: parents p_j in the first half of `nodes`, after the patch, become left children
     /// c_j = π(σ(p_j)) ⊕ σ(p_j) there and right children p_j ⊕ c_j in the second half, all cut down to `mask`. The sum of
     /// the left children before the cut.

@@ -199,6 +199,33 @@ kernels! {
         }
     }
 
+    fn mmo_chunk(k: &[V; 11], offset: V, inputs: &[u128; CHUNK], out: &mut [u128; CHUNK]) {
+        let mut x = load_chunk(inputs);
+        for v in x.iter_mut() {
+            *v = _mm512_xor_si512(*v, offset);
+        }
+        let mut y = x;
+        encrypt(k, &mut y);
+        for (y, x) in y.iter_mut().zip(&x) {
+            *y = _mm512_xor_si512(*y, *x);
+        }
+        store_chunk(out, &y);
+    }
+
+    pub(super) fn mmo(keys: &RoundKeys, offset: u128, inputs: &[u128], out: &mut [u128]) {
+        let (k, offset) = (spread(keys), broadcast(offset));
+        let ((inputs, rest), (out, rest_out)) = (inputs.as_chunks::<CHUNK>(), out.as_chunks_mut::<CHUNK>());
+        for (inputs, out) in inputs.iter().zip(out) {
+            mmo_chunk(&k, offset, inputs, out);
+        }
+        if !rest.is_empty() {
+            let (mut last, mut hashes) = (Secret::new([0; CHUNK]), [0; CHUNK]);
+            last.expose_mut()[..rest.len()].copy_from_slice(rest);
+            mmo_chunk(&k, offset, last.expose(), &mut hashes);
+            rest_out.copy_from_slice(&hashes[..rest.len()]);
+        }
+    }
+
     /// Adds the low, middle and high parts of the lane-wise products to `sum`.
     fn multiply_add(sum: &mut [V; 3], a: V, b: V) {
         let [low, middle, high] = sum;
