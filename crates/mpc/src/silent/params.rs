@@ -8,10 +8,14 @@ pub const TABLE_VERSION: u16 = 1;
 /// ten.
 ///
 /// They were chosen by the authors of the emp-ot library (1.0) for about 128 bits against Gauss, information-set
-/// decoding (Stern–Dumer, BJMM), the hybrid and the algebraic attack of Briaud and Øygarden. The estimate repeated here is
-/// the cheapest one to state, pooled Gauss with the parities that regular noise gives for free: each tree has an odd
-/// number of errors, so k' = k − t; a guess of k' clean samples is right with (1 − k'/N)^t and costs k² operations
-/// ([`LpnSet::pooled_gauss_bits`]). The finer estimators have not been run here again.
+/// decoding (Stern–Dumer, BJMM), the hybrid and the algebraic attack of Briaud and Øygarden, **all of which take the
+/// matrix as random. It is sparse, and an attack that uses this (domain reduction, Chen, Shu, Zhou 2025) takes some
+/// 2^82 bit operations on each of the sets**; `scripts/lpn_estimates.py` has the formulas, the crate's README their
+/// results and sets that would reach 128 bits.
+///
+/// [`LpnSet::pooled_gauss_bits`] is the cheapest estimate to state, and no lower bound: pooled Gauss on a random matrix
+/// with the parities that regular noise gives for free: each tree has an odd number of errors, so k' = k − t; a guess of
+/// k' clean samples is right with (1 − k'/N)^t and costs k² operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LpnSet {
