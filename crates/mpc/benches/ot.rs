@@ -148,8 +148,8 @@ fn silent(c: &mut Criterion<ThreadTime>) {
 fn marginal(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("silent-marginal");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
-    let small = [(17, LpnSet::B10), (17, LpnSet::B11), (20, LpnSet::B10), (20, LpnSet::B11)];
-    for (log_n, set) in small.into_iter().chain([(24, LpnSet::B10), (24, LpnSet::B11)]) {
+    let small = [(17, LpnSet::B8), (17, LpnSet::B9), (20, LpnSet::B8), (20, LpnSet::B9)];
+    for (log_n, set) in small.into_iter().chain([(24, LpnSet::B8), (24, LpnSet::B9)]) {
         let n = 1 << log_n;
         group.throughput(Throughput::Elements(n as u64));
         let mut chain = Chain::new(set);
@@ -172,7 +172,7 @@ fn marginal(c: &mut Criterion<ThreadTime>) {
 
 /// Everything before the first silent round, in both directions.
 fn set_up(c: &mut Criterion<ThreadTime>) {
-    let source = || Source::Silent { sets: vec![LpnSet::B10, LpnSet::B11] };
+    let source = || Source::Silent { sets: vec![LpnSet::B8, LpnSet::B10] };
     let setup = Setup {
         session: Digest([1; 32]),
         epoch: 0,

@@ -16,7 +16,7 @@ use oblivia_base::{Digest, Prg, Secret};
 
 const LABEL: Label = Label { session: Digest([0xf0; 32]), epoch: 0, direction: Direction::ClientSends };
 const FIELD: FieldBits = FieldBits::Four;
-const SET: LpnSet = LpnSet::B10;
+const SET: LpnSet = LpnSet::B8;
 /// COTs of a batch.
 const BATCH: usize = 100;
 

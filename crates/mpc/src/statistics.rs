@@ -41,7 +41,7 @@ fn deviation(values: &[u64], bits: u32) -> f64 {
 const LIMIT: f64 = 6.0;
 
 fn silent_ends() -> (CotSender, CotReceiver) {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let (mut s, mut r) = ideal::cots(&label(), set.base_cots(), &mut rng(1));
     let (mut keys, mut tags) = (vec![0; set.base_cots()], vec![0; set.base_cots()]);
     s.take(&mut keys).unwrap();

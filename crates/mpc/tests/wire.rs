@@ -24,7 +24,7 @@ fn play() -> Digest {
         epoch: 7,
         opener_sends: Direction::ClientSends,
         from_opener: Source::Extension { field: FieldBits::Four, cots: 5000 },
-        from_answerer: Source::Silent { sets: vec![LpnSet::B10] },
+        from_answerer: Source::Silent { sets: vec![LpnSet::B8] },
     };
     let mut all = Transcript::new("wire test");
     let mut say = |message: Vec<u8>| {

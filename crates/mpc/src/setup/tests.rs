@@ -62,7 +62,7 @@ fn both_directions_are_in_stock_after_four_messages() {
 
 #[test]
 fn silent_rounds_follow_in_both_directions() {
-    let sets = vec![LpnSet::B10, LpnSet::B11];
+    let sets = vec![LpnSet::B8, LpnSet::B10];
     let silent = Source::Silent { sets };
     let (mut opener, mut answerer) = play(&setup(silent.clone(), silent), |_, _| ()).unwrap();
     let round = |s: &mut SenderSource,
@@ -74,7 +74,7 @@ fn silent_rounds_follow_in_both_directions() {
         let answer = r.answer(&message, &mut rng(5)).unwrap();
         let digest = s.finish(&answer, sender).unwrap();
         r.finish(&digest, receiver).unwrap();
-        let expected = LpnSet::B10.outputs() - LpnSet::B11.base_cots();
+        let expected = LpnSet::B8.outputs() - LpnSet::B10.base_cots();
         assert_eq!(fit(sender, receiver), Some(expected as u64));
     };
     round(

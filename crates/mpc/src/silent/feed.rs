@@ -31,7 +31,7 @@ impl Chain {
 
     fn set(&self, round: u32) -> LpnSet {
         let at = (round as usize).min(self.sets.len().saturating_sub(1));
-        self.sets.get(at).copied().unwrap_or(LpnSet::B11)
+        self.sets.get(at).copied().unwrap_or(LpnSet::B8)
     }
 
     /// The base COTs of this round, which are gone then.

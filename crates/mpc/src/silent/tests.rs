@@ -72,7 +72,7 @@ fn every_output_is_a_cot_and_its_choices_are_even() {
 
 #[test]
 fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let (_, tags) = dealt(set.base_cots());
     let Ends { receiver, .. } = play(set);
     let levels = &tags.expose()[1 << set.log_table()..];
@@ -88,13 +88,13 @@ fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
 
 #[test]
 fn a_flipped_bit_of_the_senders_messages_is_caught() {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let Ends { message, answer, sender, .. } = play(set);
     let (_, digest) = sender.finish(&answer).unwrap();
     // The digest of the coin; every level of some trees; the last byte. What the receiver answers does not matter here.
     let of_trees = (0..set.trees())
         .step_by(60)
-        .flat_map(|t| (0..10).map(move |level| COIN_BYTES + 16 * (10 * t + level) + t % 16));
+        .flat_map(|t| (0..8).map(move |level| COIN_BYTES + 16 * (8 * t + level) + t % 16));
     for at in [0, 31].into_iter().chain(of_trees).chain([message.len() - 1]) {
         let mut damaged = message.clone();
         damaged[at] ^= 0x20;
@@ -115,7 +115,7 @@ fn a_flipped_bit_of_the_senders_messages_is_caught() {
 
 #[test]
 fn a_flipped_bit_of_the_receivers_message_fails_its_own_check() {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     for at in 0..CHECK_BYTES {
         let Ends { sender, receiver, mut answer, .. } = play(set);
         answer[at] ^= 8;
@@ -126,7 +126,7 @@ fn a_flipped_bit_of_the_receivers_message_fails_its_own_check() {
 
 #[test]
 fn wrong_lengths_counts_and_orders_are_refused() {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let Ends { sender, receiver, message, answer } = play(set);
     assert!(matches!(receive(set, &message[1..]), Err(MpcError::MessageBytes { .. })));
     assert!(matches!(sender.finish(&answer[1..]), Err(MpcError::MessageBytes { .. })));
@@ -143,21 +143,21 @@ fn wrong_lengths_counts_and_orders_are_refused() {
     assert!(matches!(feed.start(&mut rng(1)), Err(MpcError::Order { .. })));
     assert!(feed.finish(&answer[1..], &mut stock).is_err());
     assert!(matches!(feed.start(&mut rng(1)), Err(MpcError::Order { .. })), "a failed feed stays shut");
-    let leap = [LpnSet::B10, LpnSet::B13];
+    let leap = [LpnSet::B9, LpnSet::B12];
     assert!(SenderFeed::new(&label(), &leap, &Secret::new(DELTA), dealt(leap[0].base_cots()).0).is_ok());
     assert!(SenderFeed::new(&label(), &[], &Secret::new(DELTA), Secret::new(vec![])).is_err());
 }
 
 #[test]
 fn a_feed_goes_on_from_set_to_set_and_stocks_stay_in_step() {
-    let sets = [LpnSet::B10, LpnSet::B11];
+    let sets = [LpnSet::B8, LpnSet::B10];
     let (keys, tags) = dealt(sets[0].base_cots());
     let mut sender = SenderFeed::new(&label(), &sets, &Secret::new(DELTA), keys).unwrap();
     let mut receiver = ReceiverFeed::new(&label(), &sets, tags).unwrap();
     let mut s = CotSender::new(&label(), Secret::new(DELTA));
     let mut r = CotReceiver::new(&label());
     let mut expected = 0;
-    for (a, b) in [(LpnSet::B10, LpnSet::B11), (LpnSet::B11, LpnSet::B11), (LpnSet::B11, LpnSet::B11)] {
+    for (a, b) in [(LpnSet::B8, LpnSet::B10), (LpnSet::B10, LpnSet::B10), (LpnSet::B10, LpnSet::B10)] {
         assert_eq!((sender.next_set(), receiver.next_set()), (a, a));
         let message = sender.start(&mut rng(3)).unwrap();
         let answer = receiver.answer(&message, &mut rng(4)).unwrap();
@@ -183,7 +183,7 @@ fn a_feed_goes_on_from_set_to_set_and_stocks_stay_in_step() {
 
 #[test]
 fn a_round_played_under_another_number_or_label_is_caught() {
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let other = Label { direction: Direction::ServerSends, ..label() };
     for (number, label) in [(1, label()), (0, other)] {
         let Ends { sender, message, .. } = play(set);
@@ -201,7 +201,7 @@ fn a_round_played_under_another_number_or_label_is_caught() {
 #[test]
 fn a_divided_supply_gives_the_blocks_of_the_whole_in_order() {
     use crate::supply::Supply;
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let Ends { sender, answer, .. } = play(set);
     let (keys, _) = sender.finish(&answer).unwrap();
     let whole = {
@@ -234,7 +234,7 @@ fn a_divided_supply_gives_the_blocks_of_the_whole_in_order() {
 /// Stocks of 100 dealt COTs, 251 of a round, 40 dealt ones, and 5,000 of the round.
 fn mixed_stocks() -> (CotSender, CotReceiver) {
     use crate::supply::Supply;
-    let set = LpnSet::B10;
+    let set = LpnSet::B8;
     let Ends { sender, receiver, answer, .. } = play(set);
     let (keys, digest) = sender.finish(&answer).unwrap();
     let tags = receiver.finish(&digest).unwrap();

@@ -12,30 +12,31 @@ use oblivia_mpc::softspoken::FieldBits;
 pub(super) enum Supply {
     /// One batch of the extension per image, as long as the image needs.
     Extension(FieldBits),
-    /// Whole silent rounds of this set per image; the sets below it are played once.
+    /// Whole silent rounds of this set per image; a smaller one is played once before if that makes its first COTs cheaper.
     Silent(LpnSet),
 }
 
 impl Supply {
     /// All that can be chosen.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Extension(FieldBits::Four),
         Self::Extension(FieldBits::Eight),
+        Self::Silent(LpnSet::B8),
+        Self::Silent(LpnSet::B9),
         Self::Silent(LpnSet::B10),
         Self::Silent(LpnSet::B11),
         Self::Silent(LpnSet::B12),
-        Self::Silent(LpnSet::B13),
     ];
 
     /// The sets of a silent supply, in the order they are played.
     pub(super) fn sets(self) -> &'static [LpnSet] {
-        const ALL: [LpnSet; 4] = [LpnSet::B10, LpnSet::B11, LpnSet::B12, LpnSet::B13];
         match self {
             Self::Extension(_) => &[],
-            Self::Silent(last) => {
-                let end = ALL.iter().position(|s| *s == last).map_or(0, |at| at + 1);
-                ALL.get(..end).unwrap_or_default()
-            }
+            Self::Silent(LpnSet::B8) => &[LpnSet::B8],
+            Self::Silent(LpnSet::B9) => &[LpnSet::B9],
+            Self::Silent(LpnSet::B10) => &[LpnSet::B8, LpnSet::B10],
+            Self::Silent(LpnSet::B11) => &[LpnSet::B8, LpnSet::B11],
+            Self::Silent(LpnSet::B12) => &[LpnSet::B9, LpnSet::B12],
         }
     }
 
@@ -121,7 +122,7 @@ mod tests {
             [&[supply][..], &images.to_le_bytes(), &steps.to_le_bytes(), rest].concat()
         };
         assert!(HybridChoices::from_bytes(&of(0, 1, 1, &[4])).is_ok());
-        for bytes in [of(6, 1, 0, &[]), of(0, 1, 1, &[]), of(0, 1, 1, &[5]), of(0, 1, 0, &[0])] {
+        for bytes in [of(7, 1, 0, &[]), of(0, 1, 1, &[]), of(0, 1, 1, &[5]), of(0, 1, 0, &[0])] {
             assert!(HybridChoices::from_bytes(&bytes).is_err(), "{bytes:?}");
         }
         for images in [0, MAX_IMAGES + 1] {
@@ -129,7 +130,11 @@ mod tests {
         }
         let endless = of(0, 1, u32::MAX, &[]);
         assert!(HybridChoices::from_bytes(&endless).is_err());
-        assert_eq!(Supply::Silent(LpnSet::B12).sets(), [LpnSet::B10, LpnSet::B11, LpnSet::B12]);
+        for set in LpnSet::ALL {
+            let sets = Supply::Silent(set).sets();
+            assert_eq!(sets.last(), Some(&set));
+            assert!(sets.windows(2).all(|pair| pair[1].base_cots() < pair[0].outputs()));
+        }
         assert!(Supply::Extension(FieldBits::Four).sets().is_empty());
     }
 }

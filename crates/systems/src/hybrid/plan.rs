@@ -419,7 +419,7 @@ impl Layer {
 
 /// Classical security: of silent OT that of its weakest set, all of which it starts from.
 fn security_bits(supply: Supply) -> u32 {
-    let of = |set: &LpnSet| set.pooled_gauss_bits();
+    let of = |set: &LpnSet| set.estimated_bits();
     supply.sets().iter().map(of).fold(128.0, f64::min).floor() as u32
 }
 

@@ -148,11 +148,12 @@ fn ns_per_cot(supply: Supply) -> f64 {
     match supply {
         Supply::Extension(FieldBits::Eight) => 70.0,
         Supply::Extension(_) => 31.0,
-        // Tables of 1, 2, 4 and 8 MiB: measured where a core's own cache has 2.
-        Supply::Silent(LpnSet::B10) => 28.0,
-        Supply::Silent(LpnSet::B11) => 30.0,
-        Supply::Silent(LpnSet::B12) => 37.0,
-        Supply::Silent(LpnSet::B13) => 57.0,
+        // Tables of half a MiB to 8 MiB.
+        Supply::Silent(LpnSet::B8) => 25.0,
+        Supply::Silent(LpnSet::B9) => 28.0,
+        Supply::Silent(LpnSet::B10) => 30.0,
+        Supply::Silent(LpnSet::B11) => 37.0,
+        Supply::Silent(LpnSet::B12) => 57.0,
     }
 }
 

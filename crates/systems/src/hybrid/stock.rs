@@ -51,7 +51,7 @@ enum Turn {
 /// The most COTs of a batch.
 const MAX_BATCH: u64 = 1 << 26;
 
-/// The silent rounds that the set-up ends with: one of every set below the last.
+/// The silent rounds that the set-up ends with: one of every set before the last.
 fn first_turns(supply: Supply) -> Vec<Turn> {
     let sets = supply.sets();
     let below = sets.len().saturating_sub(1);
