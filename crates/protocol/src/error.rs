@@ -98,9 +98,9 @@ impl Error {
             Self::Link(e) => match e {
                 LinkError::Io(_) => Blame::Io,
                 LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
-                LinkError::NotAdmitted | LinkError::Outlived { .. } | LinkError::Aborted(Notice::Refused) => {
-                    Blame::Refused
-                }
+                LinkError::NotAdmitted
+                | LinkError::Outlived { .. }
+                | LinkError::Aborted(Notice::Refused | Notice::Budget) => Blame::Refused,
                 LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
                 LinkError::Aborted(Notice::Busy) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
@@ -122,7 +122,8 @@ impl Error {
         match self {
             Self::Incompatible { .. } => Notice::Incompatible,
             Self::UnknownModel { .. } => Notice::UnknownModel,
-            Self::Refused { .. } | Self::Budget(_) | Self::Unsupported { .. } => Notice::Refused,
+            Self::Refused { .. } | Self::Unsupported { .. } => Notice::Refused,
+            Self::Budget(_) => Notice::Budget,
             Self::Resource { .. } => Notice::Busy,
             Self::Link(LinkError::Outlived { .. }) => Notice::Refused,
             _ => Notice::Failed,
@@ -150,11 +151,20 @@ pub enum Notice {
     Busy,
     /// The server is shutting down.
     ShuttingDown,
+    /// A query budget does not cover what was agreed.
+    Budget,
 }
 
 impl Notice {
-    const ALL: [Self; 6] =
-        [Self::Failed, Self::Incompatible, Self::Refused, Self::UnknownModel, Self::Busy, Self::ShuttingDown];
+    const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::Incompatible,
+        Self::Refused,
+        Self::UnknownModel,
+        Self::Busy,
+        Self::ShuttingDown,
+        Self::Budget,
+    ];
 }
 
 impl fmt::Display for Notice {
@@ -166,6 +176,9 @@ impl fmt::Display for Notice {
             Self::UnknownModel => "the peer has no model of that name",
             Self::Busy => "the peer has no capacity now; try again later",
             Self::ShuttingDown => "the peer is shutting down",
+            Self::Budget => {
+                "the server's query budget does not cover this any more: others used it meanwhile"
+            }
         })
     }
 }
@@ -233,7 +246,7 @@ mod tests {
                     asked: 1,
                     counted: 1,
                 }),
-                Notice::Refused,
+                Notice::Budget,
             ),
         ];
         let told = |e: &LinkError| match e {

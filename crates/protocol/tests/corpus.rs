@@ -76,7 +76,11 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         Decoder {
             name: "notice",
             harness: fuzz::notice,
-            seeds: vec![("failed", Notice::Failed.to_bytes()), ("busy", Notice::Busy.to_bytes())],
+            seeds: vec![
+                ("failed", Notice::Failed.to_bytes()),
+                ("busy", Notice::Busy.to_bytes()),
+                ("budget", Notice::Budget.to_bytes()),
+            ],
         },
         Decoder {
             name: "role",
