@@ -41,6 +41,8 @@ struct Watched {
     store: Arc<dyn PackStore>,
     side: &'static str,
     taken: Taken,
+    /// How many packs its disk takes, whatever there is room for.
+    fit: usize,
 }
 
 impl PackStore for Watched {
@@ -55,7 +57,24 @@ impl PackStore for Watched {
     }
 
     fn reserve(&self, scope: &PackScope, packs: u32, bytes: u64) -> Result<Box<dyn NewPacks>, u32> {
-        self.store.reserve(scope, packs, bytes)
+        let (room, fit) = (self.store.reserve(scope, packs, bytes)?, self.fit);
+        Ok(Box::new(WatchedNew { room, fit }))
+    }
+}
+
+struct WatchedNew {
+    room: Box<dyn NewPacks>,
+    fit: usize,
+}
+
+impl NewPacks for WatchedNew {
+    fn put(&mut self, id: &PackId, pack: &Secret<Vec<u8>>) -> Result<(), Error> {
+        self.fit = self.fit.checked_sub(1).ok_or_else(|| Error::Io("the disk is full".into()))?;
+        self.room.put(id, pack)
+    }
+
+    fn forget(&mut self) {
+        self.room.forget();
     }
 }
 
@@ -96,6 +115,8 @@ pub struct Stocked<'a> {
     max_bytes: u64,
     /// Whether the server keeps packs now.
     pub keeps: bool,
+    /// How many packs of a session fit on the disks of client and server.
+    pub fit: [usize; 2],
     /// What was taken at any side.
     pub taken: Taken,
 }
@@ -107,7 +128,8 @@ impl<'a> Stocked<'a> {
         machine.keep_log = true;
         let (models, state) = (case.models(&machine), tempfile::tempdir().expect("a folder"));
         let identity = Digest([0x5e; 32]);
-        Self { case, machine, models, state, identity, max_bytes, keeps: true, taken: Taken::default() }
+        let (fit, taken) = ([usize::MAX; 2], Taken::default());
+        Self { case, machine, models, state, identity, max_bytes, keeps: true, fit, taken }
     }
 
     /// Where the packs of a side are: of `client`, or of the server.
@@ -169,7 +191,8 @@ impl<'a> Stocked<'a> {
         let to_client = to_client.with_identities(Identities { own: self.identity, peer: client });
         let store = |side, owner, max, of: Option<Digest>, only| {
             let files = PackFiles::new(&self.dir(of), owner, max);
-            let watched = Watched { store: files.of(only), side, taken: self.taken.clone() };
+            let fit = self.fit[usize::from(side == "server")];
+            let watched = Watched { store: files.of(only), side, taken: self.taken.clone(), fit };
             KeyMemory { packs: Some(Arc::new(watched)), ..KeyMemory::default() }
         };
         let predicted = if purpose == Purpose::Predict { samples } else { 0 };

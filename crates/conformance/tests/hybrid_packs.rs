@@ -7,7 +7,7 @@ use oblivia_conformance::ahead::{Spoil, Spoilt, Stocked};
 use oblivia_conformance::{Case, Pair, answers, costs, small_relu};
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::Purpose;
-use oblivia_protocol::{AheadUse, Kind, Wire, Wish};
+use oblivia_protocol::{AheadUse, Error, Kind, LinkError, Notice, Wire, Wish};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,6 +213,28 @@ fn packs_of_a_session_stay_where_its_link_ends_and_go_where_a_check_fails() {
     }
     // What the client finds when the server has everything, it alone forgets: the server's are of no use to anybody.
     assert_eq!(spoilt(&silent, 0, Spoil::Flip)[0], 0);
+}
+
+#[test]
+fn packs_stay_at_both_sides_where_the_disk_of_one_is_full() {
+    let three = case(3);
+    let full = |fit, kept| {
+        let mut at = Stocked::new(&three, ROOM);
+        at.fit = fit;
+        let failed = at.session(ALICE, Purpose::MakeAhead, 4, 1).expect_err("a disk is full");
+        assert_eq!([at.files(Some(ALICE)).len(), at.files(None).len()], kept);
+        at.fit = [usize::MAX; 2];
+        assert_eq!(predict(&at, &three, ALICE, 2).0, Some(3), "those that both have");
+        failed
+    };
+    // The client has all and waits for the server's word.
+    let of_server = full([usize::MAX, 3], [4, 3]);
+    assert!(matches!(of_server.server, Some(Error::Io(_))), "{:?}", of_server.server);
+    let heard = of_server.client;
+    assert!(matches!(heard, Some(Error::Link(LinkError::Aborted(Notice::Unable)))), "{heard:?}");
+    // The server may have said its last word before.
+    let of_client = full([3, usize::MAX], [3, 4]);
+    assert!(matches!(of_client.client, Some(Error::Io(_))), "{:?}", of_client.client);
 }
 
 #[test]

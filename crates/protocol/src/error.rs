@@ -102,7 +102,7 @@ impl Error {
                 | LinkError::Outlived { .. }
                 | LinkError::Aborted(Notice::Refused | Notice::Budget) => Blame::Refused,
                 LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
-                LinkError::Aborted(Notice::Busy) => Blame::Resource,
+                LinkError::Aborted(Notice::Busy | Notice::Unable) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
             },
             Self::Incompatible { .. } => Blame::PeerIncompatible,
@@ -117,7 +117,8 @@ impl Error {
     }
 
     /// What the peer is told of this error: one code, no detail. In particular a failed decryption, a noise
-    /// overflow and a malformed ciphertext are indistinguishable (all [`Notice::Failed`]).
+    /// overflow and a malformed ciphertext are indistinguishable (all [`Notice::Failed`]); what the operating system refused
+    /// depends on no message's contents ([`Notice::Unable`]).
     pub fn notice(&self) -> Notice {
         match self {
             Self::Incompatible { .. } => Notice::Incompatible,
@@ -126,6 +127,7 @@ impl Error {
             Self::Budget(_) => Notice::Budget,
             Self::Resource { .. } => Notice::Busy,
             Self::Link(LinkError::Outlived { .. }) => Notice::Refused,
+            Self::Io(_) | Self::Link(LinkError::Io(_)) => Notice::Unable,
             _ => Notice::Failed,
         }
     }
@@ -139,7 +141,7 @@ impl Error {
 /// The reason a session ended, as told to the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Something went wrong; no detail is given.
+    /// Something went wrong, perhaps with what this side was sent; no detail is given.
     Failed,
     /// Version or plan differ.
     Incompatible,
@@ -153,10 +155,12 @@ pub enum Notice {
     ShuttingDown,
     /// A query budget does not cover what was agreed.
     Budget,
+    /// The sender's disk, memory or system failed it; nothing is wrong with what it was sent.
+    Unable,
 }
 
 impl Notice {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Failed,
         Self::Incompatible,
         Self::Refused,
@@ -164,6 +168,7 @@ impl Notice {
         Self::Busy,
         Self::ShuttingDown,
         Self::Budget,
+        Self::Unable,
     ];
 }
 
@@ -176,6 +181,7 @@ impl fmt::Display for Notice {
             Self::UnknownModel => "the peer has no model of that name",
             Self::Busy => "the peer has no capacity now; try again later",
             Self::ShuttingDown => "the peer is shutting down",
+            Self::Unable => "the peer's disk, memory or system failed it",
             Self::Budget => {
                 "the server's query budget does not cover this any more: others used it meanwhile"
             }
@@ -237,7 +243,7 @@ mod tests {
             (Error::Resource { what: "x", why: why.clone() }, Notice::Busy),
             (Error::Input(why.clone()), Notice::Failed),
             (Error::Misuse(why.clone()), Notice::Failed),
-            (Error::Io(why), Notice::Failed),
+            (Error::Io(why), Notice::Unable),
             (
                 Error::Budget(Shortfall {
                     budget: Budget::Client,
@@ -251,6 +257,7 @@ mod tests {
         ];
         let told = |e: &LinkError| match e {
             LinkError::Outlived { .. } => Notice::Refused,
+            LinkError::Io(_) => Notice::Unable,
             _ => Notice::Failed,
         };
         errors.extend(link.into_iter().map(|e| (Error::Link(e.clone()), told(&e))));
@@ -306,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_message_a_number_out_of_bounds_and_our_own_faults_look_the_same() {
+    fn a_malformed_message_a_number_out_of_bounds_and_our_own_mistakes_look_the_same() {
         let told: Vec<Vec<u8>> = all("x")
             .into_iter()
             .filter(|(e, _)| {
@@ -316,13 +323,12 @@ mod tests {
                         | Error::NumericBound { .. }
                         | Error::Misuse(_)
                         | Error::Input(_)
-                        | Error::Io(_)
                         | Error::Link(_)
-                ) && !matches!(e, Error::Link(LinkError::Outlived { .. }))
+                ) && !matches!(e, Error::Link(LinkError::Outlived { .. } | LinkError::Io(_)))
             })
             .map(|(e, _)| e.notice().to_bytes())
             .collect();
-        assert_eq!(told.len(), 18);
+        assert_eq!(told.len(), 16);
         assert!(told.iter().all(|t| *t == Notice::Failed.to_bytes()));
     }
 

@@ -80,6 +80,7 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
                 ("failed", Notice::Failed.to_bytes()),
                 ("busy", Notice::Busy.to_bytes()),
                 ("budget", Notice::Budget.to_bytes()),
+                ("unable", Notice::Unable.to_bytes()),
             ],
         },
         Decoder {
