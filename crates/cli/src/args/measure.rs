@@ -42,7 +42,7 @@ pub(super) const BENCH_JSON: &str = "\
   max_output_error, declared_output_error; output_error_from: which network's outputs these are about
   as_declared               whether measured bytes and rounds equal the plan's
   learned                   what client and server learn
-  plan_id, cpu, commit      the commit of the sources, + if they were changed
+  plan_id, cpu, commit      the commit this program was built from, + if its sources were changed; unknown outside git
 
 The test sets are taken from $OBLIVIA_DATA or ../shared/data: mnist; cifar10, whose images are JPEG (lossy); imagenet, of
 which there are 100 images, probably training images. Networks that take no images are given numbers spread over their range.";
