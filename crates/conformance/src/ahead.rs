@@ -7,11 +7,9 @@ use oblivia_net::Owner;
 use oblivia_net::memory::{self, MemoryWire};
 use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{
-    BoxFuture, Error, Expect, Identities, KeyMemory, Kind, LinkError, NewPacks, OpenPacks, PackId, PackScope,
-    PackStore, Unavailable, Wire,
+    Error, Identities, KeyMemory, NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable, Wire,
 };
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -212,61 +210,6 @@ impl<'a> Stocked<'a> {
                 ask_with(systems, request, inputs, wire, &self.machine, memory, seed)
             },
         )
-    }
-}
-
-/// What happens to a message of a [`Spoilt`] wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoil {
-    /// A bit of it is turned over.
-    Flip,
-    /// The link ends in its place.
-    Cut,
-}
-
-/// A client's wire that counts the messages of one kind it sends, and spoils one of them.
-pub struct Spoilt {
-    /// The wire.
-    pub wire: MemoryWire,
-    /// The kind that is counted.
-    pub kind: Kind,
-    /// How many were sent.
-    pub sent: Arc<AtomicUsize>,
-    /// Which is spoilt, and how.
-    pub spoil: Option<(usize, Spoil)>,
-}
-
-impl Wire for Spoilt {
-    fn send(&mut self, kind: Kind, mut body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
-        let number = if kind == self.kind { self.sent.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
-        match self.spoil.filter(|(at, _)| *at == number) {
-            None => {}
-            Some((_, Spoil::Flip)) => {
-                let middle = body.len() / 2;
-                body.iter_mut().skip(middle).take(1).for_each(|b| *b ^= 1);
-            }
-            Some((_, Spoil::Cut)) => {
-                let closed = LinkError::Closed { during: "sending a message" };
-                return Box::pin(async move { self.wire.finish().await.and(Err(closed)) });
-            }
-        }
-        self.wire.send(kind, body)
-    }
-
-    fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
-        self.wire.recv(expect)
-    }
-
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), LinkError>> {
-        self.wire.finish()
-    }
-
-    fn binding(&self) -> Option<[u8; 32]> {
-        self.wire.binding()
-    }
-
-    fn identities(&self) -> Option<Identities> {
-        self.wire.identities()
     }
 }
 

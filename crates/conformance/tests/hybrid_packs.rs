@@ -3,7 +3,8 @@
 
 use oblivia::{load_image, load_model, tensor};
 use oblivia_base::{Blame, Digest};
-use oblivia_conformance::ahead::{Spoil, Spoilt, Stocked};
+use oblivia_conformance::ahead::Stocked;
+use oblivia_conformance::hostile::Tampered;
 use oblivia_conformance::{Case, Pair, answers, costs, small_relu};
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::Purpose;
@@ -181,13 +182,34 @@ fn packs_are_neither_made_nor_used_beyond_the_memory_a_client_allows() {
     assert_eq!(at.files(Some(ALICE)).len(), 3);
 }
 
+/// What happens to a message.
+#[derive(Clone, Copy)]
+enum Spoil {
+    /// A bit of it is turned over.
+    Flip,
+    /// The link ends in its place.
+    Cut,
+}
+
 /// Makes three packs over a wire that spoils the last message of the client's about them, or one `before` it; how many both sides
 /// have then.
 fn spoilt(case: &Case, before: usize, spoil: Spoil) -> [usize; 2] {
     let (offline, sent) = (Kind::System(1), Arc::new(AtomicUsize::new(0)));
-    let over = |sent: &Arc<AtomicUsize>, spoil| {
+    let over = |sent: &Arc<AtomicUsize>, spoil: Option<(usize, Spoil)>| {
         let sent = sent.clone();
-        move |wire| Box::new(Spoilt { wire, kind: offline, sent, spoil }) as Box<dyn Wire>
+        let change = move |kind, mut body: Vec<u8>| {
+            let number = if kind == offline { sent.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
+            match spoil.filter(|(at, _)| *at == number) {
+                None => {}
+                Some((_, Spoil::Flip)) => {
+                    let middle = body.len() / 2;
+                    body[middle] ^= 1;
+                }
+                Some((_, Spoil::Cut)) => return None,
+            }
+            Some((kind, body))
+        };
+        move |wire| Box::new(Tampered { wire, change }) as Box<dyn Wire>
     };
     let images = 3 * case.wish.group.unwrap_or(1) as usize;
     let whole = Stocked::new(case, ROOM);
