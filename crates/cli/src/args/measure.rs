@@ -86,10 +86,10 @@ pub(crate) struct BenchArgs {
     /// Threads for each side; 0 is one per core.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads())]
     pub(crate) threads: usize,
-    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it where a system can, unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
-    /// Images that share messages, where a system can choose.
+    /// Images that share messages, where a system can choose. Refuse a plan of other groups.
     #[arg(long, value_name = "N")]
     pub(crate) group: Option<u32>,
     /// The fastest plan that moves no more bytes, both ways, where a system can choose.
