@@ -123,6 +123,16 @@ fn committed_seeds_are_what_this_build_writes_and_accepts() {
 }
 
 #[test]
+fn every_folder_of_seeds_is_a_targets() {
+    let fuzz = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let targets = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for folder in std::fs::read_dir(fuzz.join("seeds")).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        assert!(targets.contains(&format!("name = \"{name}\"\n")), "there is no target `{name}`");
+    }
+}
+
+#[test]
 fn no_proper_prefix_and_no_extension_of_a_seed_is_accepted() {
     for decoder in DECODERS.iter() {
         for (name, bytes) in &decoder.seeds {
