@@ -134,7 +134,7 @@ pub(crate) struct WishArgs {
     #[arg(long, value_name = "NAME", value_parser = leaks())]
     pub(crate) accept_leak: Vec<Leak>,
     /// Images that share messages, where a system can choose: `hybrid` takes a group of them through the network at the same
-    /// time, which costs memory and saves waiting.
+    /// time, which costs memory and saves waiting. Refuse a plan of other groups.
     #[arg(long, value_name = "N")]
     pub(crate) group: Option<u32>,
     /// Have a plan that moves no more bytes, both ways, where a system can choose; refuse others.

@@ -13,7 +13,6 @@ use oblivia_net::{ConnectOptions, parse_fingerprint};
 use oblivia_nn::{Tensor, eval};
 use oblivia_protocol::{Answer, Leak, OpCounts, Role, Seconds, Traffic, Wish};
 use serde::Serialize;
-use std::path::Path;
 
 /// One measured row; see ARCHITECTURE.md, conventions.
 #[derive(Serialize, Debug)]
@@ -54,7 +53,7 @@ struct Row {
     learned: Learned,
     plan_id: String,
     cpu: String,
-    commit: String,
+    commit: &'static str,
 }
 
 #[derive(Serialize, Debug)]
@@ -163,7 +162,7 @@ pub(crate) fn run(a: &BenchArgs) -> Result<()> {
     let fixed = fixed.as_deref();
     let measured =
         Measured { prediction: &prediction, totals: &totals, set: &set, expected: &expected, fixed, peak };
-    let row = row(a, measured, &root);
+    let row = row(a, measured);
     if a.json { json_line(&row) } else { out(&(describe(&row) + &render(&prediction.receipt))) }
 }
 
@@ -208,7 +207,7 @@ fn describe(row: &Row) -> String {
             ),
         )
         + &entry("machine", &row.cpu)
-        + &entry("commit", &row.commit)
+        + &entry("commit", row.commit)
         + "\n"
 }
 
@@ -243,7 +242,7 @@ struct Measured<'a> {
     peak: PeakMemory,
 }
 
-fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
+fn row(a: &BenchArgs, measured: Measured<'_>) -> Row {
     let Measured { prediction: p, totals, set, expected, fixed, peak } = measured;
     let r = &p.receipt;
     let up_down = |t: Traffic| UpDown { up: t.up_bytes, down: t.down_bytes };
@@ -319,7 +318,7 @@ fn row(a: &BenchArgs, measured: Measured<'_>, root: &Path) -> Row {
         learned: Learned { client: learned(Role::Client), server: learned(Role::Server) },
         plan_id: r.plan_id.clone(),
         cpu: cpu(),
-        commit: commit(root),
+        commit: env!("OBLIVIA_COMMIT"),
     }
 }
 
@@ -329,19 +328,6 @@ fn cpu() -> String {
         text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim()));
     let ifma = if text.contains("avx512ifma") { ", AVX-512 IFMA" } else { "" };
     format!("{}{ifma}", name.unwrap_or(std::env::consts::ARCH))
-}
-
-/// The commit of the repository at `root`, with a `+` if its files are changed.
-fn commit(root: &Path) -> String {
-    let git = |args: &[&str]| {
-        let out = std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
-        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
-    };
-    match (git(&["rev-parse", "--short=12", "HEAD"]), git(&["status", "--porcelain", "-uno"])) {
-        (Some(hash), Some(changes)) if changes.is_empty() => hash,
-        (Some(hash), _) => format!("{hash}+"),
-        _ => "unknown".into(),
-    }
 }
 
 #[cfg(test)]
@@ -411,7 +397,6 @@ mod tests {
                 fixed: None,
                 peak,
             },
-            &root,
         )
     }
 
@@ -444,6 +429,17 @@ mod tests {
             assert_eq!(found.join(" "), inner, "{field}");
         }
         assert_eq!(row["bytes"]["offline"], serde_json::json!({ "up": 20, "down": 21 }));
+    }
+
+    #[test]
+    fn a_row_has_the_commit_that_the_program_was_built_from() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut git = std::process::Command::new("git");
+        git.arg("-C").arg(&root).args(["rev-parse", "--short=12", "HEAD"]);
+        let here = root.join(".git").exists().then(|| git.output().ok()).flatten();
+        let hash = here.filter(|out| out.status.success()).map(|out| String::from_utf8(out.stdout).unwrap());
+        let commit = measured_row().commit;
+        assert_eq!(commit.trim_end_matches('+'), hash.as_deref().map_or("unknown", str::trim));
     }
 
     #[test]

@@ -12,15 +12,19 @@ pub(crate) fn run(a: &PlanArgs, model: &PublicModel, wish: &Wish) -> Result<()> 
         Some(mode) => vec![mode.as_str()],
         None => a.wish.system().modes().to_vec(),
     };
+    let planned = |wish: &Wish| {
+        let plan = a.wish.system().plan(model, wish)?;
+        wish.admit_group(&plan).map(|()| plan)
+    };
     let mut rows: Vec<(String, Result<Plan, Error>)> = Vec::new();
     for mode in modes {
         let wish = Wish { mode: Some(mode.into()), ..wish.clone() };
         if a.wish.system().plans().is_empty() {
-            rows.push((mode.into(), a.wish.system().plan(model, &wish)));
+            rows.push((mode.into(), planned(&wish)));
         }
         for plan in a.wish.system().plans() {
             let wish = Wish { plan: Some((*plan).into()), ..wish.clone() };
-            rows.push((format!("{mode}/{plan}"), a.wish.system().plan(model, &wish)));
+            rows.push((format!("{mode}/{plan}"), planned(&wish)));
         }
     }
     if a.json {

@@ -3,7 +3,7 @@
 use crate::args::{PlanArgs, WishArgs};
 use crate::compare;
 use crate::exit::Usage;
-use crate::output::{bytes, count, entry, json, out, seconds};
+use crate::output::{bytes, count, entry, json, note, out, seconds};
 use crate::receipt::{facts, traffic, work};
 use anyhow::Result;
 use oblivia_protocol::{Behaviour, Cost, Plan, Role, Traffic, Wish};
@@ -13,12 +13,21 @@ pub(crate) fn run(a: &PlanArgs) -> Result<()> {
     let units = oblivia::read_calibration(&a.state.state_dir)?;
     let link = a.link.map(|l| l.rate());
     let wish = Wish { units, link, samples: a.images, ..wish(&a.wish)? };
+    let system = a.wish.system();
+    if link.is_some() && !system.plans_for_links(wish.mode.as_deref().unwrap_or_default()) {
+        let mode = wish.mode.as_ref().map_or_else(String::new, |mode| format!(", mode `{mode}`,"));
+        let text = format!(
+            "plans of system `{}`{mode} are the same for every link: --link changes nothing",
+            system.id()
+        );
+        note(&entry("note", &text));
+    }
     if a.compare {
         return compare::run(a, &model.public, &wish);
     }
-    let plan = a.wish.system().plan(&model.public, &wish)?;
+    let plan = system.plan(&model.public, &wish)?;
     let samples = u64::from(a.images);
-    let limited = wish.max_bytes.is_some() || wish.max_memory.is_some();
+    let limited = wish.max_bytes.is_some() || wish.max_memory.is_some() || wish.group.is_some();
     if a.json {
         json(&serde_json::json!({
             "schema": 1,

@@ -84,6 +84,10 @@ fn hint(e: &Error, asked: &Asked, client: &Client) -> Option<String> {
             ),
             Notice::Incompatible => "use the same version of oblivia on both sides".into(),
             Notice::ShuttingDown => format!("{server} is being stopped: repeat this when it runs again"),
+            Notice::Budget => format!("repeat this: {server} then says what is left"),
+            Notice::Unable => {
+                format!("the log of {server} says what it lacks: its owner can make room, then repeat this")
+            }
             Notice::Failed => format!("the log of {server} says what went wrong there"),
         }),
         LinkError::Closed { .. } => Some(format!(

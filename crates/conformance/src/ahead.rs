@@ -7,11 +7,9 @@ use oblivia_net::Owner;
 use oblivia_net::memory::{self, MemoryWire};
 use oblivia_protocol::session::{Purpose, Request};
 use oblivia_protocol::{
-    BoxFuture, Error, Expect, Identities, KeyMemory, Kind, LinkError, NewPacks, OpenPacks, PackId, PackScope,
-    PackStore, Unavailable, Wire,
+    Error, Identities, KeyMemory, NewPacks, OpenPacks, PackId, PackScope, PackStore, Unavailable, Wire,
 };
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -41,6 +39,8 @@ struct Watched {
     store: Arc<dyn PackStore>,
     side: &'static str,
     taken: Taken,
+    /// How many packs its disk takes, whatever there is room for.
+    fit: usize,
 }
 
 impl PackStore for Watched {
@@ -55,7 +55,24 @@ impl PackStore for Watched {
     }
 
     fn reserve(&self, scope: &PackScope, packs: u32, bytes: u64) -> Result<Box<dyn NewPacks>, u32> {
-        self.store.reserve(scope, packs, bytes)
+        let (room, fit) = (self.store.reserve(scope, packs, bytes)?, self.fit);
+        Ok(Box::new(WatchedNew { room, fit }))
+    }
+}
+
+struct WatchedNew {
+    room: Box<dyn NewPacks>,
+    fit: usize,
+}
+
+impl NewPacks for WatchedNew {
+    fn put(&mut self, id: &PackId, pack: &Secret<Vec<u8>>) -> Result<(), Error> {
+        self.fit = self.fit.checked_sub(1).ok_or_else(|| Error::Io("the disk is full".into()))?;
+        self.room.put(id, pack)
+    }
+
+    fn forget(&mut self) {
+        self.room.forget();
     }
 }
 
@@ -96,6 +113,8 @@ pub struct Stocked<'a> {
     max_bytes: u64,
     /// Whether the server keeps packs now.
     pub keeps: bool,
+    /// How many packs of a session fit on the disks of client and server.
+    pub fit: [usize; 2],
     /// What was taken at any side.
     pub taken: Taken,
 }
@@ -107,7 +126,8 @@ impl<'a> Stocked<'a> {
         machine.keep_log = true;
         let (models, state) = (case.models(&machine), tempfile::tempdir().expect("a folder"));
         let identity = Digest([0x5e; 32]);
-        Self { case, machine, models, state, identity, max_bytes, keeps: true, taken: Taken::default() }
+        let (fit, taken) = ([usize::MAX; 2], Taken::default());
+        Self { case, machine, models, state, identity, max_bytes, keeps: true, fit, taken }
     }
 
     /// Where the packs of a side are: of `client`, or of the server.
@@ -169,7 +189,8 @@ impl<'a> Stocked<'a> {
         let to_client = to_client.with_identities(Identities { own: self.identity, peer: client });
         let store = |side, owner, max, of: Option<Digest>, only| {
             let files = PackFiles::new(&self.dir(of), owner, max);
-            let watched = Watched { store: files.of(only), side, taken: self.taken.clone() };
+            let fit = self.fit[usize::from(side == "server")];
+            let watched = Watched { store: files.of(only), side, taken: self.taken.clone(), fit };
             KeyMemory { packs: Some(Arc::new(watched)), ..KeyMemory::default() }
         };
         let predicted = if purpose == Purpose::Predict { samples } else { 0 };
@@ -189,61 +210,6 @@ impl<'a> Stocked<'a> {
                 ask_with(systems, request, inputs, wire, &self.machine, memory, seed)
             },
         )
-    }
-}
-
-/// What happens to a message of a [`Spoilt`] wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoil {
-    /// A bit of it is turned over.
-    Flip,
-    /// The link ends in its place.
-    Cut,
-}
-
-/// A client's wire that counts the messages of one kind it sends, and spoils one of them.
-pub struct Spoilt {
-    /// The wire.
-    pub wire: MemoryWire,
-    /// The kind that is counted.
-    pub kind: Kind,
-    /// How many were sent.
-    pub sent: Arc<AtomicUsize>,
-    /// Which is spoilt, and how.
-    pub spoil: Option<(usize, Spoil)>,
-}
-
-impl Wire for Spoilt {
-    fn send(&mut self, kind: Kind, mut body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
-        let number = if kind == self.kind { self.sent.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
-        match self.spoil.filter(|(at, _)| *at == number) {
-            None => {}
-            Some((_, Spoil::Flip)) => {
-                let middle = body.len() / 2;
-                body.iter_mut().skip(middle).take(1).for_each(|b| *b ^= 1);
-            }
-            Some((_, Spoil::Cut)) => {
-                let closed = LinkError::Closed { during: "sending a message" };
-                return Box::pin(async move { self.wire.finish().await.and(Err(closed)) });
-            }
-        }
-        self.wire.send(kind, body)
-    }
-
-    fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
-        self.wire.recv(expect)
-    }
-
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), LinkError>> {
-        self.wire.finish()
-    }
-
-    fn binding(&self) -> Option<[u8; 32]> {
-        self.wire.binding()
-    }
-
-    fn identities(&self) -> Option<Identities> {
-        self.wire.identities()
     }
 }
 

@@ -212,22 +212,22 @@ pub fn tricks(case: &Case, script: &[LoggedMessage]) {
     }
 }
 
-/// A wire that plays a trick on one message of whoever holds it.
-struct Tampered {
-    wire: MemoryWire,
-    /// Messages until then.
-    at: usize,
-    trick: Trick,
+/// A wire that sends other messages than whoever holds it.
+pub struct Tampered<F> {
+    /// The wire.
+    pub wire: MemoryWire,
+    /// What is sent in the place of a message; the link ends in the place of none.
+    pub change: F,
 }
 
-impl Wire for Tampered {
+impl<F: FnMut(Kind, Vec<u8>) -> Option<(Kind, Vec<u8>)> + Send> Wire for Tampered<F> {
     fn send(&mut self, kind: Kind, body: Vec<u8>) -> BoxFuture<'_, Result<(), LinkError>> {
-        let (kind, body) = match self.at {
-            0 => apply(self.trick, kind, &body),
-            _ => (kind, body),
-        };
-        self.at = self.at.wrapping_sub(1);
-        self.wire.send(kind, body)
+        match (self.change)(kind, body) {
+            Some((kind, body)) => self.wire.send(kind, body),
+            None => Box::pin(async move {
+                self.wire.finish().await.and(Err(LinkError::Closed { during: "sending a message" }))
+            }),
+        }
     }
 
     fn recv(&mut self, expect: Expect) -> BoxFuture<'_, Result<Vec<u8>, LinkError>> {
@@ -252,8 +252,13 @@ pub fn tampered(case: &Case, by: Role, at: usize, trick: Trick) -> [Result<(), E
     let machine = Machine::new(1).expect("threads");
     let models = case.models(&machine);
     let (to_server, to_client) = memory::pair();
+    let mut sent = 0..;
+    let change = move |kind, body: Vec<u8>| match sent.next() == Some(at) {
+        true => Some(apply(trick, kind, &body)),
+        false => Some((kind, body)),
+    };
     let wire = |own: Role, wire: MemoryWire| -> Box<dyn Wire> {
-        if own == by { Box::new(Tampered { wire, at, trick }) } else { Box::new(wire) }
+        if own == by { Box::new(Tampered { wire, change: change.clone() }) } else { Box::new(wire) }
     };
     let played = both(
         || serve(wire(Role::Server, to_client), &models, &machine, KeyMemory::default(), 1),

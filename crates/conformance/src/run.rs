@@ -3,8 +3,8 @@ use oblivia::{Machine, Models, Prediction, Served, load_image, load_model, serve
 use oblivia_base::SessionRng;
 use oblivia_net::memory;
 use oblivia_nn::{Model, PublicModel, Tensor, eval};
-use oblivia_protocol::session::{Purpose, Request};
-use oblivia_protocol::{Direction, Error, KeyMemory, Plan, Silent, System, Wire, Wish};
+use oblivia_protocol::session::{Agreed, Purpose, Request};
+use oblivia_protocol::{Direction, Error, KeyMemory, Silent, System, Wire, Wish};
 use std::any::Any;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -140,7 +140,7 @@ pub fn serve(
     seed: u64,
 ) -> Result<Served, Error> {
     let rng = SessionRng::insecure_seeded(seed);
-    let admit = |_: &Plan| Ok(Box::new(()) as Box<dyn Any + Send>);
+    let admit = |_: &Agreed| Ok(Box::new(()) as Box<dyn Any + Send>);
     block_on(party::server(wire, models, rng, machine, &admit, memory, &mut Silent))
 }
 

@@ -1,12 +1,14 @@
 //! Query budgets over real sessions, whatever the system.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
-use oblivia::{Budgets, Client, Error, Leak, Prediction, Quota, ServeOptions, Server};
+use oblivia::{Ask, Budgets, Client, Error, Input, Leak, Prediction, Quota, ServeOptions, Server};
 use oblivia_base::Blame;
 use oblivia_conformance::loopback::{self, At, LONG};
 use oblivia_conformance::{Case, small, small_relu};
 use oblivia_net::ConnectOptions;
-use oblivia_protocol::{Allowance, Budget, Error as SessionError, Event, Observer, Shortfall, Silent, Wish};
+use oblivia_protocol::{
+    Allowance, Budget, Error as SessionError, Event, LinkError, Notice, Observer, Shortfall, Silent, Wish,
+};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -120,6 +122,46 @@ fn sessions_of_one_client_at_once_do_not_exceed_its_budget_together() {
     });
     assert_eq!(answered, 3);
     assert_eq!(refused(&client, &case, 1).used, 3);
+}
+
+#[test]
+fn a_client_that_has_not_agreed_holds_nothing_and_hears_at_its_agreement_that_others_were_first() {
+    let cases = [
+        small("clear", wish(None, Some(Leak::Input)), 1),
+        small("leveled", wish(None, None), 1),
+        small_relu("hybrid", wish(None, None), 1),
+    ];
+    for case in &cases {
+        let [state, one, other] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let budgets =
+            Budgets { model: Quota { images: Some(3), images_per_day: None }, ..Budgets::default() };
+        let server = start(case, state.path(), budgets);
+        let left = |left| Some(Allowance { budget: Budget::Model, images: 3, left });
+        let quick = client(&server, other.path());
+        let asking = client(&server, one.path());
+        let mut first = None;
+        let ask = Ask {
+            model: &case.model.public.name,
+            system: case.system,
+            wish: case.wish.clone(),
+            max_time: None,
+            confirm: &mut |_, _| {
+                let others = std::thread::scope(|scope| scope.spawn(|| right(&quick, case, 2)).join());
+                first = others.unwrap();
+                Ok(())
+            },
+            observer: &mut Silent,
+        };
+        let inputs = [(); 2].map(|()| Input::Tensor(case.inputs[0].clone()));
+        let late = asking.ask(ask, &inputs).unwrap_err();
+        assert_eq!(first, left(1), "{}: the others find all three", case.system);
+        assert_eq!(late.blame(), Blame::Refused, "{late}");
+        let heard = LinkError::Aborted(Notice::Budget);
+        assert!(matches!(&late, Error::Session(SessionError::Link(e)) if *e == heard), "{late}");
+        let short = Shortfall { budget: Budget::Model, images: 3, used: 2, asked: 2, counted: 2 };
+        assert_eq!(refused(&asking, case, 2), short, "what was refused is not counted");
+        assert_eq!(right(&asking, case, 1), left(0));
+    }
 }
 
 #[test]

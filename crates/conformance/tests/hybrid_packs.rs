@@ -3,11 +3,12 @@
 
 use oblivia::{load_image, load_model, tensor};
 use oblivia_base::{Blame, Digest};
-use oblivia_conformance::ahead::{Spoil, Spoilt, Stocked};
+use oblivia_conformance::ahead::Stocked;
+use oblivia_conformance::hostile::Tampered;
 use oblivia_conformance::{Case, Pair, answers, costs, small_relu};
 use oblivia_nn::Tensor;
 use oblivia_protocol::session::Purpose;
-use oblivia_protocol::{AheadUse, Kind, Wire, Wish};
+use oblivia_protocol::{AheadUse, Error, Kind, LinkError, Notice, Wire, Wish};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -181,13 +182,34 @@ fn packs_are_neither_made_nor_used_beyond_the_memory_a_client_allows() {
     assert_eq!(at.files(Some(ALICE)).len(), 3);
 }
 
+/// What happens to a message.
+#[derive(Clone, Copy)]
+enum Spoil {
+    /// A bit of it is turned over.
+    Flip,
+    /// The link ends in its place.
+    Cut,
+}
+
 /// Makes three packs over a wire that spoils the last message of the client's about them, or one `before` it; how many both sides
 /// have then.
 fn spoilt(case: &Case, before: usize, spoil: Spoil) -> [usize; 2] {
     let (offline, sent) = (Kind::System(1), Arc::new(AtomicUsize::new(0)));
-    let over = |sent: &Arc<AtomicUsize>, spoil| {
+    let over = |sent: &Arc<AtomicUsize>, spoil: Option<(usize, Spoil)>| {
         let sent = sent.clone();
-        move |wire| Box::new(Spoilt { wire, kind: offline, sent, spoil }) as Box<dyn Wire>
+        let change = move |kind, mut body: Vec<u8>| {
+            let number = if kind == offline { sent.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
+            match spoil.filter(|(at, _)| *at == number) {
+                None => {}
+                Some((_, Spoil::Flip)) => {
+                    let middle = body.len() / 2;
+                    body[middle] ^= 1;
+                }
+                Some((_, Spoil::Cut)) => return None,
+            }
+            Some((kind, body))
+        };
+        move |wire| Box::new(Tampered { wire, change }) as Box<dyn Wire>
     };
     let images = 3 * case.wish.group.unwrap_or(1) as usize;
     let whole = Stocked::new(case, ROOM);
@@ -213,6 +235,28 @@ fn packs_of_a_session_stay_where_its_link_ends_and_go_where_a_check_fails() {
     }
     // What the client finds when the server has everything, it alone forgets: the server's are of no use to anybody.
     assert_eq!(spoilt(&silent, 0, Spoil::Flip)[0], 0);
+}
+
+#[test]
+fn packs_stay_at_both_sides_where_the_disk_of_one_is_full() {
+    let three = case(3);
+    let full = |fit, kept| {
+        let mut at = Stocked::new(&three, ROOM);
+        at.fit = fit;
+        let failed = at.session(ALICE, Purpose::MakeAhead, 4, 1).expect_err("a disk is full");
+        assert_eq!([at.files(Some(ALICE)).len(), at.files(None).len()], kept);
+        at.fit = [usize::MAX; 2];
+        assert_eq!(predict(&at, &three, ALICE, 2).0, Some(3), "those that both have");
+        failed
+    };
+    // The client has all and waits for the server's word.
+    let of_server = full([usize::MAX, 3], [4, 3]);
+    assert!(matches!(of_server.server, Some(Error::Io(_))), "{:?}", of_server.server);
+    let heard = of_server.client;
+    assert!(matches!(heard, Some(Error::Link(LinkError::Aborted(Notice::Unable)))), "{heard:?}");
+    // The server may have said its last word before.
+    let of_client = full([3, usize::MAX], [3, 4]);
+    assert!(matches!(of_client.client, Some(Error::Io(_))), "{:?}", of_client.client);
 }
 
 #[test]

@@ -5,13 +5,12 @@
 //! | `budgets/lock` | held by the one server that counts here |
 //! | `budgets/MODEL/CLIENT.json` | one client's count of one model; MODEL is a digest of the model's name, CLIENT the client's fingerprint |
 //!
-//! A count is replaced whole and synced, directory included, before the session it is of goes on. What a session may still
-//! charge is set aside in memory while it agrees, so that sessions of one client together never exceed a budget. What cannot be
-//! read is an error at the start, never a count of zero; a file that was deleted is a client that begins anew.
+//! A session is charged when its plan is agreed, if the budgets cover it then: sessions together never exceed one, and who has not
+//! agreed holds nothing. A count is replaced whole and synced, directory included, before the session it is of goes on. What cannot
+//! be read is an error at the start, never a count of zero; a file that was deleted is a client that begins anew.
 //!
 //! A session that fails before its first image gives its images back to the model's budgets. It gives them back to the client's too,
-//! unless the client broke it off after it agreed: images of a total are not to be had for nothing. What is set aside before then is
-//! free again when the session ends.
+//! unless the client broke it off: images of a total are not to be had for nothing.
 #![deny(clippy::indexing_slicing)]
 
 use crate::{Budgets, Error};
@@ -46,15 +45,12 @@ struct Account {
     /// have that back; 0 in the account of all together.
     broken_off: u64,
     broken_off_on_day: u64,
-    /// Set aside for sessions that have not charged it yet; in memory only.
-    pending: u64,
 }
 
 impl Account {
-    /// Used or set aside, in all and today. A clock that was set back stays on the later day.
-    fn taken(&self, today: u64) -> [u64; 2] {
-        let on_day = if self.day >= today { self.used_on_day } else { 0 };
-        [self.used, on_day].map(|n| n.saturating_add(self.pending))
+    /// Used in all and today. A clock that was set back stays on the later day.
+    fn used(&self, today: u64) -> [u64; 2] {
+        [self.used, if self.day >= today { self.used_on_day } else { 0 }]
     }
 
     fn charge(&mut self, images: u64, today: u64) {
@@ -83,14 +79,11 @@ impl Account {
     fn of_all(&self) -> [u64; 2] {
         [self.used.saturating_sub(self.broken_off), self.used_on_day.saturating_sub(self.broken_off_on_day)]
     }
-
-    fn is_empty(&self) -> bool {
-        self.used == 0 && self.pending == 0
-    }
 }
 
 /// One model's counts.
 struct Book {
+    model: String,
     dir: PathBuf,
     clients: BTreeMap<Digest, Account>,
     all: Account,
@@ -145,168 +138,109 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The four budgets of a client, and what is taken of them.
-    fn limits(&self, book: &Book, client: &Digest) -> Vec<(Budget, u64, u64)> {
+    /// The four budgets of a client, and what is used of them.
+    fn limits(&self, book: &Book, client: &Digest) -> impl Iterator<Item = (Budget, u64, u64)> {
         let today = (self.today)();
-        let account = book.clients.get(client).copied().unwrap_or_default();
         let (own, all) = (self.budgets.of(client), self.budgets.model);
-        let ([used, on_day], [all_used, all_on_day]) = (account.taken(today), book.all.taken(today));
+        let ([used, on_day], [all_used, all_on_day]) =
+            (book.account(client).used(today), book.all.used(today));
         let limits = [
             (Budget::Client, own.images, used),
             (Budget::ClientDay, own.images_per_day, on_day),
             (Budget::Model, all.images, all_used),
             (Budget::ModelDay, all.images_per_day, all_on_day),
         ];
-        limits.into_iter().filter_map(|(budget, images, used)| Some((budget, images?, used))).collect()
+        limits.into_iter().filter_map(|(budget, images, used)| Some((budget, images?, used)))
     }
 
-    /// The budget that does not cover `counted` images, the tightest of them if there are several.
-    fn shortfall(limits: &[(Budget, u64, u64)], asked: u64, counted: u64) -> Option<Shortfall> {
-        let short =
-            limits.iter().map(|&(budget, images, used)| Shortfall { budget, images, used, asked, counted });
-        short.filter(|s| counted > s.left()).min_by_key(Shortfall::left)
-    }
-
-    /// Refuses what the budgets do not cover now. For a model that is not served there is nothing to say.
-    pub(crate) fn covers(&self, model: &str, client: &Digest, images: u64) -> Result<(), SessionError> {
-        let books = self.books();
-        let Some(book) = books.get(model) else { return Ok(()) };
-        Self::shortfall(&self.limits(book, client), images, images)
-            .map_or(Ok(()), |s| Err(SessionError::Budget(s)))
-    }
-
-    /// Sets `counted` images aside for a session that asked for `asked`.
-    pub(crate) fn reserve(
-        self: &Arc<Self>,
-        model: &str,
-        client: &Digest,
-        asked: u64,
-        counted: u64,
-    ) -> Result<Reservation, SessionError> {
-        let mut books = self.books();
-        let book = books.get_mut(model).ok_or_else(|| not_counted(model))?;
-        let limits = self.limits(book, client);
-        if let Some(short) = Self::shortfall(&limits, asked, counted) {
+    /// Refuses what the tightest budget does not cover, and a client too many.
+    fn allows(&self, book: &Book, client: &Digest, asked: u64, counted: u64) -> Result<(), SessionError> {
+        let of = |(budget, images, used)| Shortfall { budget, images, used, asked, counted };
+        let short = self.limits(book, client).map(of).filter(|s| counted > s.left());
+        if let Some(short) = short.min_by_key(Shortfall::left) {
             return Err(SessionError::Budget(short));
         }
         if !book.clients.contains_key(client) && book.clients.len() >= MAX_CLIENTS {
             return Err(SessionError::Resource {
                 what: "room for budgets",
                 why: format!(
-                    "{MAX_CLIENTS} clients of `{model}` are counted; admit named clients alone (--policy), or delete \
-                     counts in {} while the server is stopped",
+                    "{MAX_CLIENTS} clients of `{}` are counted; admit named clients alone (--policy), or delete counts \
+                     in {} while the server is stopped",
+                    book.model,
                     book.dir.display()
                 ),
             });
         }
-        book.clients.entry(*client).or_default().pending += counted;
-        book.all.pending += counted;
-        let left = limits.into_iter().map(|(budget, images, used)| {
+        Ok(())
+    }
+
+    /// What would be left if a session that asks for `asked` images were charged `counted` now; refuses it if the budgets do not
+    /// cover it. For a model that is not served there is nothing to say.
+    pub(crate) fn covers(
+        &self,
+        model: &str,
+        client: &Digest,
+        asked: u64,
+        counted: u64,
+    ) -> Result<Option<Allowance>, SessionError> {
+        let books = self.books();
+        let Some(book) = books.get(model) else { return Ok(None) };
+        self.allows(book, client, asked, counted)?;
+        let left = self.limits(book, client).map(|(budget, images, used)| {
             let left = images.saturating_sub(used).saturating_sub(counted);
             Allowance { budget, images, left }
         });
-        let allowance = left.min_by_key(|a| a.left);
-        let (model, client) = (model.to_owned(), *client);
-        Ok(Reservation { ledger: self.clone(), model, client, images: counted, allowance, charged_on: None })
+        Ok(left.min_by_key(|a| a.left))
+    }
+
+    /// Counts `counted` images as used by a session that asked for `asked`, on disk before this returns, or refuses it if the
+    /// budgets do not cover it.
+    pub(crate) fn charge(
+        self: &Arc<Self>,
+        model: &str,
+        client: &Digest,
+        asked: u64,
+        counted: u64,
+    ) -> Result<Charge, SessionError> {
+        let mut books = self.books();
+        let book = books.get_mut(model).ok_or_else(|| not_counted(model))?;
+        self.allows(book, client, asked, counted)?;
+        let (mut account, day) = (book.account(client), (self.today)());
+        account.charge(counted, day);
+        book.put(client, account)?;
+        book.all.charge(counted, day);
+        Ok(Charge { ledger: self.clone(), model: model.to_owned(), client: *client, images: counted, day })
     }
 }
 
-/// Images set aside for a session, or charged to it. What was not charged is free again when this is dropped.
-pub(crate) struct Reservation {
+/// Images that a session was charged.
+pub(crate) struct Charge {
     ledger: Arc<Ledger>,
     model: String,
     client: Digest,
     images: u64,
-    allowance: Option<Allowance>,
-    charged_on: Option<u64>,
+    day: u64,
 }
 
-impl Reservation {
-    /// What is left once this is counted.
-    pub(crate) fn allowance(&self) -> Option<Allowance> {
-        self.allowance
-    }
-
-    /// Images it counts.
+impl Charge {
+    /// How many.
     pub(crate) fn images(&self) -> u64 {
         self.images
     }
 
-    /// Counts the images as used, on disk before this returns.
-    pub(crate) fn charge(&mut self) -> Result<(), SessionError> {
-        if self.charged_on.is_some() {
-            return Err(SessionError::Misuse("a session was charged twice".into()));
+    /// Gives them back, for a session that failed before its first image: to the model's budgets alone if the client broke it off.
+    pub(crate) fn give_back(self, broken_off: bool) -> Result<(), SessionError> {
+        let Self { ledger, model, client, images, day } = self;
+        let mut books = ledger.books();
+        let book = books.get_mut(&model).ok_or_else(|| not_counted(&model))?;
+        let mut account = book.account(&client);
+        match broken_off {
+            true => account.break_off(images, day),
+            false => account.give_back(images, day),
         }
-        let today = (self.ledger.today)();
-        let charge = |account: &mut Account, images| {
-            account.pending = account.pending.saturating_sub(images);
-            account.charge(images, today);
-        };
-        self.change(charge, charge)?;
-        self.charged_on = Some(today);
+        book.put(&client, account)?;
+        book.all.give_back(images, day);
         Ok(())
-    }
-
-    /// Gives back what was charged, for a session that failed before its first image: to the model's budgets alone if the client
-    /// broke it off.
-    pub(crate) fn give_back(&mut self, broken_off: bool) -> Result<(), SessionError> {
-        if let Some(day) = self.charged_on {
-            let give_back = |account: &mut Account, images| account.give_back(images, day);
-            match broken_off {
-                true => self.change(|account, images| account.break_off(images, day), give_back)?,
-                false => self.change(give_back, give_back)?,
-            }
-            // Nothing is set aside any more.
-            self.images = 0;
-        }
-        Ok(())
-    }
-
-    /// Changes both accounts, the client's on disk first.
-    fn change(
-        &self,
-        own: impl Fn(&mut Account, u64),
-        of_all: impl Fn(&mut Account, u64),
-    ) -> Result<(), SessionError> {
-        let mut books = self.ledger.books();
-        let book = books.get_mut(&self.model).ok_or_else(|| not_counted(&self.model))?;
-        let mut account = book.clients.get(&self.client).copied().unwrap_or_default();
-        own(&mut account, self.images);
-        let name = file_name(&self.client);
-        let written = match account.is_empty() {
-            // Who used nothing takes no room.
-            true => fs::remove_file(book.dir.join(&name)).map_err(|e| e.to_string()),
-            false => {
-                let bytes = encode(&self.model, &self.client, &account);
-                private::replace(&book.dir, &name, &bytes).map_err(|e| e.to_string())
-            }
-        };
-        written
-            .and_then(|()| sync(&book.dir).map_err(|e| e.to_string()))
-            .map_err(|why| SessionError::Io(format!("a budget could not be counted: {why}")))?;
-        match account.is_empty() {
-            true => book.clients.remove(&self.client),
-            false => book.clients.insert(self.client, account),
-        };
-        of_all(&mut book.all, self.images);
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if self.charged_on.is_some() {
-            return;
-        }
-        let mut books = self.ledger.books();
-        let Some(book) = books.get_mut(&self.model) else { return };
-        book.all.pending = book.all.pending.saturating_sub(self.images);
-        if let Some(account) = book.clients.get_mut(&self.client) {
-            account.pending = account.pending.saturating_sub(self.images);
-            if account.is_empty() {
-                book.clients.remove(&self.client);
-            }
-        }
     }
 }
 
@@ -344,7 +278,32 @@ impl Book {
             }
             clients.insert(client, account);
         }
-        Ok(Self { dir, clients, all })
+        Ok(Self { model: model.to_owned(), dir, clients, all })
+    }
+
+    fn account(&self, client: &Digest) -> Account {
+        self.clients.get(client).copied().unwrap_or_default()
+    }
+
+    /// Replaces a client's account, on disk first.
+    fn put(&mut self, client: &Digest, account: Account) -> Result<(), SessionError> {
+        let name = file_name(client);
+        let written = match account.used {
+            // Who used nothing takes no room.
+            0 => fs::remove_file(self.dir.join(&name)).map_err(|e| e.to_string()),
+            _ => {
+                let bytes = encode(&self.model, client, &account);
+                private::replace(&self.dir, &name, &bytes).map_err(|e| e.to_string())
+            }
+        };
+        written
+            .and_then(|()| sync(&self.dir).map_err(|e| e.to_string()))
+            .map_err(|why| SessionError::Io(format!("a budget could not be counted: {why}")))?;
+        match account.used {
+            0 => self.clients.remove(client),
+            _ => self.clients.insert(*client, account),
+        };
+        Ok(())
     }
 }
 
@@ -401,7 +360,6 @@ fn decode(text: &[u8], model: &str, client: &Digest) -> Option<Account> {
         used_on_day: number("images_on_day")?,
         broken_off: number("broken_off").unwrap_or(0),
         broken_off_on_day: number("broken_off_on_day").unwrap_or(0),
-        pending: 0,
     };
     let same = number("schema")? == 1
         && fields.get("model")? == model

@@ -210,7 +210,7 @@ pub async fn client(
 }
 
 /// Makes room for a session, or refuses it; the room is given back when the returned value is dropped.
-pub type Admit<'a> = dyn Fn(&Plan) -> Result<Box<dyn Any + Send>, Error> + Send + Sync + 'a;
+pub type Admit<'a> = dyn Fn(&Agreed) -> Result<Box<dyn Any + Send>, Error> + Send + Sync + 'a;
 
 /// Plays the server on `wire`. What is in `memory` is for the client at its other end alone.
 pub async fn server(
@@ -228,7 +228,7 @@ pub async fn server(
     }
     let agreed = session::agree_as_server(&mut channel, &mut rng, catalog).await;
     let (agreed, loaded) = told(&mut channel, agreed).await?;
-    let admitted = admit(&agreed.plan);
+    let admitted = admit(&agreed);
     let _room = told(&mut channel, admitted).await?;
     let seat = Seat::Server { loaded, samples: agreed.samples };
     let Ran { channel, ops, keys, ahead, .. } =

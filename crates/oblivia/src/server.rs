@@ -2,7 +2,7 @@
 
 use crate::catalog::Models;
 use crate::key_cache::KeyCache;
-use crate::ledger::{Ledger, Reservation, today};
+use crate::ledger::{Charge, Ledger, today};
 use crate::pack_files::PackFiles;
 use crate::party::{self, Machine, Served};
 use crate::{Budgets, Error};
@@ -11,13 +11,13 @@ use oblivia_net::{
     ClientPolicy, Identity, Limits, Owner, ServerOptions, SessionIo, ShutdownReport, fault::FaultInjector,
 };
 use oblivia_nn::Model;
-use oblivia_protocol::session::{Catalog, Hello, Offered, Purpose};
+use oblivia_protocol::session::{Agreed, Catalog, Hello, Offered, Purpose};
 use oblivia_protocol::{
     AheadUse, Error as SessionError, Event, KeyMemory, KeyUse, Leak, LinkError, Observer, Plan, TurnCounts,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Where and how a server serves.
 #[derive(Debug, Clone)]
@@ -76,34 +76,45 @@ struct Visit<'a> {
     models: &'a Models,
     ledger: Option<Arc<Ledger>>,
     client: Digest,
-    /// What is set aside for it, or charged to it.
-    images: Mutex<Option<Reservation>>,
+    /// What it was charged.
+    charge: OnceLock<Charge>,
 }
 
 impl Visit<'_> {
-    fn images(&self) -> MutexGuard<'_, Option<Reservation>> {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where its images are counted. What is made ahead of images shows nothing of a model: the images count, in the session that
+    /// predicts them.
+    fn ledger(&self, purpose: Purpose) -> Option<&Arc<Ledger>> {
+        self.ledger.as_ref().filter(|_| purpose == Purpose::Predict)
     }
 
-    /// Charges what was set aside.
-    fn charge(&self) -> Result<(), SessionError> {
-        self.images().as_mut().map_or(Ok(()), Reservation::charge)
+    /// Charges what was agreed.
+    fn charge(&self, agreed: &Agreed) -> Result<(), SessionError> {
+        let Some(ledger) = self.ledger(agreed.purpose) else { return Ok(()) };
+        let (model, asked) = (&agreed.model.name, u64::from(agreed.samples));
+        let charge = ledger.charge(model, &self.client, asked, counted(&agreed.plan, asked))?;
+        let twice = |_| SessionError::Misuse("a session was charged twice".into());
+        self.charge.set(charge).map_err(twice)
     }
 
     /// Ends it; the images it was charged. What failed before the first image `began` is given back, to the model's budgets alone
     /// if the client is why.
-    fn close(&self, served: &Result<Served, SessionError>, began: bool) -> u64 {
-        let Some(mut images) = self.images().take() else { return 0 };
+    fn close(self, served: &Result<Served, SessionError>, began: bool) -> u64 {
+        let Some(charge) = self.charge.into_inner() else { return 0 };
         match served {
             Err(why) if !began => {
-                if let Err(error) = images.give_back(broke_off(why)) {
+                if let Err(error) = charge.give_back(broke_off(why)) {
                     tracing::warn!(client = %self.client.short(), %error, "a session that failed stays counted");
                 }
                 0
             }
-            _ => images.images(),
+            _ => charge.images(),
         }
     }
+}
+
+/// What a session of `asked` images counts as: only the client sees which slots of a group it fills, so all count.
+fn counted(plan: &Plan, asked: u64) -> u64 {
+    plan.cost.groups(asked).saturating_mul(u64::from(plan.cost.group.max(1)))
 }
 
 /// Whether a session that failed did so by the client's doing, or its link's: it fell silent, left, or sent what is none of the
@@ -121,19 +132,13 @@ fn broke_off(why: &SessionError) -> bool {
 
 impl Catalog for Visit<'_> {
     fn offer(&self, hello: &Hello) -> Result<Offered, SessionError> {
-        let predicts = hello.purpose == Purpose::Predict;
-        // What is made ahead of images shows nothing of a model: the images count, in the session that predicts them.
-        let Some(ledger) = self.ledger.as_ref().filter(|_| predicts) else { return self.models.offer(hello) };
+        let Some(ledger) = self.ledger(hello.purpose) else { return self.models.offer(hello) };
         let asked = u64::from(hello.samples);
         // Before a plan is made for nothing.
-        ledger.covers(&hello.model, &self.client, asked)?;
+        ledger.covers(&hello.model, &self.client, asked, asked)?;
         let mut offered = self.models.offer(hello)?;
-        // Only the client sees which slots of a group it fills, so they all count.
-        let cost = &offered.plan.cost;
-        let counted = cost.groups(asked).saturating_mul(u64::from(cost.group.max(1)));
-        let images = ledger.reserve(&hello.model, &self.client, asked, counted)?;
-        offered.allowance = images.allowance();
-        *self.images() = Some(images);
+        let counted = counted(&offered.plan, asked);
+        offered.allowance = ledger.covers(&hello.model, &self.client, asked, counted)?;
         Ok(offered)
     }
 }
@@ -191,8 +196,9 @@ impl Server {
                 let kept = KeyMemory { secrets: None, shelf, packs: of_client };
                 let keeps_packs = packs.is_some();
                 let memory = io.memory.clone();
-                let visit = Visit { models: &models, ledger, client: io.client, images: Mutex::new(None) };
-                let admit = |plan: &Plan| {
+                let visit = Visit { models: &models, ledger, client: io.client, charge: OnceLock::new() };
+                let admit = |agreed: &Agreed| {
+                    let plan = &agreed.plan;
                     // A pack on its way from stock to disk or back is there twice.
                     let pack = plan.cost.ahead.filter(|_| keeps_packs).map_or(0, |ahead| ahead.pack_bytes);
                     let bytes = [plan.session_memory_bytes, plan.work_memory_bytes, pack, pack];
@@ -200,7 +206,7 @@ impl Server {
                         .reserve(bytes.into_iter().fold(0, u64::saturating_add))
                         .map_err(|e| SessionError::Resource { what: "memory", why: e.to_string() })?;
                     // The last thing that can fail before the session goes on.
-                    visit.charge()?;
+                    visit.charge(agreed)?;
                     Ok(Box::new(kept) as Box<dyn std::any::Any + Send>)
                 };
                 let mut began = Began(false);

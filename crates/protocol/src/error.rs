@@ -98,11 +98,11 @@ impl Error {
             Self::Link(e) => match e {
                 LinkError::Io(_) => Blame::Io,
                 LinkError::Aborted(Notice::Incompatible) => Blame::PeerIncompatible,
-                LinkError::NotAdmitted | LinkError::Outlived { .. } | LinkError::Aborted(Notice::Refused) => {
-                    Blame::Refused
-                }
+                LinkError::NotAdmitted
+                | LinkError::Outlived { .. }
+                | LinkError::Aborted(Notice::Refused | Notice::Budget) => Blame::Refused,
                 LinkError::Aborted(Notice::UnknownModel) => Blame::Input,
-                LinkError::Aborted(Notice::Busy) => Blame::Resource,
+                LinkError::Aborted(Notice::Busy | Notice::Unable) => Blame::Resource,
                 _ => Blame::PeerMisbehaved,
             },
             Self::Incompatible { .. } => Blame::PeerIncompatible,
@@ -117,14 +117,17 @@ impl Error {
     }
 
     /// What the peer is told of this error: one code, no detail. In particular a failed decryption, a noise
-    /// overflow and a malformed ciphertext are indistinguishable (all [`Notice::Failed`]).
+    /// overflow and a malformed ciphertext are indistinguishable (all [`Notice::Failed`]); what the operating system refused
+    /// depends on no message's contents ([`Notice::Unable`]).
     pub fn notice(&self) -> Notice {
         match self {
             Self::Incompatible { .. } => Notice::Incompatible,
             Self::UnknownModel { .. } => Notice::UnknownModel,
-            Self::Refused { .. } | Self::Budget(_) | Self::Unsupported { .. } => Notice::Refused,
+            Self::Refused { .. } | Self::Unsupported { .. } => Notice::Refused,
+            Self::Budget(_) => Notice::Budget,
             Self::Resource { .. } => Notice::Busy,
             Self::Link(LinkError::Outlived { .. }) => Notice::Refused,
+            Self::Io(_) | Self::Link(LinkError::Io(_)) => Notice::Unable,
             _ => Notice::Failed,
         }
     }
@@ -138,7 +141,7 @@ impl Error {
 /// The reason a session ended, as told to the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Something went wrong; no detail is given.
+    /// Something went wrong, perhaps with what this side was sent; no detail is given.
     Failed,
     /// Version or plan differ.
     Incompatible,
@@ -150,11 +153,23 @@ pub enum Notice {
     Busy,
     /// The server is shutting down.
     ShuttingDown,
+    /// A query budget does not cover what was agreed.
+    Budget,
+    /// The sender's disk, memory or system failed it; nothing is wrong with what it was sent.
+    Unable,
 }
 
 impl Notice {
-    const ALL: [Self; 6] =
-        [Self::Failed, Self::Incompatible, Self::Refused, Self::UnknownModel, Self::Busy, Self::ShuttingDown];
+    const ALL: [Self; 8] = [
+        Self::Failed,
+        Self::Incompatible,
+        Self::Refused,
+        Self::UnknownModel,
+        Self::Busy,
+        Self::ShuttingDown,
+        Self::Budget,
+        Self::Unable,
+    ];
 }
 
 impl fmt::Display for Notice {
@@ -166,6 +181,10 @@ impl fmt::Display for Notice {
             Self::UnknownModel => "the peer has no model of that name",
             Self::Busy => "the peer has no capacity now; try again later",
             Self::ShuttingDown => "the peer is shutting down",
+            Self::Unable => "the peer's disk, memory or system failed it",
+            Self::Budget => {
+                "the server's query budget does not cover this any more: others used it meanwhile"
+            }
         })
     }
 }
@@ -224,7 +243,7 @@ mod tests {
             (Error::Resource { what: "x", why: why.clone() }, Notice::Busy),
             (Error::Input(why.clone()), Notice::Failed),
             (Error::Misuse(why.clone()), Notice::Failed),
-            (Error::Io(why), Notice::Failed),
+            (Error::Io(why), Notice::Unable),
             (
                 Error::Budget(Shortfall {
                     budget: Budget::Client,
@@ -233,11 +252,12 @@ mod tests {
                     asked: 1,
                     counted: 1,
                 }),
-                Notice::Refused,
+                Notice::Budget,
             ),
         ];
         let told = |e: &LinkError| match e {
             LinkError::Outlived { .. } => Notice::Refused,
+            LinkError::Io(_) => Notice::Unable,
             _ => Notice::Failed,
         };
         errors.extend(link.into_iter().map(|e| (Error::Link(e.clone()), told(&e))));
@@ -293,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_message_a_number_out_of_bounds_and_our_own_faults_look_the_same() {
+    fn a_malformed_message_a_number_out_of_bounds_and_our_own_mistakes_look_the_same() {
         let told: Vec<Vec<u8>> = all("x")
             .into_iter()
             .filter(|(e, _)| {
@@ -303,13 +323,12 @@ mod tests {
                         | Error::NumericBound { .. }
                         | Error::Misuse(_)
                         | Error::Input(_)
-                        | Error::Io(_)
                         | Error::Link(_)
-                ) && !matches!(e, Error::Link(LinkError::Outlived { .. }))
+                ) && !matches!(e, Error::Link(LinkError::Outlived { .. } | LinkError::Io(_)))
             })
             .map(|(e, _)| e.notice().to_bytes())
             .collect();
-        assert_eq!(told.len(), 18);
+        assert_eq!(told.len(), 16);
         assert!(told.iter().all(|t| *t == Notice::Failed.to_bytes()));
     }
 

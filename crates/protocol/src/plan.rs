@@ -50,8 +50,22 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Refuses a plan whose leaks were not accepted, or whose keys, memory of the client, or traffic for `samples` samples
-    /// are over the limit.
+    /// Refuses a plan for groups of another size than was asked for.
+    pub fn admit_group(&self, plan: &Plan) -> Result<(), Error> {
+        let offered = plan.cost.group;
+        match self.group {
+            Some(asked) if asked != offered => Err(Error::Refused {
+                why: format!(
+                    "the plan takes groups of {offered} samples, not the {asked} of --group; leave it out, or ask for a \
+                     system or mode that can choose"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a plan of other groups, whose leaks were not accepted, or whose keys, memory of the client, or traffic for
+    /// `samples` samples are over the limit.
     pub fn admit(&self, plan: &Plan, samples: u64) -> Result<(), Error> {
         self.admit_with(plan, AheadUse::None, samples)
     }
@@ -68,6 +82,7 @@ impl Wish {
 
     /// As [`Wish::admit`], by what is done with packs.
     pub fn admit_with(&self, plan: &Plan, ahead: AheadUse, samples: u64) -> Result<(), Error> {
+        self.admit_group(plan)?;
         for s in &plan.leaks {
             if s.leak.needs_acceptance() && !self.accepted_leaks.contains(&s.leak) {
                 return Err(Error::Refused {

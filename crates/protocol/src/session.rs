@@ -342,7 +342,7 @@ pub async fn agree_as_client(
     }
     let plan = system.check(&offer.model, &offer.choices)?;
     check_purpose(request.purpose, &plan)?;
-    check_group(hello.group, *system, &plan)?;
+    check_group(&request.wish, *system, &plan)?;
     let samples = u64::from(request.samples);
     let ahead = match request.purpose {
         Purpose::Predict => AheadUse::None,
@@ -466,18 +466,15 @@ fn check_purpose(purpose: Purpose, plan: &Plan) -> Result<(), Error> {
     Err(Error::Refused { why })
 }
 
-/// Refuses groups of another size than the one asked for, and, where it can be asked for and was not, any but single samples.
-fn check_group(asked: Option<u32>, system: &dyn System, plan: &Plan) -> Result<(), Error> {
+/// Refuses any but single samples where groups can be asked for and were not.
+fn check_group(wish: &Wish, system: &dyn System, plan: &Plan) -> Result<(), Error> {
     let offered = plan.cost.group;
-    let wanted = asked.or_else(|| system.plans_for_links(&plan.choices.mode).then_some(1));
-    let why = match (wanted, asked) {
-        (Some(wanted), _) if wanted == offered => return Ok(()),
-        (None, _) => return Ok(()),
-        (_, Some(asked)) => format!("the plan takes groups of {offered} samples, not the {asked} of --group"),
-        (_, None) => format!(
-            "the plan takes groups of {offered} samples, which were not asked for; --group asks for them"
-        ),
-    };
+    if wish.group.is_some() || offered == 1 || !system.plans_for_links(&plan.choices.mode) {
+        return Ok(());
+    }
+    let why = format!(
+        "the plan takes groups of {offered} samples, which were not asked for; --group asks for them"
+    );
     Err(Error::Refused { why })
 }
 

@@ -76,7 +76,12 @@ static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
         Decoder {
             name: "notice",
             harness: fuzz::notice,
-            seeds: vec![("failed", Notice::Failed.to_bytes()), ("busy", Notice::Busy.to_bytes())],
+            seeds: vec![
+                ("failed", Notice::Failed.to_bytes()),
+                ("busy", Notice::Busy.to_bytes()),
+                ("budget", Notice::Budget.to_bytes()),
+                ("unable", Notice::Unable.to_bytes()),
+            ],
         },
         Decoder {
             name: "role",
@@ -114,6 +119,16 @@ fn committed_seeds_are_what_this_build_writes_and_accepts() {
             let committed = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             assert_eq!(committed, *bytes, "{}/{name} has another encoding now", decoder.name);
         }
+    }
+}
+
+#[test]
+fn every_folder_of_seeds_is_a_targets() {
+    let fuzz = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let targets = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for folder in std::fs::read_dir(fuzz.join("seeds")).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        assert!(targets.contains(&format!("name = \"{name}\"\n")), "there is no target `{name}`");
     }
 }
 

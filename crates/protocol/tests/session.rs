@@ -265,7 +265,7 @@ fn a_client_hears_what_is_left_and_of_a_budget_that_is_short_all_numbers() {
     let (client, _, server) = agree(&Counting(Err(short)));
     for error in [client.err().unwrap(), server.err().unwrap()] {
         assert!(matches!(error, Error::Budget(found) if found == short), "{error}");
-        assert_eq!((error.blame(), error.notice()), (Blame::Refused, Notice::Refused));
+        assert_eq!((error.blame(), error.notice()), (Blame::Refused, Notice::Budget));
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct SessionArgs {
     pub(crate) peer: PeerArgs,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it where a system can, unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
     #[command(flatten)]

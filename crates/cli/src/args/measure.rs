@@ -42,7 +42,7 @@ pub(super) const BENCH_JSON: &str = "\
   max_output_error, declared_output_error; output_error_from: which network's outputs these are about
   as_declared               whether measured bytes and rounds equal the plan's
   learned                   what client and server learn
-  plan_id, cpu, commit      the commit of the sources, + if they were changed
+  plan_id, cpu, commit      the commit this program was built from, + if its sources were changed; unknown outside git
 
 The test sets are taken from $OBLIVIA_DATA or ../shared/data: mnist; cifar10, whose images are JPEG (lossy); imagenet, of
 which there are 100 images, probably training images. Networks that take no images are given numbers spread over their range.";
@@ -86,10 +86,10 @@ pub(crate) struct BenchArgs {
     /// Threads for each side; 0 is one per core.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads())]
     pub(crate) threads: usize,
-    /// Pretend the link is slower, and plan for it unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
+    /// Pretend the link is slower, and plan for it where a system can, unless a plan is named: rate and round trip, e.g. 100mbit,40ms.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
-    /// Images that share messages, where a system can choose.
+    /// Images that share messages, where a system can choose. Refuse a plan of other groups.
     #[arg(long, value_name = "N")]
     pub(crate) group: Option<u32>,
     /// The fastest plan that moves no more bytes, both ways, where a system can choose.

@@ -49,7 +49,8 @@ pub(crate) struct PlanArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) wish: WishArgs,
-    /// Plan for this link, rate and round trip, e.g. 100mbit,40ms, not for the one the plan's name stands for.
+    /// Plan for this link, rate and round trip, e.g. 100mbit,40ms, not for the one the plan's name stands for,
+    /// where a system can.
     #[arg(long)]
     pub(crate) link: Option<LinkShape>,
     /// Images the session would predict.

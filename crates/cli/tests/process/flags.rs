@@ -97,6 +97,25 @@ fn the_largest_values_work() {
 }
 
 #[test]
+fn a_group_that_a_mode_does_not_have_is_refused_and_a_link_that_it_does_not_plan_for_is_noted() {
+    let model = model();
+    let plan = |more: &[&str]| run([&["plan", model.to_str().unwrap()], more].concat());
+    plan(&["--group", "3"]).refused(4, &["groups of 1 samples, not the 3 of --group"]);
+    plan(&["--mode", "batch", "--group", "3"]).refused(4, &["groups of 8192 samples, not the 3 of --group"]);
+    plan(&["--mode", "batch", "--group", "8192"]).well();
+    let compared = plan(&["--compare", "--group", "8192"]).well();
+    let of = |name: &str| compared.out.lines().find(|line| line.contains(name)).unwrap();
+    assert!(of("batch/").contains("at once") && of("approximate/").contains("of --group"), "{compared:#?}");
+    let nothing = "--link changes nothing";
+    let (linked, plain) = (plan(&["--link", "100mbit,40ms"]).well(), plan(&[]).well());
+    assert!(linked.err.contains(nothing) && linked.out == plain.out, "{linked:#?}");
+    assert!(!plain.err.contains(nothing));
+    let relu = crate::common::root().join("models/mnist-bm3");
+    let follows = ["plan", relu.to_str().unwrap(), "--system", "hybrid", "--link", "100mbit,40ms"];
+    assert!(!run(follows).well().err.contains(nothing));
+}
+
+#[test]
 fn names_that_are_not_unicode_are_paths_like_others_and_nothing_else() {
     let odd = OsStr::from_bytes(b"\xff\xfe.png");
     assert_eq!(run([OsStr::new("inspect"), odd]).code, Some(6));

@@ -26,16 +26,17 @@ fn open(dir: &Path, budgets: Budgets) -> Result<Arc<Ledger>, Error> {
     Ledger::open(dir, budgets, ["a", "b"].into_iter(), the_day)
 }
 
-/// Asks, charges if there is room, and says what is left.
+fn charge(ledger: &Arc<Ledger>, model: &str, who: u8, images: u64) -> Result<Charge, Shortfall> {
+    ledger.charge(model, &client(who), images, images).map_err(|e| match e {
+        SessionError::Budget(short) => short,
+        e => panic!("{e}"),
+    })
+}
+
+/// Charges if there is room, and says what is left.
 fn spend(ledger: &Arc<Ledger>, model: &str, who: u8, images: u64) -> Result<u64, Shortfall> {
-    match ledger.reserve(model, &client(who), images, images) {
-        Ok(mut r) => {
-            r.charge().unwrap();
-            Ok(r.allowance().unwrap().left)
-        }
-        Err(SessionError::Budget(short)) => Err(short),
-        Err(e) => panic!("{e}"),
-    }
+    charge(ledger, model, who, images)?;
+    Ok(ledger.covers(model, &client(who), 0, 0).unwrap().unwrap().left)
 }
 
 fn used(short: Result<u64, Shortfall>) -> (Budget, u64) {
@@ -111,16 +112,18 @@ fn a_day_begins_anew_at_midnight_and_not_when_the_clock_is_set_back() {
 }
 
 #[test]
-fn sessions_that_agree_at_once_never_exceed_a_budget_together() {
+fn sessions_that_agree_at_once_never_exceed_a_budget_together_and_asking_holds_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path(), each(10)).unwrap();
-    let mut first = ledger.reserve("a", &client(1), 6, 6).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(used(spend(&ledger, "a", 1, 5)), (Budget::Client, 6), "not charged yet, and not free");
-    assert!(ledger.covers("a", &client(1), 5).is_err() && ledger.covers("a", &client(1), 4).is_ok());
-    drop(ledger.reserve("a", &client(1), 4, 4));
-    first.charge().unwrap();
-    assert!(first.charge().is_err());
-    drop(first);
+    let covers = |asked| ledger.covers("a", &client(1), asked, asked).map_err(|e| e.to_string());
+    for _ in 0..3 {
+        let left = Allowance { budget: Budget::Client, images: 10, left: 4 };
+        assert_eq!(covers(6), Ok(Some(left)), "however often it is asked for");
+    }
+    assert_eq!(spend(&ledger, "a", 1, 6), Ok(4));
+    assert!(covers(5).is_err() && covers(4).is_ok());
+    assert_eq!(used(spend(&ledger, "a", 1, 5)), (Budget::Client, 6));
+    assert!(ledger.covers("c", &client(1), 99, 99).unwrap().is_none(), "a model that is not served");
     let got: u64 = std::thread::scope(|scope| {
         let ask = || {
             (0..20).filter(|_| spend(&ledger, "a", 1, 1).is_ok() && spend(&ledger, "b", 1, 1).is_ok()).count()
@@ -141,11 +144,7 @@ fn a_session_that_failed_before_its_first_image_gives_back_what_it_was_charged()
     let budgets = Budgets { client: Quota { images: Some(10), images_per_day: Some(10) }, ..each(0) };
     let ledger = open(dir.path(), budgets.clone()).unwrap();
     assert_eq!(spend(&ledger, "a", 1, 3), Ok(7));
-    let mut failed = ledger.reserve("a", &client(1), 7, 7).unwrap_or_else(|e| panic!("{e}"));
-    failed.charge().unwrap();
-    failed.give_back(false).unwrap();
-    failed.give_back(false).unwrap();
-    drop(failed);
+    charge(&ledger, "a", 1, 7).ok().unwrap().give_back(false).unwrap();
     drop(ledger);
     assert_eq!(spend(&open(dir.path(), budgets).unwrap(), "a", 1, 7), Ok(0));
 }
@@ -156,20 +155,15 @@ fn who_used_nothing_in_the_end_leaves_no_file() {
     let ledger = open(dir.path(), each(10)).unwrap();
     let book = ledger.books().get("a").unwrap().dir.clone();
     let files = || fs::read_dir(&book).unwrap().count();
-    let charged = |images| {
-        let mut r = ledger.reserve("a", &client(1), images, images).unwrap_or_else(|e| panic!("{e}"));
-        r.charge().unwrap();
-        r
-    };
-    let mut failed = charged(7);
+    let charged = |images| charge(&ledger, "a", 1, images).ok().unwrap();
+    let failed = charged(7);
     assert_eq!(files(), 1);
     failed.give_back(false).unwrap();
     assert_eq!((files(), ledger.books().get("a").unwrap().clients.len()), (0, 0));
-    drop(failed);
-    let (mut first, second) = (charged(3), charged(2));
+    let first = charged(3);
+    charged(2);
     first.give_back(false).unwrap();
     assert_eq!(files(), 1, "another session used something");
-    drop((first, second));
     assert_eq!(used(spend(&ledger, "a", 1, 9)), (Budget::Client, 2));
 }
 
@@ -180,14 +174,12 @@ fn what_a_client_breaks_off_is_its_own_loss_and_not_the_models() {
     let budgets = Budgets { client: both(10), model: both(12), ..Budgets::default() };
     let ledger = open(dir.path(), budgets.clone()).unwrap();
     assert_eq!(spend(&ledger, "a", 1, 1), Ok(9));
-    let mut gone = ledger.reserve("a", &client(1), 8, 8).unwrap_or_else(|e| panic!("{e}"));
-    gone.charge().unwrap();
+    let gone = charge(&ledger, "a", 1, 8).ok().unwrap();
     assert_eq!(used(spend(&ledger, "a", 2, 5)), (Budget::Model, 9), "while the session is there");
     gone.give_back(true).unwrap();
-    drop(gone);
     let check = |ledger: &Arc<Ledger>| {
         assert_eq!(used(spend(ledger, "a", 1, 2)), (Budget::Client, 9));
-        assert!(ledger.covers("a", &client(2), 10).is_ok(), "all but the one that was predicted");
+        assert!(ledger.covers("a", &client(2), 10, 10).is_ok(), "all but the one that was predicted");
     };
     check(&ledger);
     drop(ledger);
@@ -202,17 +194,15 @@ fn a_charge_is_on_disk_when_it_returns_and_a_charge_that_cannot_be_written_is_an
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path(), each(10)).unwrap();
     let book = ledger.books().get("a").unwrap().dir.clone();
-    let mut r = ledger.reserve("a", &client(1), 3, 3).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(fs::read_dir(&book).unwrap().count(), 0, "what is set aside is in memory only");
-    r.charge().unwrap();
+    ledger.covers("a", &client(1), 3, 3).unwrap();
+    assert_eq!(fs::read_dir(&book).unwrap().count(), 0, "asking counts nothing");
+    spend(&ledger, "a", 1, 3).unwrap();
     let on_disk = decode(&fs::read(book.join(file_name(&client(1)))).unwrap(), "a", &client(1)).unwrap();
     assert_eq!((on_disk.used, on_disk.day, on_disk.used_on_day), (3, DAY, 3));
-    let mut r = ledger.reserve("a", &client(1), 3, 3).unwrap_or_else(|e| panic!("{e}"));
     fs::rename(&book, dir.path().join("away")).unwrap();
-    let error = r.charge().unwrap_err();
+    let error = ledger.charge("a", &client(1), 3, 3).err().unwrap();
     assert_eq!(error.blame(), Blame::Io, "{error}");
-    drop(r);
-    assert_eq!(used(spend(&ledger, "a", 1, 8)), (Budget::Client, 3), "what was not charged is free again");
+    assert_eq!(used(spend(&ledger, "a", 1, 8)), (Budget::Client, 3), "what was not charged is not used");
 }
 
 #[test]
@@ -270,9 +260,10 @@ fn whole_groups_are_counted_and_the_tightest_budget_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let budgets = Budgets { model: quota(5000), ..each(4096) };
     let ledger = open(dir.path(), budgets).unwrap();
-    let one = ledger.reserve("a", &client(1), 1, 4096).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(one.allowance(), Some(Allowance { budget: Budget::Client, images: 4096, left: 0 }));
-    let Err(SessionError::Budget(short)) = ledger.reserve("a", &client(2), 1, 4096) else {
+    let left = ledger.covers("a", &client(1), 1, 4096).unwrap();
+    assert_eq!(left, Some(Allowance { budget: Budget::Client, images: 4096, left: 0 }));
+    ledger.charge("a", &client(1), 1, 4096).ok().unwrap();
+    let Err(SessionError::Budget(short)) = ledger.charge("a", &client(2), 1, 4096) else {
         panic!("it does not fit")
     };
     assert_eq!(short, Shortfall { budget: Budget::Model, images: 5000, used: 4096, asked: 1, counted: 4096 });

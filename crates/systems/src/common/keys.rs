@@ -303,12 +303,17 @@ mod tests {
 
     #[test]
     fn an_offer_has_one_encoding_of_33_bytes() {
-        let offers = [Offer::Once, Offer::New, Offer::Known(Digest([7; 32])), Offer::Known(Digest([0; 32]))];
-        for offer in offers {
+        let offers = [
+            ("once", Offer::Once),
+            ("new", Offer::New),
+            ("known", Offer::Known(Digest([7; 32]))),
+            ("known_zeros", Offer::Known(Digest([0; 32]))),
+        ];
+        for (name, offer) in offers {
             let bytes = offer.to_bytes();
             assert_eq!(bytes.len(), Offer::BYTES);
             assert_eq!(Offer::from_bytes(&bytes), Ok(offer));
-            assert!(fuzz_offer(&bytes));
+            crate::fuzz_tests::committed("keys_offer", fuzz_offer, [(name, bytes)]);
         }
         let with = |tag: u8, byte: u8| [&[tag][..], &[byte; 32]].concat();
         for bad in [with(3, 0), with(0, 1), with(1, 1), vec![0; 32], vec![2; 34]] {

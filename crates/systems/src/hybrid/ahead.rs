@@ -1,8 +1,9 @@
 //! Sessions that make packs and predict nothing, see [`super::packs`].
 //!
 //! A side that finds that a check fails drops what is left of the session's packs, and so does its peer, which is told that the
-//! session failed, for whatever reason: whoever guesses at what a check hides is to gain no more by packs than in one session with
-//! as many images.
+//! session failed: whoever guesses at what a check hides is to gain no more by packs than in one session with as many images. Packs
+//! outlive a session that ended by what says nothing of its messages: the link, a disk or memory that is full, a limit. Whatever else
+//! ended it, they are dropped.
 
 use super::link::{KIND_SETUP, mpc_error};
 use super::packs::{
@@ -112,7 +113,29 @@ pub(super) async fn server(d: &Derived, plan: &Plan, count: u32, cx: &mut Contex
     make(Party::Server, d, count, stock, room, &place, cx).await
 }
 
-/// Makes the packs, and forgets them all if the peer is not to be trusted with them.
+/// Whether an error says nothing against what the peer sent before it.
+fn is_harmless(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::Resource { .. } => true,
+        Error::Link(link) => match link {
+            LinkError::Aborted(notice) => match notice {
+                Notice::Unable | Notice::Busy | Notice::Refused | Notice::ShuttingDown => true,
+                Notice::Failed | Notice::Incompatible | Notice::UnknownModel | Notice::Budget => false,
+            },
+            LinkError::Closed { .. }
+            | LinkError::Io(_)
+            | LinkError::Tls(_)
+            | LinkError::TimedOut { .. }
+            | LinkError::TooSlow { .. }
+            | LinkError::Overdue { .. }
+            | LinkError::Outlived { .. } => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Makes the packs, and forgets them all if they may be worth less than they seem.
 async fn make(
     party: Party,
     d: &Derived,
@@ -123,7 +146,7 @@ async fn make(
     cx: &mut Context<'_>,
 ) -> Result<(), Error> {
     let made = fill(party, d, count, stock, &mut *room, place, cx).await;
-    if let Err(Error::InvalidMessage { .. } | Error::Link(LinkError::Aborted(Notice::Failed))) = &made {
+    if made.as_ref().is_err_and(|error| !is_harmless(error)) {
         room.forget();
     }
     made
@@ -178,5 +201,44 @@ fn refused(who: &str, room: u32, count: u32, d: &Derived) -> Error {
                 "{who} has room for {room} packs of this client and model, {count} were to be made{each}"
             ),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oblivia_protocol::Kind;
+
+    #[test]
+    fn packs_go_by_whatever_is_not_known_to_leave_them_whole() {
+        let notices = [
+            (Notice::Unable, true),
+            (Notice::Busy, true),
+            (Notice::Refused, true),
+            (Notice::ShuttingDown, true),
+            (Notice::Failed, false),
+            (Notice::Incompatible, false),
+        ];
+        for (notice, harmless) in notices {
+            assert_eq!(is_harmless(&Error::Link(LinkError::Aborted(notice))), harmless, "{notice}");
+        }
+        let why = || "x".to_owned();
+        let whole = [
+            Error::Io(why()),
+            Error::Resource { what: "x", why: why() },
+            Error::Link(LinkError::Closed { during: "x" }),
+            Error::Link(LinkError::Io(why())),
+            Error::Link(LinkError::Outlived { millis: 1 }),
+        ];
+        assert!(whole.iter().all(is_harmless));
+        let tainted = [
+            Error::InvalidMessage { message: "x", why: why() },
+            Error::Misuse(why()),
+            Error::NumericBound { what: why(), why: why() },
+            // What the peer says is nothing that this build knows.
+            Error::Link(LinkError::BadHeader { why: "x" }),
+            Error::Link(LinkError::Oversize { kind: Kind::Abort, found: 2, max: 1 }),
+        ];
+        assert!(!tainted.iter().any(is_harmless));
     }
 }

@@ -77,6 +77,9 @@ fn plain(model: &PublicModel) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz_tests::committed;
+    use oblivia_base::Digest;
+    use oblivia_protocol::PackId;
     use proptest::prelude::*;
 
     fn honest() -> Formats {
@@ -102,6 +105,20 @@ mod tests {
         };
         assert!(!with(longer), "a step the network does not have");
         assert!(formats(&honest().to_bytes()));
+    }
+
+    #[test]
+    fn committed_seeds_are_what_this_build_writes_and_accepts() {
+        committed("hybrid_choices", choices, [("plain", plain(MODEL.as_ref().unwrap()).unwrap())]);
+        committed("hybrid_formats", formats, [("calibrated", honest().to_bytes())]);
+        let of = |run, number| PackId { run: Digest([run; 32]), number };
+        let ids = [of(1, 4), of(1, 5), of(1, 7), of(2, 0)];
+        let claims = [("none", &ids[..0], 9), ("runs", &ids[..], 9), ("some", &ids[..], 2)];
+        committed(
+            "hybrid_claim",
+            claim,
+            claims.map(|(name, ids, most)| (name, Claim::of(ids, most).to_bytes())),
+        );
     }
 
     #[test]
