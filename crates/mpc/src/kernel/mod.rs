@@ -21,8 +21,17 @@ use oblivia_base::Secret;
 
 /// Blocks of a cache line.
 pub(crate) const LINE: usize = 4;
-/// Columns of one call of [`transpose`].
+/// Rows of a table of bits: one for each bit of a block.
+pub(crate) const ROWS: usize = 128;
+/// Columns of a table.
 pub(crate) const COLUMNS: usize = 4096;
+/// Blocks of a row.
+pub(crate) const BLOCKS: usize = COLUMNS / 128;
+/// Blocks from the beginning of a row to that of the next: an odd number of cache lines, so that a column of lines is spread
+/// over all sets of the cache.
+pub(crate) const STRIDE: usize = BLOCKS + LINE;
+/// Columns of one call of [`transpose`].
+pub(crate) const SQUARES: usize = 128 * LINE;
 /// Indices summed up per output of [`Cipher::lpn`].
 pub(crate) const LPN_WEIGHT: usize = 10;
 /// log2 of the largest table of [`Cipher::lpn`]: bits of an index field.
@@ -209,12 +218,11 @@ pub(crate) struct Children {
     pub(crate) values: [u128; 2],
 }
 
-/// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
-/// row r.
-pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
-    assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
-    vector!(transpose(rows, out));
-    portable::transpose(rows, out);
+/// Columns 128·`first` … of a table as blocks: bit r of block c is bit 128·`first` + c of row r.
+pub(crate) fn transpose(table: &[u128], first: usize, out: &mut [u128]) {
+    assert!(table.len() == ROWS * STRIDE && first + LINE <= BLOCKS && out.len() == SQUARES, "shape of a transposition");
+    vector!(transpose(table, first, out));
+    portable::transpose(table, first, out);
 }
 
 /// The low halves of both, side by side; short where any of the slices is.
@@ -241,11 +249,32 @@ pub(crate) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
     portable::add_masked(mask, a, b, out);
 }
 
-/// Of 2^k chunks r_x of `width` blocks each, in `chunks`: ⊕_{x: x_b = 1} r_x becomes chunk b of `sums`, which has k; the
-/// sum of all is left in the first chunk, the others are overwritten.
-pub(crate) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
-    vector!(sum_by_index_bits(width, chunks, sums));
-    portable::sum_by_index_bits(width, chunks, sums);
+/// Of the streams r_x of 2^k ciphers, blocks start, start + 1, … of counter mode with nonce 0, each cut down to its entry of
+/// `known`: ⊕_x r_x becomes `sum`, and ⊕_{x: x_b = 1} r_x the beginning of row b of `rows`, which are k, 2, 4 or 8. As many blocks
+/// as `sum` has, a multiple of eight.
+pub(crate) fn sum_streams(leaves: &[Cipher], known: &[u128], start: u64, sum: &mut [u128], rows: &mut [u128]) {
+    let k = rows.len() / STRIDE;
+    assert!(matches!(k, 2 | 4 | 8) && leaves.len() == 1 << k && known.len() == 1 << k, "leaves of a tree");
+    assert!(sum.len() <= BLOCKS && sum.len().is_multiple_of(2 * LINE), "blocks of a stream");
+    vector!(sum_streams(leaves, known, start, sum, rows));
+    portable::sum_streams(leaves, known, start, sum, rows);
+}
+
+/// Σ_i a_i·row_i in GF(2^128) for each row of a table.
+pub(crate) fn inner_of_rows(a: &[u128], table: &[u128], out: &mut [u128; ROWS]) {
+    assert!(a.len() <= BLOCKS && table.len() == ROWS * STRIDE, "shape of a table");
+    vector!(inner_of_rows(a, table, out));
+    for (out, row) in out.iter_mut().zip(table.chunks_exact(STRIDE)) {
+        *out = portable::inner(a, row);
+    }
+}
+
+/// out_i becomes (out_i ⊕ a_i)·c in GF(2^128).
+pub(crate) fn add_and_scale(c: u128, a: &[u128; ROWS], out: &mut [u128; ROWS]) {
+    vector!(add_and_scale(c, a, out));
+    for (out, a) in out.iter_mut().zip(a) {
+        *out = portable::inner(&[*out ^ a], &[c]);
+    }
 }
 
 #[cfg(test)]

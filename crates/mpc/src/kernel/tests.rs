@@ -55,15 +55,61 @@ fn multiplication_is_that_of_the_field() {
 
 #[test]
 fn a_transposed_bit_is_where_its_row_and_column_say() {
-    let rows = blocks(COLUMNS, 3);
+    let table = blocks(ROWS * STRIDE, 3);
     for out in on_every_path(|| {
         let mut out = vec![0; COLUMNS];
-        transpose(&rows, &mut out);
+        for (i, out) in out.chunks_exact_mut(SQUARES).enumerate() {
+            transpose(&table, LINE * i, out);
+        }
         out
     }) {
         for (c, block) in out.iter().enumerate() {
-            for r in 0..128 {
-                assert_eq!(block >> r & 1, rows[r * COLUMNS / 128 + c / 128] >> (c % 128) & 1);
+            for r in 0..ROWS {
+                assert_eq!(block >> r & 1, table[r * STRIDE + c / 128] >> (c % 128) & 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_are_summed_up_as_the_bits_of_their_indices_say() {
+    for (k, n) in [(2, 8), (4, BLOCKS), (8, 16)] {
+        let leaves: Vec<Cipher> = blocks(1 << k, 4).iter().map(|s| Cipher::new(&s.to_le_bytes())).collect();
+        let known: Vec<u128> = (0..1 << k).map(|x| if x == 3 { 0 } else { u128::MAX }).collect();
+        let start = u64::MAX - 4;
+        for (sum, rows) in on_every_path(|| {
+            let (mut sum, mut rows) = (vec![7; n], vec![7; k * STRIDE]);
+            sum_streams(&leaves, &known, start, &mut sum, &mut rows);
+            (sum, rows)
+        }) {
+            let mut of_all = vec![vec![0; n]; k + 1];
+            for (x, leaf) in leaves.iter().enumerate().filter(|(x, _)| *x != 3) {
+                let mut stream = vec![0; n];
+                leaf.counter(0, start, u128::MAX, &mut stream);
+                for (_, out) in of_all.iter_mut().enumerate().filter(|(b, _)| *b == k || x >> b & 1 == 1) {
+                    out.iter_mut().zip(&stream).for_each(|(a, b)| *a ^= b);
+                }
+            }
+            assert_eq!(sum, of_all[k]);
+            assert!((0..k).all(|b| rows[b * STRIDE..][..n] == of_all[b]));
+        }
+    }
+}
+
+#[test]
+fn rows_are_hashed_one_by_one_and_hashes_summed_up() {
+    let (table, a) = (blocks(ROWS * STRIDE, 3), blocks(BLOCKS, 4));
+    for n in [0, 1, 31, BLOCKS] {
+        for (hashes, scaled) in on_every_path(|| {
+            let mut hashes = [1; ROWS];
+            inner_of_rows(&a[..n], &table, &mut hashes);
+            let mut scaled = hashes;
+            add_and_scale(a[1], table.first_chunk().unwrap(), &mut scaled);
+            (hashes, scaled)
+        }) {
+            for r in 0..ROWS {
+                assert_eq!(hashes[r], inner(&a[..n], &table[r * STRIDE..]));
+                assert_eq!(scaled[r], times(hashes[r] ^ table[r], a[1]));
             }
         }
     }

@@ -1,9 +1,9 @@
 #![deny(clippy::indexing_slicing)]
 
-use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
+use super::chunk::{RowHashes, Streams};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::ChosenKeys;
-use crate::kernel::{self, COLUMNS};
+use crate::kernel::{self, BLOCKS, COLUMNS, ROWS};
 use crate::{Blocks, Label, MpcError, pprf};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
@@ -58,7 +58,7 @@ impl SoftSpokenSender {
             let point = delta.expose() >> (tree * k) & ((1 << k) - 1);
             u128::from(x.ct_eq(&point).unwrap_u8()).wrapping_sub(1)
         });
-        let known = Some(Secret::new(known.collect()));
+        let known = Secret::new(known.collect());
         Ok(Self {
             label: *label,
             setup: Digest::of("softspoken setup v1", message),
@@ -99,7 +99,8 @@ impl SoftSpokenSender {
             }
             self.streams.position += blocks as u64;
             let is_last = at + blocks == total;
-            let powers = powers(challenges.of_chunk(differences), blocks - usize::from(is_last));
+            let challenge = challenges.of_chunk(differences);
+            let powers = kernel::powers(challenge, blocks - usize::from(is_last));
             hashes.0.push(self.streams.hash_rows(&powers));
             if is_last {
                 last = self.streams.column_block(blocks - 1);
