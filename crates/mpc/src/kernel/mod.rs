@@ -243,21 +243,43 @@ pub(crate) fn low_bits(blocks: &[u128], out: &mut [u8]) {
     portable::low_bits(blocks, out);
 }
 
-/// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.
-pub(crate) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-    vector!(add_masked(mask, a, b, out));
-    portable::add_masked(mask, a, b, out);
+/// What [`sum_streams`] adds to the rows of a tree with a leaf that is not known.
+#[derive(Clone, Copy)]
+pub(crate) struct Correction<'a> {
+    /// For each bit of the index of that leaf all ones, or 0.
+    pub(crate) masks: &'a [u128],
+    /// Blocks as bytes; 0 where they end.
+    pub(crate) difference: &'a [u8],
 }
 
-/// Of the streams r_x of 2^k ciphers, blocks start, start + 1, … of counter mode with nonce 0, each cut down to its entry of
-/// `known`: ⊕_x r_x becomes `sum`, and ⊕_{x: x_b = 1} r_x the beginning of row b of `rows`, which are k, 2, 4 or 8. As many blocks
-/// as `sum` has, a multiple of eight.
-pub(crate) fn sum_streams(leaves: &[Cipher], known: &[u128], start: u64, sum: &mut [u128], rows: &mut [u128]) {
+/// Of the streams r_x of 2^k ciphers, blocks start, start + 1, … of counter mode with nonce 0: ⊕_x r_x becomes `sum`, and
+/// ⊕_{x: x_b = 1} r_x the beginning of row b of `rows`, which are k, 2, 4 or 8. As many blocks as `sum` has, a multiple of
+/// eight. With a correction, mask_b & (sum ⊕ difference) is added to row b, which then is
+/// ⊕_{x: (x ⊕ α)_b = 1} r_x ⊕ α_b·difference for the leaf α: r_α is nowhere in it, whatever it is.
+pub(crate) fn sum_streams(
+    leaves: &[Cipher],
+    start: u64,
+    correction: Option<Correction<'_>>,
+    sum: &mut [u128],
+    rows: &mut [u128],
+) {
     let k = rows.len() / STRIDE;
-    assert!(matches!(k, 2 | 4 | 8) && leaves.len() == 1 << k && known.len() == 1 << k, "leaves of a tree");
+    assert!(matches!(k, 2 | 4 | 8) && leaves.len() == 1 << k, "leaves of a tree");
     assert!(sum.len() <= BLOCKS && sum.len().is_multiple_of(2 * LINE), "blocks of a stream");
-    vector!(sum_streams(leaves, known, start, sum, rows));
-    portable::sum_streams(leaves, known, start, sum, rows);
+    vector!(sum_streams(leaves, start, correction, sum, rows));
+    portable::sum_streams(leaves, start, correction, sum, rows);
+}
+
+/// Has memory brought to the second-level cache, meanwhile; it need not hold values.
+pub(crate) fn prefetch<T>(memory: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in memory.chunks(64usize.div_ceil(size_of::<T>().max(1))) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: the instruction has no effect but on caches, at any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = memory;
 }
 
 /// Σ_i a_i·row_i in GF(2^128) for each row of a table.

@@ -1,6 +1,6 @@
 //! Any machine. Also the definition that the vector path is held against.
 
-use super::{BLOCKS, Children, Cipher, LINE, LPN_WEIGHT, MAX_LOG_TABLE, Patch, STRIDE};
+use super::{BLOCKS, Children, Cipher, Correction, LINE, LPN_WEIGHT, MAX_LOG_TABLE, Patch, STRIDE};
 use aes::cipher::BlockCipherEncrypt;
 use aes::{Aes128, Block};
 use oblivia_base::Secret;
@@ -242,19 +242,30 @@ fn transpose_squares(square: &mut Square) {
     }
 }
 
-/// Every stream is added where its index says, those of a secret index as zeros.
-pub(super) fn sum_streams(leaves: &[Cipher], known: &[u128], start: u64, sum: &mut [u128], rows: &mut [u128]) {
+pub(super) fn sum_streams(
+    leaves: &[Cipher],
+    start: u64,
+    correction: Option<Correction<'_>>,
+    sum: &mut [u128],
+    rows: &mut [u128],
+) {
     let mut stream = Secret::new([0; BLOCKS]);
     let stream = &mut stream.expose_mut()[..sum.len()];
     let add = |stream: &[u128], out: &mut [u128]| out.iter_mut().zip(stream).for_each(|(a, b)| *a ^= b);
     sum.fill(0);
     rows.chunks_exact_mut(STRIDE).for_each(|row| row[..stream.len()].fill(0));
-    for (x, (leaf, known)) in leaves.iter().zip(known).enumerate() {
+    for (x, leaf) in leaves.iter().enumerate() {
         counter(&leaf.soft, 0, start, stream);
-        stream.iter_mut().for_each(|v| *v &= known);
         add(stream, sum);
         for (_, row) in rows.chunks_exact_mut(STRIDE).enumerate().filter(|(b, _)| x >> b & 1 == 1) {
             add(stream, row);
+        }
+    }
+    if let Some(Correction { masks, difference }) = correction {
+        let difference = difference.as_chunks().0.iter().map(|d| u128::from_le_bytes(*d));
+        for (row, mask) in rows.chunks_exact_mut(STRIDE).zip(masks) {
+            let of_row = sum.iter().zip(difference.clone().chain(std::iter::repeat(0)));
+            row.iter_mut().zip(of_row).for_each(|(v, (a, b))| *v ^= mask & (a ^ b));
         }
     }
 }
@@ -271,16 +282,4 @@ pub(super) fn low_words(blocks: &[u128], out: &mut [u64]) {
 
 pub(super) fn low_bits(blocks: &[u128], out: &mut [u8]) {
     out.iter_mut().zip(blocks).for_each(|(out, b)| *out = (*b & 1) as u8);
-}
-
-#[inline(always)]
-pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-    let (b, _) = b.as_chunks::<16>();
-    let n = out.len().min(a.len()).min(b.len());
-    for ((v, a), b) in out[..n].iter_mut().zip(a).zip(b) {
-        *v ^= mask & (a ^ u128::from_le_bytes(*b));
-    }
-    for (v, a) in out.iter_mut().zip(a).skip(n) {
-        *v ^= mask & a;
-    }
 }

@@ -73,25 +73,39 @@ fn a_transposed_bit_is_where_its_row_and_column_say() {
 
 #[test]
 fn streams_are_summed_up_as_the_bits_of_their_indices_say() {
-    for (k, n) in [(2, 8), (4, BLOCKS), (8, 16)] {
+    let slow = |k: usize, n: usize, streams: &[Vec<u128>], of: &dyn Fn(usize, usize) -> bool| {
+        let sum = |b: usize, i: usize| {
+            (0..1 << k).filter(|x| of(*x, b)).fold(0, |sum, x: usize| sum ^ streams[x][i])
+        };
+        (0..k).map(|b| (0..n).map(|i| sum(b, i)).collect()).collect::<Vec<Vec<u128>>>()
+    };
+    for (k, n, point) in [(2, 8, 1), (4, BLOCKS, 6), (8, 16, 0xa7)] {
         let leaves: Vec<Cipher> = blocks(1 << k, 4).iter().map(|s| Cipher::new(&s.to_le_bytes())).collect();
-        let known: Vec<u128> = (0..1 << k).map(|x| if x == 3 { 0 } else { u128::MAX }).collect();
         let start = u64::MAX - 4;
-        for (sum, rows) in on_every_path(|| {
-            let (mut sum, mut rows) = (vec![7; n], vec![7; k * STRIDE]);
-            sum_streams(&leaves, &known, start, &mut sum, &mut rows);
-            (sum, rows)
-        }) {
-            let mut of_all = vec![vec![0; n]; k + 1];
-            for (x, leaf) in leaves.iter().enumerate().filter(|(x, _)| *x != 3) {
-                let mut stream = vec![0; n];
-                leaf.counter(0, start, u128::MAX, &mut stream);
-                for (_, out) in of_all.iter_mut().enumerate().filter(|(b, _)| *b == k || x >> b & 1 == 1) {
-                    out.iter_mut().zip(&stream).for_each(|(a, b)| *a ^= b);
-                }
+        let streams: Vec<Vec<u128>> = leaves.iter().map(|leaf| {
+            let mut stream = vec![0; n];
+            leaf.counter(0, start, u128::MAX, &mut stream);
+            stream
+        }).collect();
+        let bit = |b: usize| point >> b & 1 == 1;
+        let masks: Vec<u128> = (0..k).map(|b| if bit(b) { u128::MAX } else { 0 }).collect();
+        let difference = blocks(n - 3, 5);
+        let bytes: Vec<u8> = difference.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let correction = Correction { masks: &masks, difference: &bytes };
+        let plain = slow(k, n, &streams, &|x, b| x >> b & 1 == 1);
+        let mut corrected = slow(k, n, &streams, &|x, b| (x ^ point) >> b & 1 == 1);
+        for row in corrected.iter_mut().enumerate().filter(|(b, _)| bit(*b)).map(|(_, row)| row) {
+            row.iter_mut().zip(&difference).for_each(|(v, d)| *v ^= d);
+        }
+        for (expected, correction) in [(plain, None), (corrected, Some(correction))] {
+            for (sum, rows) in on_every_path(|| {
+                let (mut sum, mut rows) = (vec![7; n], vec![7; k * STRIDE]);
+                sum_streams(&leaves, start, correction, &mut sum, &mut rows);
+                (sum, rows)
+            }) {
+                assert!((0..n).all(|i| sum[i] == streams.iter().fold(0, |sum, r| sum ^ r[i])));
+                assert!((0..k).all(|b| rows[b * STRIDE..][..n] == expected[b]), "{k}");
             }
-            assert_eq!(sum, of_all[k]);
-            assert!((0..k).all(|b| rows[b * STRIDE..][..n] == of_all[b]));
         }
     }
 }
@@ -142,9 +156,6 @@ proptest! {
             let cipher = Cipher::new(&key);
             let mut counted = vec![0; n];
             cipher.counter(tweak as u64, u64::MAX - 40, tweak, &mut counted);
-            let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
-            let mut masked = counted.clone();
-            add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
             let mut hashed = vec![0; n];
             cipher.tccr(tweak, stride, tweak.rotate_left(7), &x, &mut hashed);
             let mut tree = blocks(1 << log_n, seed);
@@ -165,7 +176,7 @@ proptest! {
             let mut around = blocks(1 << log_n, seed);
             let known = Children { of: u32::from(seed) % (1 << (log_n - 1)), values: [tweak, 5] };
             cipher.grow_around(&mut around, tweak | 1, &known);
-            ((counted, masked, pairs, words, bits, around), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
+            ((counted, pairs, words, bits, around), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -343,4 +354,59 @@ fn words_and_bits_of_blocks_are_in_their_order() {
             );
         }
     }
+}
+
+#[test]
+#[ignore]
+fn zz_bench() {
+    use std::time::Instant;
+    let best = |name: &str, f: &mut dyn FnMut()| {
+        let mut best = f64::MAX;
+        for _ in 0..200 {
+            let t = Instant::now();
+            for _ in 0..16 { f(); }
+            best = best.min(t.elapsed().as_secs_f64() / 16.0);
+        }
+        println!("{name}: {:.3} ns per column", best * 1e9 / 4096.0);
+    };
+    let leaves: Vec<Cipher> = blocks(512, 4).iter().map(|s| Cipher::new(&s.to_le_bytes())).collect();
+    println!("cipher {}", size_of::<Cipher>());
+    let mut room = vec![0; ROWS * STRIDE + LINE];
+    let rows = aligned(&mut room, ROWS * STRIDE);
+    let mut sum = vec![0; BLOCKS + LINE];
+    let sum = aligned(&mut sum, BLOCKS);
+    best("streams, all", &mut || for t in 0..32 {
+        sum_streams(&leaves[16 * t..16 * t + 16], 5, None, sum, &mut rows[4 * STRIDE * t..4 * STRIDE * (t + 1)]);
+    });
+    best("streams, one", &mut || for _ in 0..32 {
+        sum_streams(&leaves[..16], 5, None, sum, &mut rows[..4 * STRIDE]);
+    });
+    let bytes = vec![7u8; 512];
+    best("streams, corrected", &mut || for t in 0..32 {
+        let correction = Some(Correction { masks: &[0, 1, 2, u128::MAX], difference: &bytes });
+        sum_streams(&leaves[16 * t..16 * t + 16], 5, correction, sum, &mut rows[4 * STRIDE * t..4 * STRIDE * (t + 1)]);
+    });
+    let powers = blocks(32, 3);
+    let mut out = [0; ROWS];
+    best("inner of rows", &mut || inner_of_rows(&powers, rows, &mut out));
+    best("powers", &mut || drop(std::hint::black_box(super::powers(powers[0], 32))));
+    let mut columns = vec![0; SQUARES + LINE];
+    let columns = aligned(&mut columns, SQUARES);
+    best("transpose", &mut || for i in 0..8 { transpose(rows, 4 * i, columns); });
+    let mut all = Vec::with_capacity(4096);
+    best("extend", &mut || { all.clear(); for _ in 0..8 { all.extend_from_slice(columns); } });
+    let mut hash = oblivia_base::Messages::new("t");
+    let mut room = vec![1u8; 16384];
+    best("hash", &mut || { std::hint::black_box(hash.digest(&room)); });
+    let more = vec![1u8; 15872];
+    best("copy", &mut || { room.truncate(512); room.extend_from_slice(&more); });
+    let mut held = vec![1u128; 4096];
+    let mut keep = vec![1u128; 192];
+    best("zeroize", &mut || { use zeroize::Zeroize; held.iter_mut().zeroize(); });
+    best("take", &mut || for c in held.chunks(192) { keep[..c.len()].copy_from_slice(c); std::hint::black_box(&mut keep); });
+    let cipher = &leaves[0];
+    let mut hashes = vec![0; 192];
+    best("tccr", &mut || for c in held.chunks(192) { cipher.tccr(5, 1, 3, c, &mut hashes[..c.len()]); });
+    let mut ctr = vec![0; 4096];
+    best("counter", &mut || for _ in 0..4 { cipher.counter(0, 7, 3, &mut ctr)});
 }

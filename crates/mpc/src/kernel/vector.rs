@@ -355,17 +355,4 @@ kernels! {
         }
         portable::low_bits(&blocks[n..], out_rest);
     }
-
-    pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-        let mask = broadcast(mask);
-        let n = out.len().min(a.len()).min(b.len() / 16) / 4 * 4;
-        let (out, out_rest) = out.split_at_mut(n);
-        for ((v, a), b) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0).zip(b.as_chunks::<64>().0) {
-            // SAFETY: 64 bytes are readable; the load asks for no alignment.
-            let b = unsafe { _mm512_loadu_si512(b.as_ptr().cast()) };
-            let sum = _mm512_and_si512(mask, _mm512_xor_si512(load(a), b));
-            store(v, _mm512_xor_si512(load(v), sum));
-        }
-        portable::add_masked(block(_mm512_castsi512_si128(mask)), &a[n..], &b[16 * n..], out_rest);
-    }
 }

@@ -11,8 +11,6 @@ const TABLE: usize = ROWS * STRIDE;
 pub(super) struct Streams {
     pub(super) field: FieldBits,
     leaves: Vec<Cipher>,
-    /// All ones for each known leaf, 0 for the others.
-    known: Secret<Vec<u128>>,
     /// Blocks that every stream has given.
     pub(super) position: u64,
     /// The sum of all leaves of one tree.
@@ -21,39 +19,47 @@ pub(super) struct Streams {
     rows: Secret<Vec<u128>>,
     /// Some transposed columns.
     columns: Secret<Vec<u128>>,
+    /// The chunk that all columns are put into.
+    chunk: Secret<Vec<u128>>,
 }
 
 impl Streams {
-    pub(super) fn new(field: FieldBits, seeds: &[u128], known: Secret<Vec<u128>>) -> Self {
+    pub(super) fn new(field: FieldBits, seeds: &[u128]) -> Self {
         let room = |n: usize| Secret::new(vec![0; n + LINE]);
         Self {
             field,
             leaves: seeds.iter().map(|s| Cipher::new(&s.to_le_bytes())).collect(),
-            known,
             position: 0,
             sum: room(BLOCKS),
             rows: room(TABLE),
             columns: room(kernel::SQUARES),
+            chunk: Secret::new(Vec::new()),
         }
     }
 
-    /// Of the next `blocks` blocks of the streams r_x of tree `tree`, over the known leaves: ⊕_x r_x, returned, and
-    /// ⊕_{x: x_b = 1} r_x, which becomes row b of the tree.
-    pub(super) fn sum_tree(&mut self, tree: usize, blocks: usize) -> &[u128] {
-        let k = self.field.bits();
-        let leaves = tree << k..(tree + 1) << k;
-        let rows = &mut aligned(self.rows.expose_mut(), TABLE)[tree * k * STRIDE..(tree + 1) * k * STRIDE];
-        let sum = &mut aligned(self.sum.expose_mut(), BLOCKS)[..blocks.next_multiple_of(2 * LINE)];
-        let known = &self.known.expose()[leaves.clone()];
-        kernel::sum_streams(&self.leaves[leaves], known, self.position, sum, rows);
-        &sum[..blocks]
+    /// Begins a chunk of `n` columns.
+    pub(super) fn begin(&mut self, n: usize) {
+        self.chunk = Secret::new(Vec::with_capacity(n));
     }
 
-    /// Row b of tree `tree`, the blocks in use, and the sum over the tree as [`Streams::sum_tree`] has left it.
-    pub(super) fn row_and_sum(&mut self, tree: usize, b: usize, blocks: usize) -> (&mut [u128], &[u128]) {
-        let at = (tree * self.field.bits() + b) * STRIDE;
-        let rows = aligned(self.rows.expose_mut(), TABLE);
-        (&mut rows[at..at + blocks], &aligned(self.sum.expose_mut(), BLOCKS)[..blocks])
+    /// Of the next `blocks` blocks of the streams r_x of tree `tree`: ⊕_x r_x, returned, and ⊕_{x: x_b = 1} r_x, corrected,
+    /// which becomes row b of the tree.
+    pub(super) fn sum_tree(
+        &mut self,
+        tree: usize,
+        blocks: usize,
+        correction: Option<kernel::Correction<'_>>,
+    ) -> &[u128] {
+        // Memory that was last used for the chunk before the last is far away.
+        let chunk = self.chunk.expose_mut().spare_capacity_mut();
+        let of_tree = chunk.len().div_ceil(self.field.trees()).max(1);
+        kernel::prefetch(chunk.chunks(of_tree).nth(tree).unwrap_or_default());
+        let k = self.field.bits();
+        let leaves = &self.leaves[tree << k..(tree + 1) << k];
+        let rows = &mut aligned(self.rows.expose_mut(), TABLE)[tree * k * STRIDE..(tree + 1) * k * STRIDE];
+        let sum = &mut aligned(self.sum.expose_mut(), BLOCKS)[..blocks.next_multiple_of(2 * LINE)];
+        kernel::sum_streams(leaves, self.position, correction, sum, rows);
+        &sum[..blocks]
     }
 
     /// Σ_c χ^{c+1}·row[c] of all rows, over as many blocks as there are powers.
@@ -69,18 +75,18 @@ impl Streams {
         std::array::from_fn(|r| rows[r * STRIDE + at])
     }
 
-    /// Replaces row 0; the first `n` columns.
-    pub(super) fn transposed(&mut self, row_0: &[u128], n: usize) -> Secret<Vec<u128>> {
+    /// Replaces row 0; the columns of the chunk.
+    pub(super) fn transposed(&mut self, row_0: &[u128]) -> Secret<Vec<u128>> {
         let rows = aligned(self.rows.expose_mut(), TABLE);
         rows[..row_0.len()].copy_from_slice(row_0);
-        // Never grows: a vector that does leaves a copy behind.
-        let mut all = Secret::new(Vec::with_capacity(n));
+        let mut chunk = std::mem::replace(&mut self.chunk, Secret::new(Vec::new()));
+        let n = chunk.expose().capacity();
         let columns = aligned(self.columns.expose_mut(), kernel::SQUARES);
         for at in (0..n.min(COLUMNS)).step_by(kernel::SQUARES) {
             kernel::transpose(rows, at / 128, columns);
-            all.expose_mut().extend_from_slice(&columns[..kernel::SQUARES.min(n - at)]);
+            chunk.expose_mut().extend_from_slice(&columns[..kernel::SQUARES.min(n - at)]);
         }
-        all
+        chunk
     }
 }
 

@@ -24,12 +24,11 @@ impl SoftSpokenReceiver {
             return Err(MpcError::Argument { what: "number of base OTs", found, expected: "128" });
         }
         let (message, leaves) = pprf::make(label, field.bits(), base.expose());
-        let known = Secret::new(vec![u128::MAX; leaves.expose().len()]);
         Ok((
             Self {
                 label: *label,
                 setup: Digest::of("softspoken setup v1", &message),
-                streams: Streams::new(field, leaves.expose(), known),
+                streams: Streams::new(field, leaves.expose()),
             },
             message,
         ))
@@ -51,10 +50,11 @@ impl SoftSpokenReceiver {
         let mut u = Secret::new([0; BLOCKS]);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
+            self.streams.begin(n.saturating_sub(128 * at).min(COLUMNS));
             let u = &mut u.expose_mut()[..blocks];
             let start = message.len();
             for tree in 0..field.trees() {
-                let sum = self.streams.sum_tree(tree, blocks);
+                let sum = self.streams.sum_tree(tree, blocks, None);
                 if tree == 0 {
                     u.copy_from_slice(sum);
                 } else {
@@ -75,7 +75,7 @@ impl SoftSpokenReceiver {
             if is_last {
                 last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
             }
-            tags.push(self.streams.transposed(u, n.saturating_sub(128 * at).min(COLUMNS)));
+            tags.push(self.streams.transposed(u));
         }
         let outer = challenges.of_batch();
         let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;

@@ -1,6 +1,6 @@
 //! The table of an extension: made from streams, hashed row by row, transposed.
 
-use super::super::{BLOCKS, Cipher, LINE, ROWS, STRIDE};
+use super::super::{BLOCKS, Cipher, Correction, LINE, ROWS, STRIDE};
 use super::{V, broadcast, counters, in_order, load, reduce_lanes, store, times_lanes};
 use std::arch::x86_64::*;
 
@@ -15,28 +15,33 @@ kernels! {
 
     pub(in super::super) fn sum_streams(
         leaves: &[Cipher],
-        known: &[u128],
         start: u64,
+        correction: Option<Correction<'_>>,
         sum: &mut [u128],
         rows: &mut [u128],
     ) {
         match rows.len() / STRIDE {
-            2 => streams::<2>(leaves, known, start, sum, rows),
-            4 => streams::<4>(leaves, known, start, sum, rows),
-            _ => streams::<8>(leaves, known, start, sum, rows),
+            2 => streams::<2>(leaves, start, correction, sum, rows),
+            4 => streams::<4>(leaves, start, correction, sum, rows),
+            _ => streams::<8>(leaves, start, correction, sum, rows),
         }
     }
 
     /// Two vectors of every stream at a time, so that all sums stay in registers; four streams at a time, so that the latency
     /// of a round is hidden.
-    fn streams<const K: usize>(leaves: &[Cipher], known: &[u128], start: u64, sum: &mut [u128], rows: &mut [u128]) {
+    fn streams<const K: usize>(
+        leaves: &[Cipher],
+        start: u64,
+        correction: Option<Correction<'_>>,
+        sum: &mut [u128],
+        rows: &mut [u128],
+    ) {
         for (i, out) in sum.as_chunks_mut::<LINE>().0.as_chunks_mut::<2>().0.iter_mut().enumerate() {
             let first = start.wrapping_add((2 * LINE * i) as u64);
             let counters = [counters(0, first), counters(0, first.wrapping_add(LINE as u64))];
             let mut total = [_mm512_setzero_si512(); 2];
             let mut sums = [total; K];
-            let fours = leaves.as_chunks::<4>().0.iter().zip(known.as_chunks::<4>().0);
-            for (above, (leaves, known)) in fours.enumerate() {
+            for (above, leaves) in leaves.as_chunks::<4>().0.iter().enumerate() {
                 let keys = leaves.each_ref().map(|leaf| leaf.round_keys.expose());
                 let mut x = [counters; 4];
                 for j in 0..4 {
@@ -54,9 +59,9 @@ kernels! {
                     }
                 }
                 for j in 0..4 {
-                    let (key, known) = (broadcast(keys[j][10]), broadcast(known[j]));
+                    let key = broadcast(keys[j][10]);
                     for v in 0..2 {
-                        x[j][v] = _mm512_and_si512(_mm512_aesenclast_epi128(x[j][v], key), known);
+                        x[j][v] = _mm512_aesenclast_epi128(x[j][v], key);
                     }
                 }
                 for v in 0..2 {
@@ -69,6 +74,24 @@ kernels! {
                         if above >> (b - 2) & 1 == 1 {
                             sums[b][v] = _mm512_xor_si512(sums[b][v], four);
                         }
+                    }
+                }
+            }
+            if let Some(Correction { masks, difference }) = correction {
+                let mut rest = difference.get(2 * 64 * i..).unwrap_or_default();
+                let mut of_rows = total;
+                for v in of_rows.iter_mut() {
+                    let bytes = rest.split_off(..rest.len().min(64)).unwrap_or_default();
+                    let some = u64::MAX.checked_shr(64 - bytes.len() as u32).unwrap_or_default();
+                    // SAFETY: as many bytes as the mask has ones are readable.
+                    let d = unsafe { _mm512_maskz_loadu_epi8(some, bytes.as_ptr().cast()) };
+                    *v = _mm512_xor_si512(*v, d);
+                }
+                for (sums, mask) in sums.iter_mut().zip(masks) {
+                    let mask = broadcast(*mask);
+                    for (sum, v) in sums.iter_mut().zip(&of_rows) {
+                        // sum ⊕ mask·v.
+                        *sum = _mm512_ternarylogic_epi64::<0x78>(*sum, mask, *v);
                     }
                 }
             }
