@@ -94,6 +94,11 @@ impl Streams {
 pub(super) struct RowHashes(pub(super) Vec<[u128; ROWS]>);
 
 impl RowHashes {
+    /// Room for a batch of `blocks` blocks.
+    pub(super) fn new(blocks: usize) -> Self {
+        Self(Vec::with_capacity(blocks.div_ceil(BLOCKS)))
+    }
+
     pub(super) fn sum(&self, outer: u128, last: &[u128; ROWS]) -> [u128; ROWS] {
         let mut sums = [0; ROWS];
         for chunk in self.0.iter().rev() {

@@ -45,7 +45,7 @@ impl SoftSpokenReceiver {
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut message = Vec::with_capacity(field.batch_bytes(n));
         let mut tags = Blocks::new();
-        let (mut hashes, mut u_hashes) = (RowHashes(Vec::new()), Vec::new());
+        let (mut hashes, mut u_hashes) = (RowHashes::new(total), Vec::new());
         let mut last = ([0; ROWS], 0);
         let mut u = Secret::new([0; BLOCKS]);
         for at in (0..total).step_by(BLOCKS) {

@@ -84,7 +84,7 @@ impl SoftSpokenSender {
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut keys = Blocks::new();
-        let mut hashes = RowHashes(Vec::new());
+        let mut hashes = RowHashes::new(total);
         let mut last = [0; ROWS];
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
