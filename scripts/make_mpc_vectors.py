@@ -115,6 +115,10 @@ def tccr(aes, x, tweak):
     return aes(y ^ tweak) ^ y
 
 
+def mmo(aes, x):
+    return aes(x) ^ x
+
+
 def grow(aes, nodes, mask):
     half = len(nodes) // 2
     left = [aes(sigma(p)) ^ sigma(p) for p in nodes[:half]]
@@ -165,6 +169,7 @@ def main():
         "counter": [aes(nonce << 64 | 5 + i) for i in range(70)],
         "tccr": [tccr(aes, x, tweak + i) for i, x in enumerate(inputs)],
         "tccr_of_groups": [tccr(aes, x ^ key, tweak + 3 * i) for i, x in enumerate(inputs)],
+        "mmo": [mmo(aes, x ^ tweak) for x in inputs],
         "tree": tree,
         "grown": grown,
         "left_sum": total,

@@ -144,7 +144,7 @@ fn silent(c: &mut Criterion<ThreadTime>) {
     }
 }
 
-/// A number of OTs out of a chain that plays a round when it runs short; what is left over stays for the next time.
+/// A number of OTs out of a chain that plays a round when nothing is left; what is left over stays for the next time.
 fn marginal(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("silent-marginal");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
@@ -155,10 +155,16 @@ fn marginal(c: &mut Criterion<ThreadTime>) {
         let mut chain = Chain::new(set);
         group.bench_function(BenchmarkId::new(format!("{set:?}"), format!("2^{log_n}")), |b| {
             b.iter(|| {
-                while chain.s.left() < n as u64 {
-                    chain.round();
+                let (mut left, mut sum) = (n, 0);
+                while left > 0 {
+                    if chain.s.left() == 0 {
+                        chain.round();
+                    }
+                    let now = left.min(chain.s.left() as usize);
+                    sum ^= consume(&mut chain.s, &mut chain.r, now);
+                    left -= now;
                 }
-                consume(&mut chain.s, &mut chain.r, n)
+                sum
             });
         });
     }

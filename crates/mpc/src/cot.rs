@@ -12,7 +12,7 @@
 //! and both parties must take in the same order. A stock is of one [`Label`], hence one direction; a party that wants
 //! both directions holds a sender of one and a receiver of the other.
 
-use crate::hash::Tccr;
+use crate::hash::{CotHash, Origin};
 use crate::kernel::{Hashing, low_bits, low_words, pair_up};
 use crate::supply::Supply;
 use crate::{Blocks, Label, MpcError};
@@ -74,6 +74,41 @@ impl Stock {
         if wanted <= left { Ok(()) } else { Err(MpcError::Exhausted { wanted, left }) }
     }
 
+    /// Where the COTs of the next `lanes` OTs of m COTs each come from; the caller has checked that they are there.
+    fn origin(&self, m: usize, lanes: usize) -> Origin {
+        let of_one = |silent| if silent { Origin::Silent } else { Origin::Steered };
+        if let Some(supply) = self.supplies.front().filter(|supply| supply.left() >= (m * lanes) as u64) {
+            return of_one(supply.is_silent());
+        }
+        // Runs of COTs, each up to a number of COTs from here.
+        let mut runs: Vec<(usize, bool)> = Vec::new();
+        let mut end = 0;
+        for supply in &self.supplies {
+            if end >= m * lanes {
+                break;
+            }
+            end = end.saturating_add(usize::try_from(supply.left()).unwrap_or(usize::MAX));
+            match runs.last_mut() {
+                Some((last, silent)) if *silent == supply.is_silent() => *last = end,
+                _ => runs.push((end, supply.is_silent())),
+            }
+        }
+        if let [(_, silent)] = runs[..] {
+            return of_one(silent);
+        }
+        // A lane is silent if all its COTs are.
+        let mut of_lanes: Vec<(usize, bool)> = Vec::new();
+        for lane in 0..lanes {
+            let run = |cot: usize| runs.iter().find(|(end, _)| cot < *end).is_some_and(|(_, silent)| *silent);
+            let silent = (lane * m..(lane + 1) * m).all(run);
+            match of_lanes.last_mut() {
+                Some((end, of_run)) if *of_run == silent => *end = lane + 1,
+                _ => of_lanes.push((lane + 1, silent)),
+            }
+        }
+        Origin::Mixed(of_lanes)
+    }
+
     /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first. May go on with
     /// `beside`.
     fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> u64 {
@@ -115,7 +150,7 @@ fn check_log_messages(m: u32, pads: usize, per_group: usize) -> Result<usize, Mp
 /// The end that holds Δ.
 pub struct CotSender {
     delta: Secret<u128>,
-    hash: Tccr,
+    hash: CotHash,
     stock: Stock,
     work: pieces::Work,
 }
@@ -123,7 +158,7 @@ pub struct CotSender {
 impl CotSender {
     /// An empty stock. Whoever fills it says what its COTs are: one Δ for all of them.
     pub fn new(label: &Label, delta: Secret<u128>) -> Self {
-        Self { delta, hash: Tccr::new(label), stock: Stock::default(), work: pieces::Work::default() }
+        Self { delta, hash: CotHash::new(label), stock: Stock::default(), work: pieces::Work::default() }
     }
 
     /// Puts COTs with the keys `keys` behind those in stock. The peer must add their tags at the same place.
@@ -222,7 +257,7 @@ impl CotSender {
 
 /// The end that chooses.
 pub struct CotReceiver {
-    hash: Tccr,
+    hash: CotHash,
     stock: Stock,
     work: pieces::Work,
 }
@@ -230,7 +265,7 @@ pub struct CotReceiver {
 impl CotReceiver {
     /// An empty stock.
     pub fn new(label: &Label) -> Self {
-        Self { hash: Tccr::new(label), stock: Stock::default(), work: pieces::Work::default() }
+        Self { hash: CotHash::new(label), stock: Stock::default(), work: pieces::Work::default() }
     }
 
     /// Puts COTs with the tags `tags` behind those in stock. The peer must add their keys at the same place.

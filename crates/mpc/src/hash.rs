@@ -1,21 +1,45 @@
-//! The hash that breaks correlations, from AES-128 under a public key of the session.
+//! The hashes that break correlations, from AES-128 under public keys of the session: C. Guo, J. Katz, X. Wang, Y. Yu,
+//! *Efficient and secure multiparty computation from fixed-key block ciphers* (2020), in the ideal-cipher model.
 //!
-//! [`Tccr`] is the tweakable circular correlation-robust hash H(x, i) = π(π(x) ⊕ i) ⊕ π(x), π = AES under a key both
-//! parties know: C. Guo, J. Katz, X. Wang, Y. Yu, *Efficient and secure multiparty computation from fixed-key block
-//! ciphers* (2020), section 7.4, proved in the ideal-cipher model. The cheaper π(σ(x) ⊕ i) ⊕ σ(x) is not used: whoever
-//! steers x takes two inputs whose outputs differ by i ⊕ j.
+//! | COTs | hash | because |
+//! |---|---|---|
+//! | of the extension, or taken up | H(x, i) = π(π(x) ⊕ i) ⊕ π(x), i the index (section 7.4) | their receiver steers the tags: under a hash without i it would make pads of two OTs equal |
+//! | of silent rounds | H(x) = π'(x) ⊕ x (section 7.2) | nobody steers them, see below |
+//!
+//! The second hash is correlation robust for inputs that differ. Key n of a silent round is a leaf plus entries of a table
+//! ([`crate::silent`]): the leaf comes from a root that the sender draws when the table and the receiver's points are fixed,
+//! and which entries is tossed by both parties when the leaves are. So keys of two OTs, or sums of them over GF(2^128), differ
+//! by a given block, or a given multiple of Δ, with the probability of two random blocks, some 2^-127. Either hash falls to q
+//! evaluations of the cipher with probability q·n/2^127 for n COTs of a session.
+//!
+//! The cheaper π(σ(x) ⊕ i) ⊕ σ(x) is not used for steered tags: two inputs have outputs that differ by i ⊕ j.
 
 use crate::Label;
 use crate::kernel::{Cipher, Hashing};
 use crate::label::low_block;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The tweakable hash of one direction of a session, see the module.
+/// The hashes of one direction of a session, see the module.
 #[derive(Clone)]
-pub struct Tccr {
-    cipher: Arc<Cipher>,
+pub struct CotHash {
+    /// π.
+    steered: Arc<Cipher>,
+    /// π'.
+    silent: Arc<Cipher>,
     /// Direction and epoch, at their place in the tweak.
     prefix: u128,
+}
+
+/// Where the COTs come from that lanes of OTs are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Silent rounds.
+    Silent,
+    /// Anything else.
+    Steered,
+    /// Lanes up to this number all from silent rounds or none, then up to the next number, ….
+    Mixed(Vec<(usize, bool)>),
 }
 
 /// What is hashed; part of the tweak, so that no two uses of one index meet.
@@ -29,15 +53,19 @@ impl Purpose {
     }
 }
 
-impl Tccr {
-    /// The hash of `label`: key from session and epoch, direction and epoch in every tweak.
+impl CotHash {
+    /// The hashes of `label`: keys from session and epoch, direction and epoch in every tweak.
     pub fn new(label: &Label) -> Self {
         let mut t = oblivia_base::Transcript::new("ot hash v1");
         t.absorb("session", &label.session.0);
         t.absorb("epoch", &label.epoch.to_le_bytes());
-        let key = low_block(&t.digest()).to_le_bytes();
+        let key = |digest| low_block(&digest).to_le_bytes();
         let prefix = u128::from(label.direction as u8) << 120 | u128::from(label.epoch) << 64;
-        Self { cipher: Arc::new(Cipher::new(&key)), prefix }
+        Self {
+            steered: Arc::new(Cipher::new(&key(t.digest()))),
+            silent: Arc::new(Cipher::new(&key(label.transcript("silent ot hash v1").digest()))),
+            prefix,
+        }
     }
 
     /// The tweak of index `index` for `purpose`: direction ‖ purpose ‖ epoch ‖ index.
@@ -45,20 +73,44 @@ impl Tccr {
         self.prefix | u128::from(purpose.0) << 112 | u128::from(index)
     }
 
-    /// To make block i of pad j H(input_i ⊕ offset_j, first + i·m) for OTs of m COTs each.
+    /// Makes block i of pad j the hash of input_i ⊕ offset_j, for OTs of m COTs each, the first of which has index `first`.
+    /// What is returned is to be finished.
     pub(crate) fn pads<'a>(
         &'a self,
         m: u32,
         first: u64,
-        inputs_and_offsets: [&'a [u128]; 2],
+        origin: &Origin,
+        [inputs, offsets]: [&'a [u128]; 2],
         pads: &'a mut [u128],
-    ) -> Hashing<'a> {
-        Hashing::new(&self.cipher, self.tweak(Purpose::one_of(m), first), m, inputs_and_offsets, pads)
+    ) -> Option<Hashing<'a>> {
+        let lanes = inputs.len();
+        let mut hash = |lanes_of_one: Range<usize>, silent: bool| {
+            let tweak = self.tweak(Purpose::one_of(m), first + lanes_of_one.start as u64 * u64::from(m));
+            for (offset, pad) in offsets.iter().zip(pads.chunks_exact_mut(lanes.max(1))) {
+                let (inputs, pad) = (&inputs[lanes_of_one.clone()], &mut pad[lanes_of_one.clone()]);
+                match silent {
+                    true => self.silent.mmo(*offset, inputs, pad),
+                    false => self.steered.tccr(tweak, m, *offset, inputs, pad),
+                }
+            }
+        };
+        match origin {
+            Origin::Silent => return Some(Hashing::new(&self.silent, [inputs, offsets], pads)),
+            Origin::Steered => hash(0..lanes, false),
+            Origin::Mixed(runs) => {
+                let mut at = 0;
+                for &(end, silent) in runs {
+                    hash(at..end, silent);
+                    at = end;
+                }
+            }
+        }
+        None
     }
 }
 
-impl std::fmt::Debug for Tccr {
+impl std::fmt::Debug for CotHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tccr(..)")
+        f.write_str("CotHash(..)")
     }
 }

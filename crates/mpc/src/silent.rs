@@ -11,15 +11,18 @@
 //! 3. The last 128 COTs hide the receiver's part of the check.
 //!
 //! ```text
-//! sender   → receiver   nonce ‖ for each tree and level c = (sum of the left children) ⊕ K
+//! sender   → receiver   digest of a coin ‖ for each tree and level c = (sum of the left children) ⊕ K
 //! receiver → sender     nonce ‖ x = Σ_τ ψ^{τ+1}·χ^{α_τ+1} ⊕ Σ_i X^i·u_i
-//! sender   → receiver   digest of V = Σ_τ ψ^{τ+1} Σ_j χ^{j+1}·leaf_{τ,j} ⊕ Σ_i X^i·K_i ⊕ x·Δ
+//! sender   → receiver   the coin ‖ digest of V = Σ_τ ψ^{τ+1} Σ_j χ^{j+1}·leaf_{τ,j} ⊕ Σ_i X^i·K_i ⊕ x·Δ
 //! ```
 //!
 //! The receiver compares with the digest of the same sum over its leaves and tags. χ is one of sixteen trees, hashed from
 //! their messages and all before, so that trees are summed while they are in the cache: errors that a tree's messages make
 //! are a polynomial of χ, fixed before it, of degree 2^d at most. ψ is hashed from all messages, so that trees cannot be
 //! played against one another. Who passes with wrong messages has guessed bits of some α_τ, and the guess may fail.
+//!
+//! The matrix of step 2 is hashed from the coin and the receiver's nonce, so neither party chooses it, and the receiver does not
+//! know it before all it could have an influence on is fixed: [`crate::hash`] relies on that.
 //!
 //! Nothing long is stored: both parties grow the trees a second time, one by one, when outputs are taken.
 
@@ -44,7 +47,9 @@ use std::sync::Arc;
 /// Bytes of the receiver's message.
 pub const CHECK_BYTES: usize = 32;
 /// Bytes of the sender's second message.
-pub const DIGEST_BYTES: usize = 32;
+pub const DIGEST_BYTES: usize = COIN_BYTES + 32;
+/// Bytes of a coin.
+const COIN_BYTES: usize = 32;
 /// COTs of a round that the check takes.
 const MASKS: usize = 128;
 
@@ -58,7 +63,7 @@ struct Round {
 
 impl Round {
     fn new(label: &Label, number: u32, set: LpnSet) -> Self {
-        let mut all = label.transcript("silent round v2");
+        let mut all = label.transcript("silent round v3");
         all.absorb("number", &number.to_le_bytes());
         all.absorb("table", &TABLE_VERSION.to_le_bytes());
         all.absorb("set", &[set as u8]);
@@ -72,8 +77,21 @@ impl Round {
         Cipher::new(&low_block(&t.digest()).to_le_bytes())
     }
 
-    fn absorb_nonce(&mut self, who: &str, nonce: &[u8; 16]) {
-        self.all.absorb(who, nonce);
+    /// Takes in the digest of the sender's coin.
+    fn absorb_commitment(&mut self, digest: &Digest) {
+        self.all.absorb("sender", &digest.0);
+    }
+
+    /// What the sender binds itself to before it knows the receiver's nonce.
+    fn commitment(&self, coin: &[u8; COIN_BYTES]) -> Digest {
+        let mut t = self.label.transcript("silent coin v1");
+        t.absorb("number", &self.number.to_le_bytes());
+        t.absorb("coin", coin);
+        t.digest()
+    }
+
+    fn absorb_nonce(&mut self, nonce: &[u8; 16]) {
+        self.all.absorb("receiver", nonce);
     }
 
     /// χ of the next trees, whose messages are `message`.
@@ -97,9 +115,9 @@ impl Round {
     }
 
     /// The matrix of LPN.
-    fn matrix(&self) -> Cipher {
+    fn matrix(&self, coin: &[u8; COIN_BYTES]) -> Cipher {
         let mut t = self.all.clone();
-        t.absorb("challenge", b"matrix");
+        t.absorb("matrix", coin);
         Cipher::new(&low_block(&t.digest()).to_le_bytes())
     }
 

@@ -12,12 +12,16 @@
 //! The 128 rows v transposed are the tags T, the rows w the keys K, and T_i = K_i ⊕ u_i·Δ. Row 0 is then replaced, by u at
 //! the receiver and by 0 at the sender: bit 0 of Δ is 1, so the relation stays and the choice is the last bit of T_i.
 //!
+//! The sender adds up all leaves as the receiver does and corrects a row by α_j,b·(⊕_x r_x ⊕ d_j). What it takes for the
+//! leaf α_j is then in no row, so nothing depends on where that leaf is.
+//!
 //! Check: a linear hash h into GF(2^128) of every row; the receiver sends h(u) and a digest of all h(v_j,b), the sender
 //! requires h(w_j,b) = h(v_j,b) ⊕ Δ_j,b·h(u). The last 128 columns enter h unmultiplied and are thrown away, so h(u) is
 //! uniform. Rows are hashed one by one as in figure 8 of the paper, not summed up into one field element as in KOS,
-//! whose proof has a gap (ibid., section 1). Coefficients are hashed from what was sent: inside a chunk powers of a
-//! challenge on the chunk's d_j, between chunks powers of one on all of them. Who passes with wrong d_j has guessed
-//! bits of Δ, and the guess may fail.
+//! whose proof has a gap (ibid., section 1). Coefficients are hashed from what was sent: inside a chunk of 4096 columns
+//! powers of a challenge on the chunk's d_j and all before them, between chunks powers of one on all d_j. Challenges are a
+//! chain: the digest of a chunk is the head of what is hashed of the next. Who passes with wrong d_j has guessed bits of Δ,
+//! and the guess may fail.
 //!
 //! Traffic: m − 1 bits per COT and 48 bytes per message; one message per batch.
 

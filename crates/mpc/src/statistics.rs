@@ -1,6 +1,6 @@
 //! Outputs against a distinguisher that is first seen to catch planted faults.
 
-use crate::hash::Tccr;
+use crate::hash::{CotHash, Origin};
 use crate::silent::{LpnSet, ReceiverFeed, SenderFeed};
 use crate::{CotReceiver, CotSender, Direction, Label, ideal};
 use oblivia_base::{Digest, Prg, Secret};
@@ -85,14 +85,14 @@ fn the_four_pads_of_an_ot_are_independent_and_those_from_hashes_of_single_keys_a
     assert!(deviation(&sums, 64) < LIMIT);
     assert!(deviation(&pads, 64) < LIMIT);
     // Planted: mask_j = H(K_0 ⊕ j_0·Δ) ⊕ H(K_1 ⊕ j_1·Δ).
-    let (hash, delta) = (Tccr::new(&label()), *s.delta().expose());
+    let (hash, delta) = (CotHash::new(&label()), *s.delta().expose());
     let mut keys = vec![0; 2 * N];
     s.take(&mut keys).unwrap();
     let planted: Vec<u64> = keys
         .chunks(2)
         .map(|pair| {
             let (keys, mut h) = ([pair[0], pair[0] ^ delta, pair[1], pair[1] ^ delta], [0; 4]);
-            hash.pads(1, 0, [&keys, &[0]], &mut h).finish();
+            assert!(hash.pads(1, 0, &Origin::Steered, [&keys, &[0]], &mut h).is_none());
             (0..4).fold(0, |sum, j| sum ^ h[j & 1] as u64 ^ h[2 + (j >> 1)] as u64)
         })
         .collect();
@@ -106,7 +106,7 @@ fn steered_inputs_do_not_show_in_the_hash_of_two_calls() {
     let cipher = crate::kernel::Cipher::new(&[9; 16]);
     let encrypt = |x: u128| {
         let mut out = [0];
-        cipher.counter((x >> 64) as u64, x as u64, u128::MAX, &mut out);
+        cipher.counter((x >> 64) as u64, x as u64, &mut out);
         out[0]
     };
     let sigma = |x: u128| x.rotate_left(64) ^ (x & !u128::from(u64::MAX));

@@ -43,6 +43,11 @@ impl Supply {
         }
     }
 
+    /// Whether they come from a silent round.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Round(_))
+    }
+
     /// The next `n` blocks, or all that are left, as a supply of their own.
     pub(crate) fn split(&mut self, n: u64) -> Self {
         let n = n.min(self.left());
@@ -70,7 +75,7 @@ impl Supply {
                 out[..n].copy_from_slice(taken);
                 *at += n;
                 // What comes next, while this is worked on.
-                prefetch(rest.get(2 * n..3 * n).unwrap_or_default());
+                prefetch(&rest[..n.min(rest.len())]);
                 n
             }
             Self::Round(round) => round.take(out, beside),

@@ -2,7 +2,7 @@
 
 use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, check_planes};
 use crate::MpcError;
-use crate::kernel::{LINE, aligned, packed, times_x};
+use crate::kernel::{Hashing, LINE, aligned, packed, times_x};
 use oblivia_base::Secret;
 use std::ops::Range;
 
@@ -101,15 +101,17 @@ impl CotSender {
         let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
         let [mut cots, mut next_cots, sums, hashes] = self.work.rooms(m, 1 << m, first.len());
+        let mut origin = self.stock.origin(m as usize, first.len());
         let mut index = self.stock.take(&mut cots[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
             let sums = summed_up(m, &cots[..of_piece(&piece)], sums);
             let hashes = &mut hashes[..piece.len() << m];
-            let mut hashing = self.hash.pads(m, index, [sums, offsets], hashes);
+            let mut hashing = self.hash.pads(m, index, &origin, [sums, offsets], hashes);
             if let Some(next) = pieces.peek() {
-                index = self.stock.take(&mut next_cots[..of_piece(next)], Some(&mut hashing));
+                origin = self.stock.origin(m as usize, next.len());
+                index = self.stock.take(&mut next_cots[..of_piece(next)], hashing.as_mut());
             }
-            hashing.finish();
+            hashing.map(Hashing::finish);
             take(piece, hashes);
             std::mem::swap(&mut cots, &mut next_cots);
         }
@@ -133,17 +135,19 @@ impl CotReceiver {
         let Some(first) = pieces.peek() else { return Ok(()) };
         let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
         let [mut tags, mut next_tags, sums, hashes] = self.work.rooms(m, 1, first.len());
+        let mut origin = self.stock.origin(m as usize, first.len());
         let mut index = self.stock.take(&mut tags[..of_piece(first)], None);
         while let Some(piece) = pieces.next() {
             let of_this = &tags[..of_piece(&piece)];
             let hashes = &mut hashes[..piece.len()];
             choose(piece, of_this);
             let sums = summed_up(m, of_this, sums);
-            let mut hashing = self.hash.pads(m, index, [sums, &[0]], hashes);
+            let mut hashing = self.hash.pads(m, index, &origin, [sums, &[0]], hashes);
             if let Some(next) = pieces.peek() {
-                index = self.stock.take(&mut next_tags[..of_piece(next)], Some(&mut hashing));
+                origin = self.stock.origin(m as usize, next.len());
+                index = self.stock.take(&mut next_tags[..of_piece(next)], hashing.as_mut());
             }
-            hashing.finish();
+            hashing.map(Hashing::finish);
             take(hashes);
             std::mem::swap(&mut tags, &mut next_tags);
         }

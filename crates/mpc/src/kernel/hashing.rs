@@ -1,11 +1,9 @@
 use super::Cipher;
 
-/// Hashes that are made piece by piece, while something else waits for memory: block i of pad j becomes
-/// [`Cipher::tccr`] of input i ⊕ offset j with tweak + i·stride. Not done before [`Hashing::finish`].
+/// Hashes that are made piece by piece, while something else waits for memory: block i of pad j becomes [`Cipher::mmo`] of
+/// input i ⊕ offset j. Not done before [`Hashing::finish`].
 pub(crate) struct Hashing<'a> {
     cipher: &'a Cipher,
-    tweak: u128,
-    stride: u32,
     inputs: &'a [u128],
     /// Of the pads to go.
     offsets: &'a [u128],
@@ -18,23 +16,15 @@ pub(crate) struct Hashing<'a> {
 
 /// `N` vectors of four blocks of one pad.
 pub(super) struct Vectors<'a, const N: usize> {
-    /// Index of the first input.
-    pub(super) lane: usize,
     pub(super) inputs: &'a [[u128; 4]; N],
     pub(super) offset: u128,
     pub(super) out: &'a mut [[u128; 4]; N],
 }
 
 impl<'a> Hashing<'a> {
-    pub(crate) fn new(
-        cipher: &'a Cipher,
-        tweak: u128,
-        stride: u32,
-        [inputs, offsets]: [&'a [u128]; 2],
-        pads: &'a mut [u128],
-    ) -> Self {
+    pub(crate) fn new(cipher: &'a Cipher, [inputs, offsets]: [&'a [u128]; 2], pads: &'a mut [u128]) -> Self {
         assert_eq!(pads.len(), inputs.len() * offsets.len(), "a pad for each offset");
-        Self { cipher, tweak, stride, inputs, offsets, pads, done: 0, lane: 0 }
+        Self { cipher, inputs, offsets, pads, done: 0, lane: 0 }
     }
 
     /// Blocks to go.
@@ -42,9 +32,9 @@ impl<'a> Hashing<'a> {
         self.pads.len() - self.done
     }
 
-    /// Round keys of the vector path, the tweak of lane 0, and what a lane adds to it.
-    pub(super) fn parameters(&self) -> (&'a [u128; 11], u128, u32) {
-        (self.cipher.round_keys.expose(), self.tweak, self.stride)
+    /// Round keys of the vector path.
+    pub(super) fn round_keys(&self) -> &'a [u128; 11] {
+        self.cipher.round_keys.expose()
     }
 
     /// The next `N` vectors of one pad, which the caller hashes.
@@ -58,7 +48,7 @@ impl<'a> Hashing<'a> {
                 let inputs = self.inputs.get(lane..)?.as_chunks().0.first_chunk()?;
                 let offset = *self.offsets.first()?;
                 let out = self.pads.get_mut(at..)?.as_chunks_mut().0.first_chunk_mut()?;
-                return Some(Vectors { lane, inputs, offset, out });
+                return Some(Vectors { inputs, offset, out });
             }
             self.hash();
         }
@@ -75,14 +65,12 @@ impl<'a> Hashing<'a> {
     /// The rest of the pad at hand.
     #[inline(never)]
     fn hash(&mut self) {
-        let (inputs, lane) = (&self.inputs[self.lane..], self.lane);
-        let low = (self.tweak as u64).wrapping_add(lane as u64 * u64::from(self.stride));
-        let tweak = self.tweak & !u128::from(u64::MAX) | u128::from(low);
+        let inputs = &self.inputs[self.lane..];
         let out = &mut self.pads[self.done..self.done + inputs.len()];
         self.done += inputs.len();
         self.lane = 0;
         let Some((offset, rest)) = self.offsets.split_first() else { return };
         self.offsets = rest;
-        self.cipher.tccr(tweak, self.stride, *offset, inputs, out);
+        self.cipher.mmo(*offset, inputs, out);
     }
 }

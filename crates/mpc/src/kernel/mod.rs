@@ -1,7 +1,7 @@
 //! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128), transposition.
 //!
 //! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
-//! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
+//! VAES, VPCLMULQDQ and GFNI. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
 //! x^i. No function branches on a block or indexes by one, except [`Cipher::lpn`], whose indices are public.
 
 mod hashing;
@@ -69,12 +69,10 @@ impl Cipher {
         Self { soft: Aes128::new(&(*key).into()), round_keys: Secret::new(round_keys) }
     }
 
-    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`, all cut down to
-    /// `mask`.
-    pub(crate) fn counter(&self, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
-        vector!(counter(self.round_keys.expose(), nonce, start, mask, out));
+    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`.
+    pub(crate) fn counter(&self, nonce: u64, start: u64, out: &mut [u128]) {
+        vector!(counter(self.round_keys.expose(), nonce, start, out));
         portable::counter(&self.soft, nonce, start, out);
-        out.iter_mut().for_each(|v| *v &= mask);
     }
 
     /// out_i = π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), where x_i = input_i ⊕ offset and tweak_i = tweak + i·stride, added to the low 64
@@ -83,6 +81,13 @@ impl Cipher {
         assert_eq!(inputs.len(), out.len(), "a hash for each input");
         vector!(tccr(self.round_keys.expose(), tweak, stride, offset, inputs, out));
         portable::tccr(&self.soft, tweak, stride, offset, inputs, out);
+    }
+
+    /// out_i = π(x_i) ⊕ x_i, where x_i = input_i ⊕ offset. As many as there are inputs.
+    pub(crate) fn mmo(&self, offset: u128, inputs: &[u128], out: &mut [u128]) {
+        assert_eq!(inputs.len(), out.len(), "a hash for each input");
+        vector!(mmo(self.round_keys.expose(), offset, inputs, out));
+        portable::mmo(&self.soft, offset, inputs, out);
     }
 
     /// One level of a tree: parents p_j in the first half of `nodes`, after the patch, become left children
@@ -220,7 +225,10 @@ pub(crate) struct Children {
 
 /// Columns 128·`first` … of a table as blocks: bit r of block c is bit 128·`first` + c of row r.
 pub(crate) fn transpose(table: &[u128], first: usize, out: &mut [u128]) {
-    assert!(table.len() == ROWS * STRIDE && first + LINE <= BLOCKS && out.len() == SQUARES, "shape of a transposition");
+    assert!(
+        table.len() == ROWS * STRIDE && first + LINE <= BLOCKS && out.len() == SQUARES,
+        "shape of a transposition"
+    );
     vector!(transpose(table, first, out));
     portable::transpose(table, first, out);
 }

@@ -52,6 +52,18 @@ pub(super) fn tccr(aes: &Aes128, tweak: u128, stride: u32, offset: u128, inputs:
     }
 }
 
+pub(super) fn mmo(aes: &Aes128, offset: u128, inputs: &[u128], out: &mut [u128]) {
+    for (inputs, out) in inputs.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
+        for (x, input) in out.iter_mut().zip(inputs) {
+            *x = input ^ offset;
+        }
+        encrypt(aes, out);
+        for (x, input) in out.iter_mut().zip(inputs) {
+            *x ^= input ^ offset;
+        }
+    }
+}
+
 /// (L ⊕ R) ‖ L of L ‖ R, the left half being the high one.
 fn sigma(x: u128) -> u128 {
     x.rotate_left(64) ^ (x & !u128::from(u64::MAX))

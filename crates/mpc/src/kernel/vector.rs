@@ -1,4 +1,4 @@
-//! AVX-512 with VAES and VPCLMULQDQ: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
+//! AVX-512 with VAES, VPCLMULQDQ and GFNI: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
 //! round is hidden.
 //!
 //! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
@@ -141,9 +141,8 @@ kernels! {
         )
     }
 
-    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
+    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, out: &mut [u128]) {
         let k = spread(keys);
-        let mask = broadcast(mask);
         let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
         let mut next = counters(nonce, start);
         let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
@@ -156,9 +155,6 @@ kernels! {
                 next = _mm512_add_epi64(next, four);
             }
             encrypt(&k, &mut x);
-            for v in x.iter_mut() {
-                *v = _mm512_and_si512(*v, mask);
-            }
             store_chunk(chunk, &x);
         }
         rest.copy_from_slice(&last[..rest.len()]);
@@ -197,6 +193,33 @@ kernels! {
             let (mut last, mut hashes) = (Secret::new([0; CHUNK]), [0; CHUNK]);
             last.expose_mut()[..rest.len()].copy_from_slice(rest);
             tccr_chunk(&k, tweak, at, stride, offset, last.expose(), &mut hashes);
+            rest_out.copy_from_slice(&hashes[..rest.len()]);
+        }
+    }
+
+    fn mmo_chunk(k: &[V; 11], offset: V, inputs: &[u128; CHUNK], out: &mut [u128; CHUNK]) {
+        let mut x = load_chunk(inputs);
+        for v in x.iter_mut() {
+            *v = _mm512_xor_si512(*v, offset);
+        }
+        let mut y = x;
+        encrypt(k, &mut y);
+        for (y, x) in y.iter_mut().zip(&x) {
+            *y = _mm512_xor_si512(*y, *x);
+        }
+        store_chunk(out, &y);
+    }
+
+    pub(super) fn mmo(keys: &RoundKeys, offset: u128, inputs: &[u128], out: &mut [u128]) {
+        let (k, offset) = (spread(keys), broadcast(offset));
+        let ((inputs, rest), (out, rest_out)) = (inputs.as_chunks::<CHUNK>(), out.as_chunks_mut::<CHUNK>());
+        for (inputs, out) in inputs.iter().zip(out) {
+            mmo_chunk(&k, offset, inputs, out);
+        }
+        if !rest.is_empty() {
+            let (mut last, mut hashes) = (Secret::new([0; CHUNK]), [0; CHUNK]);
+            last.expose_mut()[..rest.len()].copy_from_slice(rest);
+            mmo_chunk(&k, offset, last.expose(), &mut hashes);
             rest_out.copy_from_slice(&hashes[..rest.len()]);
         }
     }

@@ -87,7 +87,7 @@ impl LpnSet {
 
     /// Bytes of the sender's first message.
     pub fn message_bytes(self) -> usize {
-        16 + 16 * self.trees() * self.depth()
+        32 + 16 * self.trees() * self.depth()
     }
 
     /// log2 of the operations of pooled Gauss, see the type.

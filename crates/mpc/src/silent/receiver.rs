@@ -11,8 +11,11 @@ use rayon::prelude::*;
 
 /// The receiver of a round, waiting for the sender's part of the check. Until then no output exists.
 pub struct ReceiverAwaitsDigest {
+    round: Round,
+    commitment: Digest,
     expected: Digest,
-    pub(super) outputs: Outputs,
+    pub(super) trees: Trees,
+    table: Secret<Vec<u128>>,
 }
 
 /// Tags, sums and known blocks of some trees, and rooms for them.
@@ -39,7 +42,8 @@ impl ReceiverAwaitsDigest {
         let (_, rest) = base.expose().split_at(1 << set.log_table());
         let (levels, masks) = rest.split_at(trees * depth);
         let mut r = Reader::new(message);
-        round.absorb_nonce("sender", &r.array("nonce")?);
+        let commitment = Digest(r.array("digest of the coin")?);
+        round.absorb_commitment(&commitment);
         let cipher = round.tree_cipher();
         let mut points = Secret::new(Vec::with_capacity(trees));
         let mut blocks = Secret::new(vec![0; trees * (depth + 1)]);
@@ -85,7 +89,7 @@ impl ReceiverAwaitsDigest {
         let v = Secret::new(kernel::polynomial(psi, sums.expose()) ^ packed(masks));
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        round.absorb_nonce("receiver", &nonce);
+        round.absorb_nonce(&nonce);
         let mut answer = Writer::new();
         answer.raw(&nonce);
         answer.raw(&x.to_le_bytes());
@@ -93,8 +97,7 @@ impl ReceiverAwaitsDigest {
         let trees = Trees::Punctured { cipher, points, blocks };
         let mut table = base;
         table.expose_mut().truncate(1 << set.log_table());
-        let outputs = Outputs::new(trees, round.matrix(), table, set);
-        Ok((Self { expected, outputs }, answer.into_bytes()))
+        Ok((Self { round, commitment, expected, trees, table }, answer.into_bytes()))
     }
 
     /// Takes the sender's last message: the outputs of the round.
@@ -105,12 +108,14 @@ impl ReceiverAwaitsDigest {
     pub fn finish(self, message: &[u8]) -> Result<ReceiverRound, MpcError> {
         MpcError::check_bytes("digest of a silent round", message, DIGEST_BYTES)?;
         let mut r = Reader::new(message);
+        let coin = r.array("coin")?;
         let found = Digest(r.array("digest")?);
         r.finish()?;
-        if found != self.expected {
+        let Self { round, commitment, expected, trees, table } = self;
+        if found != expected || round.commitment(&coin) != commitment {
             return Err(MpcError::Check { what: "check of the silent round" });
         }
-        Ok(ReceiverRound(self.outputs))
+        Ok(ReceiverRound(Outputs::new(trees, round.matrix(&coin), table, round.set)))
     }
 }
 

@@ -1,7 +1,9 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::tree::{self, TOGETHER, Trees};
-use super::{AT_ONCE, CHECK_BYTES, LpnSet, Outputs, Round, in_rooms, polynomials, rooms};
+use super::{
+    AT_ONCE, CHECK_BYTES, COIN_BYTES, DIGEST_BYTES, LpnSet, Outputs, Round, in_rooms, polynomials, rooms,
+};
 use crate::kernel::{self, packed};
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
@@ -12,6 +14,7 @@ use rayon::prelude::*;
 /// The sender of a round, waiting for the receiver's part of the check.
 pub struct SenderAwaitsCheck {
     round: Round,
+    coin: Secret<[u8; COIN_BYTES]>,
     trees: Trees,
     delta: Secret<u128>,
     table: Secret<Vec<u128>>,
@@ -49,9 +52,11 @@ impl SenderAwaitsCheck {
             rng.fill_bytes(&mut bytes);
             bytes
         };
-        let nonce = block();
-        message.raw(&nonce);
-        round.absorb_nonce("sender", &nonce);
+        let mut coin = Secret::new([0; COIN_BYTES]);
+        coin.expose_mut().as_chunks_mut().0.iter_mut().for_each(|half| *half = block());
+        let commitment = round.commitment(coin.expose());
+        message.raw(&commitment.0);
+        round.absorb_commitment(&commitment);
         let cipher = round.tree_cipher();
         let mut roots = Secret::new(Vec::with_capacity(trees));
         let mut sums = Secret::new(Vec::with_capacity(trees));
@@ -85,7 +90,7 @@ impl SenderAwaitsCheck {
         let mut table = base;
         table.expose_mut().truncate(1 << set.log_table());
         let trees = Trees::Whole { cipher, roots, delta: Secret::new(delta) };
-        Ok((Self { round, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
+        Ok((Self { round, coin, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
     }
 
     /// Takes the receiver's message: the outputs of the round, and the last message.
@@ -93,7 +98,7 @@ impl SenderAwaitsCheck {
     /// # Errors
     /// [`MpcError::MessageBytes`].
     pub fn finish(self, message: &[u8]) -> Result<(SenderRound, Vec<u8>), MpcError> {
-        let Self { mut round, trees, delta, table, sums, masks } = self;
+        let Self { mut round, coin, trees, delta, table, sums, masks } = self;
         MpcError::check_bytes("check of a silent round", message, CHECK_BYTES)?;
         let mut r = Reader::new(message);
         let nonce = r.array("nonce")?;
@@ -101,10 +106,12 @@ impl SenderAwaitsCheck {
         r.finish()?;
         let sum = kernel::polynomial(round.of_all(), sums.expose());
         let v = Secret::new(sum ^ masks.expose() ^ kernel::times(x, *delta.expose()));
-        round.absorb_nonce("receiver", &nonce);
-        let digest = round.of_sum(*v.expose()).0.to_vec();
-        let outputs = Outputs::new(trees, round.matrix(), table, round.set);
-        Ok((SenderRound(outputs), digest))
+        round.absorb_nonce(&nonce);
+        let mut message = Writer::with_capacity(DIGEST_BYTES);
+        message.raw(coin.expose());
+        message.raw(&round.of_sum(*v.expose()).0);
+        let outputs = Outputs::new(trees, round.matrix(coin.expose()), table, round.set);
+        Ok((SenderRound(outputs), message.into_bytes()))
     }
 }
 

@@ -78,7 +78,7 @@ fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
     let levels = &tags.expose()[1 << set.log_table()..];
     let mut nodes = vec![0; 1 << set.depth()];
     for at in 0..set.trees() {
-        receiver.outputs.grow(at, &mut nodes);
+        receiver.trees.grow(at, &mut nodes);
         let point = (0..set.depth()).fold(0, |p, i| p | (!levels[at * set.depth() + i] as usize & 1) << i);
         for (j, leaf) in nodes.iter().enumerate() {
             assert_eq!(leaf & 1 == 1, j == point);
@@ -91,11 +91,11 @@ fn a_flipped_bit_of_the_senders_messages_is_caught() {
     let set = LpnSet::B10;
     let Ends { message, answer, sender, .. } = play(set);
     let (_, digest) = sender.finish(&answer).unwrap();
-    // The nonce; every level of some trees; the last byte. What the receiver answers does not matter here.
+    // The digest of the coin; every level of some trees; the last byte. What the receiver answers does not matter here.
     let of_trees = (0..set.trees())
         .step_by(60)
-        .flat_map(|t| (0..10).map(move |level| 16 + 16 * (10 * t + level) + t % 16));
-    for at in [0, 15].into_iter().chain(of_trees).chain([message.len() - 1]) {
+        .flat_map(|t| (0..10).map(move |level| COIN_BYTES + 16 * (10 * t + level) + t % 16));
+    for at in [0, 31].into_iter().chain(of_trees).chain([message.len() - 1]) {
         let mut damaged = message.clone();
         damaged[at] ^= 0x20;
         let (receiver, damaged_answer) = receive(set, &damaged).unwrap();
@@ -106,7 +106,7 @@ fn a_flipped_bit_of_the_senders_messages_is_caught() {
         let refused = receiver.finish(&digest).unwrap_err();
         assert_eq!(refused, MpcError::Check { what: "check of the silent round" }, "byte {at}");
     }
-    for at in [0, 31] {
+    for at in 0..DIGEST_BYTES {
         let mut damaged = digest.clone();
         damaged[at] ^= 1;
         assert!(receive(set, &message).unwrap().0.finish(&damaged).is_err());
@@ -130,7 +130,7 @@ fn wrong_lengths_counts_and_orders_are_refused() {
     let Ends { sender, receiver, message, answer } = play(set);
     assert!(matches!(receive(set, &message[1..]), Err(MpcError::MessageBytes { .. })));
     assert!(matches!(sender.finish(&answer[1..]), Err(MpcError::MessageBytes { .. })));
-    assert!(matches!(receiver.finish(&[0; 31]), Err(MpcError::MessageBytes { .. })));
+    assert!(matches!(receiver.finish(&[0; DIGEST_BYTES - 1]), Err(MpcError::MessageBytes { .. })));
     let few = dealt(set.base_cots() - 1).0;
     let refused =
         SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), few, &mut rng(1)).unwrap_err();
@@ -229,4 +229,76 @@ fn a_divided_supply_gives_the_blocks_of_the_whole_in_order() {
         assert_eq!(supply.left(), (whole.len() - at) as u64);
     }
     assert_eq!(at, whole.len());
+}
+
+/// Stocks of 100 dealt COTs, 251 of a round, 40 dealt ones, and 5,000 of the round.
+fn mixed_stocks() -> (CotSender, CotReceiver) {
+    use crate::supply::Supply;
+    let set = LpnSet::B10;
+    let Ends { sender, receiver, answer, .. } = play(set);
+    let (keys, digest) = sender.finish(&answer).unwrap();
+    let tags = receiver.finish(&digest).unwrap();
+    let (mut s, mut r) = (CotSender::new(&label(), Secret::new(DELTA)), CotReceiver::new(&label()));
+    let (mut keys, mut tags) = (Supply::round(keys.0), Supply::round(tags.0));
+    let (held_keys, held_tags) = dealt(140);
+    let dealt = |range: std::ops::Range<usize>| {
+        [&held_keys, &held_tags].map(|all| Supply::held(Secret::new(all.expose()[range.clone()].to_vec())))
+    };
+    for part in [
+        dealt(0..100),
+        [keys.split(251), tags.split(251)],
+        dealt(100..140),
+        [keys.split(5000), tags.split(5000)],
+    ] {
+        let [keys, tags] = part;
+        s.add(keys);
+        r.add(tags);
+    }
+    (s, r)
+}
+
+#[test]
+fn ots_of_mixed_stocks_are_the_same_however_they_are_taken_and_each_has_the_hash_of_its_kind() {
+    use crate::hash::{CotHash, Origin};
+    for m in 1..=3usize {
+        let lanes = 5391 / m;
+        let take = |sizes: &[usize]| {
+            let (mut s, mut r) = mixed_stocks();
+            let (mut pads, mut choices, mut chosen) = (vec![0; lanes << m], vec![0; lanes], vec![0; lanes]);
+            let mut at = 0;
+            for n in sizes.iter().copied().chain([lanes]).map(|n| n.min(lanes)) {
+                let n = n.min(lanes - at);
+                let (of_s, of_r) = (&mut pads[at << m..(at + n) << m], at..at + n);
+                if m == 1 {
+                    s.random(of_s.as_chunks_mut().0).unwrap();
+                    r.random(&mut choices[of_r.clone()], &mut chosen[of_r]).unwrap();
+                } else {
+                    s.random_of(m as u32, of_s).unwrap();
+                    r.random_of(m as u32, &mut choices[of_r.clone()], &mut chosen[of_r]).unwrap();
+                }
+                at += n;
+            }
+            assert_eq!(at, lanes);
+            (pads, choices, chosen)
+        };
+        let (pads, choices, chosen) = take(&[]);
+        for ((pads, choice), chosen) in pads.chunks(1 << m).zip(&choices).zip(&chosen) {
+            assert!(pads.iter().enumerate().all(|(j, pad)| (pad == chosen) == (j == usize::from(*choice))));
+        }
+        assert_eq!(take(&[1, 7, 30, 90, 3, 64, 100, 500, 11]), (pads.clone(), choices, chosen));
+        // Pad 0 of every lane, hashed by itself.
+        let (mut s, _) = mixed_stocks();
+        let mut keys = vec![0; lanes * m];
+        s.take(&mut keys).unwrap();
+        let hash = CotHash::new(&label());
+        let silent = |cot: usize| (100..351).contains(&cot) || cot >= 391;
+        for (lane, keys) in keys.chunks(m).enumerate() {
+            let origin =
+                if (lane * m..(lane + 1) * m).all(silent) { Origin::Silent } else { Origin::Steered };
+            let (input, mut pad) = ([kernel::packed(keys)], [0]);
+            let first = (lane * m) as u64;
+            hash.pads(m as u32, first, &origin, [&input, &[0]], &mut pad).map(Hashing::finish);
+            assert_eq!(pad[0] as u64, pads[lane << m], "lane {lane} of 1-of-2^{m} OTs");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What both parties do with the streams of a chunk of columns. Nothing here reads a message.
 
 use super::FieldBits;
-use crate::kernel::{self, BLOCKS, COLUMNS, Cipher, LINE, ROWS, STRIDE, aligned};
+use crate::kernel::{self, BLOCKS, Cipher, LINE, ROWS, STRIDE, aligned};
 use oblivia_base::Secret;
 
 /// Blocks of all rows with the room between them.
@@ -19,7 +19,7 @@ pub(super) struct Streams {
     rows: Secret<Vec<u128>>,
     /// Some transposed columns.
     columns: Secret<Vec<u128>>,
-    /// The chunk that all columns are put into.
+    /// Room for the columns of the chunk.
     chunk: Secret<Vec<u128>>,
 }
 
@@ -37,7 +37,7 @@ impl Streams {
         }
     }
 
-    /// Begins a chunk of `n` columns.
+    /// Begins a chunk of which `n` columns are wanted.
     pub(super) fn begin(&mut self, n: usize) {
         self.chunk = Secret::new(Vec::with_capacity(n));
     }
@@ -50,7 +50,7 @@ impl Streams {
         blocks: usize,
         correction: Option<kernel::Correction<'_>>,
     ) -> &[u128] {
-        // Memory that was last used for the chunk before the last is far away.
+        // What the columns will be put into is far away, and there is time while the cipher works.
         let chunk = self.chunk.expose_mut().spare_capacity_mut();
         let of_tree = chunk.len().div_ceil(self.field.trees()).max(1);
         kernel::prefetch(chunk.chunks(of_tree).nth(tree).unwrap_or_default());
@@ -75,14 +75,14 @@ impl Streams {
         std::array::from_fn(|r| rows[r * STRIDE + at])
     }
 
-    /// Replaces row 0; the columns of the chunk.
-    pub(super) fn transposed(&mut self, row_0: &[u128]) -> Secret<Vec<u128>> {
+    /// Replaces row 0; the first `n` columns, for which [`Streams::begin`] has made room: a vector that grows leaves a copy
+    /// behind.
+    pub(super) fn transposed(&mut self, row_0: &[u128], n: usize) -> Secret<Vec<u128>> {
         let rows = aligned(self.rows.expose_mut(), TABLE);
         rows[..row_0.len()].copy_from_slice(row_0);
         let mut chunk = std::mem::replace(&mut self.chunk, Secret::new(Vec::new()));
-        let n = chunk.expose().capacity();
         let columns = aligned(self.columns.expose_mut(), kernel::SQUARES);
-        for at in (0..n.min(COLUMNS)).step_by(kernel::SQUARES) {
+        for at in (0..n).step_by(kernel::SQUARES) {
             kernel::transpose(rows, at / 128, columns);
             chunk.expose_mut().extend_from_slice(&columns[..kernel::SQUARES.min(n - at)]);
         }

@@ -50,7 +50,8 @@ impl SoftSpokenReceiver {
         let mut u = Secret::new([0; BLOCKS]);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
-            self.streams.begin(n.saturating_sub(128 * at).min(COLUMNS));
+            let columns = n.saturating_sub(128 * at).min(COLUMNS);
+            self.streams.begin(columns);
             let u = &mut u.expose_mut()[..blocks];
             let start = message.len();
             for tree in 0..field.trees() {
@@ -75,7 +76,7 @@ impl SoftSpokenReceiver {
             if is_last {
                 last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
             }
-            tags.push(self.streams.transposed(u));
+            tags.push(self.streams.transposed(u, columns));
         }
         let outer = challenges.of_batch();
         let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;

@@ -88,7 +88,8 @@ impl SoftSpokenSender {
         let mut last = [0; ROWS];
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
-            self.streams.begin(n.saturating_sub(128 * at).min(COLUMNS));
+            let columns = n.saturating_sub(128 * at).min(COLUMNS);
+            self.streams.begin(columns);
             let differences = r.raw(16 * blocks * (field.trees() - 1), "differences")?;
             // The first tree has no difference.
             let of_trees = [&[][..]].into_iter().chain(differences.chunks_exact(16 * blocks));
@@ -104,7 +105,7 @@ impl SoftSpokenSender {
             if is_last {
                 last = self.streams.column_block(blocks - 1);
             }
-            keys.push(self.streams.transposed(&[0; BLOCKS]));
+            keys.push(self.streams.transposed(&[0; BLOCKS], columns));
         }
         let u = u128::from_le_bytes(r.array("hash of the choices")?);
         let digest = Digest(r.array("digest of the hashes")?);

@@ -22,10 +22,8 @@ struct Lpn<'a> {
     /// Keeps the bits of an offset into the table.
     cut: V,
     table: &'a [u128],
-    /// Of hashes that are made beside, and their tweaks.
+    /// Of hashes that are made beside.
     hash_keys: [V; 11],
-    tweak: V,
-    stride: V,
 }
 
 kernels! {
@@ -40,24 +38,30 @@ kernels! {
         x
     }
 
-    /// Puts the byte offsets that these index blocks say into `offsets`.
-    fn put_offsets(cut: V, x: &[V; VECTORS], offsets: &mut Offsets) {
+    /// Puts the byte offsets that four index blocks say into `offsets`.
+    fn put_vector(cut: V, v: V, offsets: &mut [u64; 24]) {
         const FIELD: u32 = MAX_LOG_TABLE;
-        for (offsets, v) in offsets.as_flattened_mut().as_chunks_mut::<24>().0.iter_mut().zip(x) {
-            // The index fields, shifted by the four bits of a block's size.
-            let fields =
-                [_mm512_slli_epi64::<4>(*v), _mm512_srli_epi64::<{ FIELD - 4 }>(*v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(*v)];
-            for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
-                // SAFETY: eight words are writable; the store asks for no alignment.
-                unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
-            }
+        // The index fields, shifted by the four bits of a block's size.
+        let fields =
+            [_mm512_slli_epi64::<4>(v), _mm512_srli_epi64::<{ FIELD - 4 }>(v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(v)];
+        for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+            // SAFETY: eight words are writable; the store asks for no alignment.
+            unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
+        }
+    }
+
+    /// Puts the byte offsets that these index blocks say into `offsets`.
+    fn put_offsets(cut: V, x: [V; VECTORS], offsets: &mut Offsets) {
+        let offsets = offsets.as_flattened_mut().as_chunks_mut::<24>().0;
+        for i in 0..VECTORS {
+            put_vector(cut, x[i], &mut offsets[i]);
         }
     }
 
     fn lpn_offsets(lpn: &Lpn<'_>, next: &mut V, offsets: &mut Offsets) {
         let mut x = index_counters(next);
         encrypt(&lpn.keys, &mut x);
-        put_offsets(lpn.cut, &x, offsets);
+        put_offsets(lpn.cut, x, offsets);
     }
 
     /// A leaf and the entries of the table at its offsets.
@@ -79,61 +83,56 @@ kernels! {
         lpn: &Lpn<'_>, next: &mut V, these: &Offsets, ahead: &mut Offsets, leaves: &[u128; ROWS],
         out: &mut [u128; ROWS], vectors: Vectors<'_, K>,
     ) {
-        let Vectors { lane, inputs, offset, out: hashes } = vectors;
+        let Vectors { inputs, offset, out: hashes } = vectors;
         let mut indices = index_counters(next);
         let mut x = [_mm512_setzero_si512(); K];
-        let offset = _mm512_xor_si512(broadcast(offset), lpn.hash_keys[0]);
+        let offset = broadcast(offset);
+        let whitened = _mm512_xor_si512(offset, lpn.hash_keys[0]);
         for k in 0..K {
-            x[k] = _mm512_xor_si512(load(&inputs[k]), offset);
+            x[k] = _mm512_xor_si512(load(&inputs[k]), whitened);
         }
         for v in indices.iter_mut() {
             *v = _mm512_xor_si512(*v, lpn.keys[0]);
         }
         macro_rules! round {
-            ($round:literal, [$($row:literal)?], $($keys:ident $vectors:ident),+) => {
-                $(for v in $vectors.iter_mut() {
-                    *v = in_order(_mm512_aesenc_epi128(*v, lpn.$keys[$round]));
-                })+
-                $(out[$row] = lpn_row(lpn, &these[$row], leaves[$row]);)?
+            ($round:literal, $row:literal) => {
+                for v in indices.iter_mut() {
+                    *v = in_order(_mm512_aesenc_epi128(*v, lpn.keys[$round]));
+                }
+                for v in x.iter_mut() {
+                    *v = in_order(_mm512_aesenc_epi128(*v, lpn.hash_keys[$round]));
+                }
+                row!($row);
             };
         }
-        macro_rules! last_round {
-            ($($keys:ident $vectors:ident),+) => {
-                $(for v in $vectors.iter_mut() {
-                    *v = _mm512_aesenclast_epi128(*v, lpn.$keys[10]);
-                })+
+        macro_rules! row {
+            ($row:literal) => {
+                out[$row] = lpn_row(lpn, &these[$row], leaves[$row]);
             };
         }
-        round!(1, [], keys indices, hash_keys x);
-        round!(2, [0], keys indices, hash_keys x);
-        round!(3, [1], keys indices, hash_keys x);
-        round!(4, [], keys indices, hash_keys x);
-        round!(5, [2], keys indices, hash_keys x);
-        round!(6, [3], keys indices, hash_keys x);
-        round!(7, [], keys indices, hash_keys x);
-        round!(8, [4], keys indices, hash_keys x);
-        round!(9, [5], keys indices, hash_keys x);
-        last_round!(keys indices, hash_keys x);
-        put_offsets(lpn.cut, &indices, ahead);
-        let mut y = x;
-        let mut index = counters(0, lane as u64);
-        for v in y.iter_mut() {
-            let tweak = _mm512_add_epi64(lpn.tweak, _mm512_mul_epu32(index, lpn.stride));
-            *v = _mm512_ternarylogic_epi64::<0x96>(*v, tweak, lpn.hash_keys[0]);
-            index = _mm512_add_epi64(index, _mm512_maskz_set1_epi64(0b0101_0101, 4));
+        row!(0);
+        round!(1, 1);
+        round!(2, 2);
+        round!(3, 3);
+        round!(4, 4);
+        round!(5, 5);
+        round!(6, 6);
+        round!(7, 7);
+        round!(8, 8);
+        round!(9, 9);
+        for v in indices.iter_mut() {
+            *v = _mm512_aesenclast_epi128(*v, lpn.keys[10]);
         }
-        round!(1, [], hash_keys y);
-        round!(2, [6], hash_keys y);
-        round!(3, [7], hash_keys y);
-        round!(4, [], hash_keys y);
-        round!(5, [8], hash_keys y);
-        round!(6, [9], hash_keys y);
-        round!(7, [], hash_keys y);
-        round!(8, [10], hash_keys y);
-        round!(9, [11], hash_keys y);
-        last_round!(hash_keys y);
+        for (k, v) in x.iter_mut().enumerate() {
+            let fed = _mm512_ternarylogic_epi64::<0x96>(load(&inputs[k]), offset, lpn.hash_keys[10]);
+            // The last round key and what is fed forward, at once.
+            *v = in_order(_mm512_aesenclast_epi128(*v, fed));
+        }
+        row!(10);
+        put_offsets(lpn.cut, indices, ahead);
+        row!(11);
         for k in 0..K {
-            store(&mut hashes[k], _mm512_xor_si512(x[k], y[k]));
+            store(&mut hashes[k], x[k]);
         }
     }
 
@@ -144,9 +143,8 @@ kernels! {
         let mut beside = beside;
         // Only whole blocks inside the table, whose length is a power of two, survive the cut.
         let cut = _mm512_set1_epi64((table.len() as i64 - 1) << 4);
-        let (hash_keys, tweak, stride) = beside.as_ref().map_or((keys, 0, 0), |hashing| hashing.parameters());
-        let (hash_keys, tweak, stride) = (spread(hash_keys), broadcast(tweak), _mm512_set1_epi64(i64::from(stride)));
-        let lpn = Lpn { keys: spread(keys), cut, table, hash_keys, tweak, stride };
+        let hash_keys = spread(beside.as_ref().map_or(keys, |hashing| hashing.round_keys()));
+        let lpn = Lpn { keys: spread(keys), cut, table, hash_keys };
         let mut next = counters(nonce, (first / ROWS * 4 * VECTORS) as u64);
         let mut offsets = [[[0; LPN_WEIGHT]; ROWS]; 2];
         let skipped = first % ROWS;
@@ -176,7 +174,7 @@ kernels! {
             } else if !many && let Some(vectors) = beside.as_mut().and_then(|hashing| hashing.next::<FEW>()) {
                 step!(vectors);
             } else {
-                step!(Vectors { lane: 0, inputs: &[], offset: 0, out: &mut [] });
+                step!(Vectors { inputs: &[], offset: 0, out: &mut [] });
             }
             std::mem::swap(&mut these, &mut ahead);
         }
