@@ -20,4 +20,4 @@ pub use blame::Blame;
 pub use ops::OpCounts;
 pub use secret::Secret;
 pub use seed::{Prg, PublicSeed, SessionRng};
-pub use transcript::{Digest, Transcript};
+pub use transcript::{Digest, Messages, Transcript};

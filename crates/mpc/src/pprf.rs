@@ -31,14 +31,14 @@ pub(crate) const fn message_bytes(trees: usize, depth: usize) -> usize {
 
 fn children(node: u128) -> [u128; 2] {
     let mut out = [0; 2];
-    Cipher::new(&node.to_le_bytes()).counter(CHILDREN, 0, u128::MAX, &mut out);
+    Cipher::new(&node.to_le_bytes()).counter(CHILDREN, 0, &mut out);
     out
 }
 
 /// Seed of a leaf's stream, and its 256 bits for the check.
 fn leaf(node: u128) -> (u128, [u128; 2]) {
     let mut out = [0; 3];
-    Cipher::new(&node.to_le_bytes()).counter(LEAF, 0, u128::MAX, &mut out);
+    Cipher::new(&node.to_le_bytes()).counter(LEAF, 0, &mut out);
     let [seed, a, b] = out;
     (seed, [a, b])
 }

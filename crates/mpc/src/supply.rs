@@ -1,4 +1,4 @@
-use crate::kernel::{Hashing, LINE, aligned};
+use crate::kernel::{Hashing, LINE, aligned, prefetch};
 use crate::silent::Outputs;
 use oblivia_base::Secret;
 
@@ -71,8 +71,11 @@ impl Supply {
             Self::Held { blocks, at } => {
                 let rest = &blocks.expose()[*at..];
                 let n = rest.len().min(out.len());
-                out[..n].copy_from_slice(&rest[..n]);
+                let (taken, rest) = rest.split_at(n);
+                out[..n].copy_from_slice(taken);
                 *at += n;
+                // What comes next, while this is worked on.
+                prefetch(&rest[..n.min(rest.len())]);
                 n
             }
             Self::Round(round) => round.take(out, beside),

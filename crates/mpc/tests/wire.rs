@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "a59495e063215e8260a6c54cc030ef299bc1273d62cccb9019f57d100dcdcb09";
+const EXPECTED: &str = "0c191f9d115f0ca27581c6a8ec59cdb6fd80a1e14b623dd7e8b2da8d14f65ff9";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

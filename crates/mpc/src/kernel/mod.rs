@@ -1,7 +1,7 @@
 //! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128), transposition.
 //!
 //! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
-//! VAES and VPCLMULQDQ. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
+//! VAES, VPCLMULQDQ and GFNI. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
 //! x^i. No function branches on a block or indexes by one, except [`Cipher::lpn`], whose indices are public.
 
 mod hashing;
@@ -21,8 +21,17 @@ use oblivia_base::Secret;
 
 /// Blocks of a cache line.
 pub(crate) const LINE: usize = 4;
-/// Columns of one call of [`transpose`].
+/// Rows of a table of bits: one for each bit of a block.
+pub(crate) const ROWS: usize = 128;
+/// Columns of a table.
 pub(crate) const COLUMNS: usize = 4096;
+/// Blocks of a row.
+pub(crate) const BLOCKS: usize = COLUMNS / 128;
+/// Blocks from the beginning of a row to that of the next: an odd number of cache lines, so that a column of lines is spread
+/// over all sets of the cache.
+pub(crate) const STRIDE: usize = BLOCKS + LINE;
+/// Columns of one call of [`transpose`].
+pub(crate) const SQUARES: usize = 128 * LINE;
 /// Indices summed up per output of [`Cipher::lpn`].
 pub(crate) const LPN_WEIGHT: usize = 10;
 /// log2 of the largest table of [`Cipher::lpn`]: bits of an index field.
@@ -60,12 +69,10 @@ impl Cipher {
         Self { soft: Aes128::new(&(*key).into()), round_keys: Secret::new(round_keys) }
     }
 
-    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`, all cut down to
-    /// `mask`.
-    pub(crate) fn counter(&self, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
-        vector!(counter(self.round_keys.expose(), nonce, start, mask, out));
+    /// Blocks start, start + 1, … of AES in counter mode, the high 64 bits of the counter being `nonce`.
+    pub(crate) fn counter(&self, nonce: u64, start: u64, out: &mut [u128]) {
+        vector!(counter(self.round_keys.expose(), nonce, start, out));
         portable::counter(&self.soft, nonce, start, out);
-        out.iter_mut().for_each(|v| *v &= mask);
     }
 
     /// out_i = π(π(x_i) ⊕ tweak_i) ⊕ π(x_i), where x_i = input_i ⊕ offset and tweak_i = tweak + i·stride, added to the low 64
@@ -216,12 +223,14 @@ pub(crate) struct Children {
     pub(crate) values: [u128; 2],
 }
 
-/// Transposes 128 rows of [`COLUMNS`] bits, row after row in `rows`, into as many blocks: bit r of block c is bit c of
-/// row r.
-pub(crate) fn transpose(rows: &[u128], out: &mut [u128]) {
-    assert!(rows.len() == COLUMNS && out.len() == COLUMNS, "shape of a transposition");
-    vector!(transpose(rows, out));
-    portable::transpose(rows, out);
+/// Columns 128·`first` … of a table as blocks: bit r of block c is bit 128·`first` + c of row r.
+pub(crate) fn transpose(table: &[u128], first: usize, out: &mut [u128]) {
+    assert!(
+        table.len() == ROWS * STRIDE && first + LINE <= BLOCKS && out.len() == SQUARES,
+        "shape of a transposition"
+    );
+    vector!(transpose(table, first, out));
+    portable::transpose(table, first, out);
 }
 
 /// The low halves of both, side by side; short where any of the slices is.
@@ -242,17 +251,60 @@ pub(crate) fn low_bits(blocks: &[u128], out: &mut [u8]) {
     portable::low_bits(blocks, out);
 }
 
-/// Adds mask & (a ⊕ b) to `out`, b as bytes; short where `out` or `a` is, and b counts as 0 where it ends.
-pub(crate) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-    vector!(add_masked(mask, a, b, out));
-    portable::add_masked(mask, a, b, out);
+/// What [`sum_streams`] adds to the rows of a tree with a leaf that is not known.
+#[derive(Clone, Copy)]
+pub(crate) struct Correction<'a> {
+    /// For each bit of the index of that leaf all ones, or 0.
+    pub(crate) masks: &'a [u128],
+    /// Blocks as bytes; 0 where they end.
+    pub(crate) difference: &'a [u8],
 }
 
-/// Of 2^k chunks r_x of `width` blocks each, in `chunks`: ⊕_{x: x_b = 1} r_x becomes chunk b of `sums`, which has k; the
-/// sum of all is left in the first chunk, the others are overwritten.
-pub(crate) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
-    vector!(sum_by_index_bits(width, chunks, sums));
-    portable::sum_by_index_bits(width, chunks, sums);
+/// Of the streams r_x of 2^k ciphers, blocks start, start + 1, … of counter mode with nonce 0: ⊕_x r_x becomes `sum`, and
+/// ⊕_{x: x_b = 1} r_x the beginning of row b of `rows`, which are k, 2, 4 or 8. As many blocks as `sum` has, a multiple of
+/// eight. With a correction, mask_b & (sum ⊕ difference) is added to row b, which then is
+/// ⊕_{x: (x ⊕ α)_b = 1} r_x ⊕ α_b·difference for the leaf α: r_α is nowhere in it, whatever it is.
+pub(crate) fn sum_streams(
+    leaves: &[Cipher],
+    start: u64,
+    correction: Option<Correction<'_>>,
+    sum: &mut [u128],
+    rows: &mut [u128],
+) {
+    let k = rows.len() / STRIDE;
+    assert!(matches!(k, 2 | 4 | 8) && leaves.len() == 1 << k, "leaves of a tree");
+    assert!(sum.len() <= BLOCKS && sum.len().is_multiple_of(2 * LINE), "blocks of a stream");
+    vector!(sum_streams(leaves, start, correction, sum, rows));
+    portable::sum_streams(leaves, start, correction, sum, rows);
+}
+
+/// Has memory brought to the second-level cache, meanwhile; it need not hold values.
+pub(crate) fn prefetch<T>(memory: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in memory.chunks(64usize.div_ceil(size_of::<T>().max(1))) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: the instruction has no effect but on caches, at any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = memory;
+}
+
+/// Σ_i a_i·row_i in GF(2^128) for each row of a table.
+pub(crate) fn inner_of_rows(a: &[u128], table: &[u128], out: &mut [u128; ROWS]) {
+    assert!(a.len() <= BLOCKS && table.len() == ROWS * STRIDE, "shape of a table");
+    vector!(inner_of_rows(a, table, out));
+    for (out, row) in out.iter_mut().zip(table.chunks_exact(STRIDE)) {
+        *out = portable::inner(a, row);
+    }
+}
+
+/// out_i becomes (out_i ⊕ a_i)·c in GF(2^128).
+pub(crate) fn add_and_scale(c: u128, a: &[u128; ROWS], out: &mut [u128; ROWS]) {
+    vector!(add_and_scale(c, a, out));
+    for (out, a) in out.iter_mut().zip(a) {
+        *out = portable::inner(&[*out ^ a], &[c]);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Path {
     /// Any machine: AES of the `aes` crate, carry-less products from integer products.
     Portable,
-    /// x86-64 with AVX-512 F, BW, DQ, VL, VAES, VPCLMULQDQ and BMI2 (Ice Lake, Zen 4 and later).
+    /// x86-64 with AVX-512 F, BW, DQ, VL, VAES, VPCLMULQDQ, GFNI and BMI2 (Ice Lake, Zen 4 and later).
     Vaes,
 }
 
@@ -63,6 +63,7 @@ fn has_vaes() -> bool {
         && has!("vaes")
         && has!("pclmulqdq")
         && has!("vpclmulqdq")
+        && has!("gfni")
         && has!("bmi2")
 }
 

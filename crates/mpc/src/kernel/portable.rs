@@ -1,8 +1,9 @@
 //! Any machine. Also the definition that the vector path is held against.
 
-use super::{COLUMNS, Children, LPN_WEIGHT, MAX_LOG_TABLE, Patch};
+use super::{BLOCKS, Children, Cipher, Correction, LINE, LPN_WEIGHT, MAX_LOG_TABLE, Patch, STRIDE};
 use aes::cipher::BlockCipherEncrypt;
 use aes::{Aes128, Block};
+use oblivia_base::Secret;
 
 /// Blocks per call of the cipher.
 const CHUNK: usize = 32;
@@ -205,27 +206,22 @@ pub(super) fn apply(patch: &Patch, first: usize, nodes: &mut [u128]) {
 }
 
 /// Blocks of 128 columns that are transposed together.
-const LANES: usize = 4;
+const LANES: usize = LINE;
 
 /// 128 rows of 64-bit words, two per block of columns.
 type Square = [[u64; 2 * LANES]; 128];
 
-#[inline(always)]
-pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
-    const PER_ROW: usize = COLUMNS / 128;
+pub(super) fn transpose(table: &[u128], first: usize, out: &mut [u128]) {
     let mut square: Square = [[0; 2 * LANES]; 128];
-    for group in 0..PER_ROW / LANES {
-        for (r, words) in square.iter_mut().enumerate() {
-            let at = r * PER_ROW + group * LANES;
-            for (pair, block) in words.chunks_exact_mut(2).zip(&rows[at..at + LANES]) {
-                (pair[0], pair[1]) = (*block as u64, (*block >> 64) as u64);
-            }
+    for (words, row) in square.iter_mut().zip(table.chunks_exact(STRIDE)) {
+        for (pair, block) in words.chunks_exact_mut(2).zip(&row[first..]) {
+            (pair[0], pair[1]) = (*block as u64, (*block >> 64) as u64);
         }
-        transpose_squares(&mut square);
-        for (i, words) in square.iter().enumerate() {
-            for (lane, pair) in words.chunks_exact(2).enumerate() {
-                out[(group * LANES + lane) * 128 + i] = u128::from(pair[0]) | u128::from(pair[1]) << 64;
-            }
+    }
+    transpose_squares(&mut square);
+    for (i, words) in square.iter().enumerate() {
+        for (lane, pair) in words.chunks_exact(2).enumerate() {
+            out[lane * 128 + i] = u128::from(pair[0]) | u128::from(pair[1]) << 64;
         }
     }
 }
@@ -258,21 +254,31 @@ fn transpose_squares(square: &mut Square) {
     }
 }
 
-/// The halves of the index range by its highest bit are added to one another, then those by the next bit.
-#[inline(always)]
-pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
-    let mut left = chunks;
-    for sum in sums.chunks_exact_mut(width).rev() {
-        let half = left.len() / 2;
-        let (zero, one) = left.split_at_mut(half);
-        sum.fill(0);
-        for (a, b) in zero.chunks_exact_mut(width).zip(one.chunks_exact(width)) {
-            for ((a, b), s) in a.iter_mut().zip(b).zip(&mut *sum) {
-                *a ^= b;
-                *s ^= b;
-            }
+pub(super) fn sum_streams(
+    leaves: &[Cipher],
+    start: u64,
+    correction: Option<Correction<'_>>,
+    sum: &mut [u128],
+    rows: &mut [u128],
+) {
+    let mut stream = Secret::new([0; BLOCKS]);
+    let stream = &mut stream.expose_mut()[..sum.len()];
+    let add = |stream: &[u128], out: &mut [u128]| out.iter_mut().zip(stream).for_each(|(a, b)| *a ^= b);
+    sum.fill(0);
+    rows.chunks_exact_mut(STRIDE).for_each(|row| row[..stream.len()].fill(0));
+    for (x, leaf) in leaves.iter().enumerate() {
+        counter(&leaf.soft, 0, start, stream);
+        add(stream, sum);
+        for (_, row) in rows.chunks_exact_mut(STRIDE).enumerate().filter(|(b, _)| x >> b & 1 == 1) {
+            add(stream, row);
         }
-        left = zero;
+    }
+    if let Some(Correction { masks, difference }) = correction {
+        let difference = difference.as_chunks().0.iter().map(|d| u128::from_le_bytes(*d));
+        for (row, mask) in rows.chunks_exact_mut(STRIDE).zip(masks) {
+            let of_row = sum.iter().zip(difference.clone().chain(std::iter::repeat(0)));
+            row.iter_mut().zip(of_row).for_each(|(v, (a, b))| *v ^= mask & (a ^ b));
+        }
     }
 }
 
@@ -288,16 +294,4 @@ pub(super) fn low_words(blocks: &[u128], out: &mut [u64]) {
 
 pub(super) fn low_bits(blocks: &[u128], out: &mut [u8]) {
     out.iter_mut().zip(blocks).for_each(|(out, b)| *out = (*b & 1) as u8);
-}
-
-#[inline(always)]
-pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-    let (b, _) = b.as_chunks::<16>();
-    let n = out.len().min(a.len()).min(b.len());
-    for ((v, a), b) in out[..n].iter_mut().zip(a).zip(b) {
-        *v ^= mask & (a ^ u128::from_le_bytes(*b));
-    }
-    for (v, a) in out.iter_mut().zip(a).skip(n) {
-        *v ^= mask & a;
-    }
 }

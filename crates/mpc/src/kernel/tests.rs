@@ -35,7 +35,7 @@ fn aes_agrees_with_the_standard() {
     let expected = 0x69c4e0d86a7b0430d8cdb78070b4c55a_u128.swap_bytes();
     for out in on_every_path(|| {
         let mut out = [0];
-        Cipher::new(&key).counter((plain >> 64) as u64, plain as u64, u128::MAX, &mut out);
+        Cipher::new(&key).counter((plain >> 64) as u64, plain as u64, &mut out);
         out[0]
     }) {
         assert_eq!(out, expected);
@@ -55,15 +55,78 @@ fn multiplication_is_that_of_the_field() {
 
 #[test]
 fn a_transposed_bit_is_where_its_row_and_column_say() {
-    let rows = blocks(COLUMNS, 3);
+    let table = blocks(ROWS * STRIDE, 3);
     for out in on_every_path(|| {
         let mut out = vec![0; COLUMNS];
-        transpose(&rows, &mut out);
+        for (i, out) in out.chunks_exact_mut(SQUARES).enumerate() {
+            transpose(&table, LINE * i, out);
+        }
         out
     }) {
         for (c, block) in out.iter().enumerate() {
-            for r in 0..128 {
-                assert_eq!(block >> r & 1, rows[r * COLUMNS / 128 + c / 128] >> (c % 128) & 1);
+            for r in 0..ROWS {
+                assert_eq!(block >> r & 1, table[r * STRIDE + c / 128] >> (c % 128) & 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_are_summed_up_as_the_bits_of_their_indices_say() {
+    let slow = |k: usize, n: usize, streams: &[Vec<u128>], of: &dyn Fn(usize, usize) -> bool| {
+        let sum = |b: usize, i: usize| {
+            (0..1 << k).filter(|x| of(*x, b)).fold(0, |sum, x: usize| sum ^ streams[x][i])
+        };
+        (0..k).map(|b| (0..n).map(|i| sum(b, i)).collect()).collect::<Vec<Vec<u128>>>()
+    };
+    for (k, n, point) in [(2, 8, 1), (4, BLOCKS, 6), (8, 16, 0xa7)] {
+        let leaves: Vec<Cipher> = blocks(1 << k, 4).iter().map(|s| Cipher::new(&s.to_le_bytes())).collect();
+        let start = u64::MAX - 4;
+        let streams: Vec<Vec<u128>> = leaves
+            .iter()
+            .map(|leaf| {
+                let mut stream = vec![0; n];
+                leaf.counter(0, start, &mut stream);
+                stream
+            })
+            .collect();
+        let bit = |b: usize| point >> b & 1 == 1;
+        let masks: Vec<u128> = (0..k).map(|b| if bit(b) { u128::MAX } else { 0 }).collect();
+        let difference = blocks(n - 3, 5);
+        let bytes: Vec<u8> = difference.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let correction = Correction { masks: &masks, difference: &bytes };
+        let plain = slow(k, n, &streams, &|x, b| x >> b & 1 == 1);
+        let mut corrected = slow(k, n, &streams, &|x, b| (x ^ point) >> b & 1 == 1);
+        for row in corrected.iter_mut().enumerate().filter(|(b, _)| bit(*b)).map(|(_, row)| row) {
+            row.iter_mut().zip(&difference).for_each(|(v, d)| *v ^= d);
+        }
+        for (expected, correction) in [(plain, None), (corrected, Some(correction))] {
+            for (sum, rows) in on_every_path(|| {
+                let (mut sum, mut rows) = (vec![7; n], vec![7; k * STRIDE]);
+                sum_streams(&leaves, start, correction, &mut sum, &mut rows);
+                (sum, rows)
+            }) {
+                assert!((0..n).all(|i| sum[i] == streams.iter().fold(0, |sum, r| sum ^ r[i])));
+                assert!((0..k).all(|b| rows[b * STRIDE..][..n] == expected[b]), "{k}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_hashed_one_by_one_and_hashes_summed_up() {
+    let (table, a) = (blocks(ROWS * STRIDE, 3), blocks(BLOCKS, 4));
+    for n in [0, 1, 31, BLOCKS] {
+        for (hashes, scaled) in on_every_path(|| {
+            let mut hashes = [1; ROWS];
+            inner_of_rows(&a[..n], &table, &mut hashes);
+            let mut scaled = hashes;
+            add_and_scale(a[1], table.first_chunk().unwrap(), &mut scaled);
+            (hashes, scaled)
+        }) {
+            for r in 0..ROWS {
+                assert_eq!(hashes[r], inner(&a[..n], &table[r * STRIDE..]));
+                assert_eq!(scaled[r], times(hashes[r] ^ table[r], a[1]));
             }
         }
     }
@@ -95,10 +158,7 @@ proptest! {
         let results = on_every_path(|| {
             let cipher = Cipher::new(&key);
             let mut counted = vec![0; n];
-            cipher.counter(tweak as u64, u64::MAX - 40, tweak, &mut counted);
-            let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
-            let mut masked = counted.clone();
-            add_masked(tweak, &hashed_twin(&x), &bytes[..16 * (n / 2)], &mut masked);
+            cipher.counter(tweak as u64, u64::MAX - 40, &mut counted);
             let mut hashed = vec![0; n];
             cipher.tccr(tweak, stride, tweak.rotate_left(7), &x, &mut hashed);
             let mut fed_forward = vec![0; n];
@@ -121,7 +181,7 @@ proptest! {
             let mut around = blocks(1 << log_n, seed);
             let known = Children { of: u32::from(seed) % (1 << (log_n - 1)), values: [tweak, 5] };
             cipher.grow_around(&mut around, tweak | 1, &known);
-            ((counted, masked, pairs, words, bits, around, fed_forward), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
+            ((counted, pairs, words, bits, around, fed_forward), hashed, tree, sum, sums, inner(&x, &hashed_twin(&x)), polynomial(tweak, &x), (patched, patched_sum, powers))
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
@@ -187,7 +247,7 @@ fn kernels_agree_with_an_independent_implementation() {
     on_every_path(|| {
         let cipher = Cipher::new(&vector("key")[0].to_le_bytes());
         let mut out = vec![0; 70];
-        cipher.counter(nonce, 5, u128::MAX, &mut out);
+        cipher.counter(nonce, 5, &mut out);
         assert_eq!(out, vector("counter"));
         let inputs = vector("inputs");
         for (name, stride, offset) in [("tccr", 1, 0), ("tccr_of_groups", 3, vector("key")[0])] {

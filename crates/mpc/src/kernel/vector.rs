@@ -1,4 +1,4 @@
-//! AVX-512 with VAES and VPCLMULQDQ: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
+//! AVX-512 with VAES, VPCLMULQDQ and GFNI: four blocks per vector, [`FLIGHT`] vectors at a time, so that the latency of a
 //! round is hidden.
 //!
 //! Every function is entered through the functions of [`super`], which pick this path only where the processor has the
@@ -8,7 +8,7 @@
     reason = "loops over arrays of vectors that the compiler must unroll whole"
 )]
 
-use super::{COLUMNS, portable};
+use super::portable;
 use oblivia_base::Secret;
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -24,14 +24,16 @@ macro_rules! kernels {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$(const $n:ident: $nty:ty),+>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
         $($(#[$meta])*
         #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,bmi2")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,aes,vaes,pclmulqdq,vpclmulqdq,gfni,bmi2")]
         $vis fn $name $(<$(const $n: $nty),+>)? ($($arg: $ty),*) $(-> $ret)? $body)*
     };
 }
 
+mod extension;
 mod lpn;
 mod tree;
 
+pub(super) use extension::{add_and_scale, inner_of_rows, sum_streams, transpose};
 pub(super) use lpn::lpn;
 pub(super) use tree::{apply, grow, grow_around};
 
@@ -139,9 +141,8 @@ kernels! {
         )
     }
 
-    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, mask: u128, out: &mut [u128]) {
+    pub(super) fn counter(keys: &RoundKeys, nonce: u64, start: u64, out: &mut [u128]) {
         let k = spread(keys);
-        let mask = broadcast(mask);
         let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
         let mut next = counters(nonce, start);
         let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
@@ -154,9 +155,6 @@ kernels! {
                 next = _mm512_add_epi64(next, four);
             }
             encrypt(&k, &mut x);
-            for v in x.iter_mut() {
-                *v = _mm512_and_si512(*v, mask);
-            }
             store_chunk(chunk, &x);
         }
         rest.copy_from_slice(&last[..rest.len()]);
@@ -267,6 +265,11 @@ kernels! {
     fn times_lanes(a: V, b: V) -> V {
         let mut sum = [_mm512_setzero_si512(); 3];
         multiply_add(&mut sum, a, b);
+        reduce_lanes(sum)
+    }
+
+    /// low + middle·x^64 + high·x^128 in each lane, reduced.
+    fn reduce_lanes(sum: [V; 3]) -> V {
         let [low, middle, high] = sum;
         let low = _mm512_xor_si512(low, _mm512_bslli_epi128::<8>(middle));
         let high = _mm512_xor_si512(high, _mm512_bsrli_epi128::<8>(middle));
@@ -337,76 +340,6 @@ kernels! {
         sum
     }
 
-    /// Swaps, between vectors `step` apart, the bits of every word that lie across the diagonal.
-    fn transpose_words<const STEP: u32>(square: &mut [V; 128]) {
-        let low = _mm512_set1_epi64((u64::MAX / ((1 << STEP) + 1)) as i64);
-        for pairs in square.chunks_exact_mut(2 << STEP.ilog2()) {
-            let (top, bottom) = pairs.split_at_mut(STEP as usize);
-            for (a, b) in top.iter_mut().zip(bottom) {
-                // The low half of either, the high half of either.
-                let (x, y) = (*a, *b);
-                *a = _mm512_ternarylogic_epi64::<0xca>(low, x, _mm512_slli_epi64::<STEP>(y));
-                *b = _mm512_ternarylogic_epi64::<0xca>(low, _mm512_srli_epi64::<STEP>(x), y);
-            }
-        }
-    }
-
-    pub(super) fn transpose(rows: &[u128], out: &mut [u128]) {
-        const VECTORS: usize = COLUMNS / 512;
-        let mut square = [_mm512_setzero_si512(); 128];
-        for (group, out) in out.as_chunks_mut::<512>().0.iter_mut().enumerate() {
-            let (top, bottom) = square.split_at_mut(64);
-            for (r, (a, b)) in top.iter_mut().zip(bottom).enumerate() {
-                let row = |r: usize| load(&rows.as_chunks::<4>().0[r * VECTORS + group]);
-                let (x, y) = (row(r), row(r + 64));
-                *a = _mm512_unpacklo_epi64(x, y);
-                *b = _mm512_unpackhi_epi64(x, y);
-            }
-            transpose_words::<32>(&mut square);
-            transpose_words::<16>(&mut square);
-            transpose_words::<8>(&mut square);
-            transpose_words::<4>(&mut square);
-            transpose_words::<2>(&mut square);
-            transpose_words::<1>(&mut square);
-            // Four columns of each of the four squares become four neighbours.
-            let (a, rest) = out.split_at_mut(128);
-            let (b, rest) = rest.split_at_mut(128);
-            let (c, d) = rest.split_at_mut(128);
-            for (i, v) in square.as_chunks::<4>().0.iter().enumerate() {
-                let [v0, v1, v2, v3] = *v;
-                let (x0, x1) = (_mm512_shuffle_i64x2::<0x44>(v0, v1), _mm512_shuffle_i64x2::<0xee>(v0, v1));
-                let (y0, y1) = (_mm512_shuffle_i64x2::<0x44>(v2, v3), _mm512_shuffle_i64x2::<0xee>(v2, v3));
-                let put = |out: &mut [u128], v: V| store(&mut out.as_chunks_mut::<4>().0[i], v);
-                put(a, _mm512_shuffle_i64x2::<0x88>(x0, y0));
-                put(b, _mm512_shuffle_i64x2::<0xdd>(x0, y0));
-                put(c, _mm512_shuffle_i64x2::<0x88>(x1, y1));
-                put(d, _mm512_shuffle_i64x2::<0xdd>(x1, y1));
-            }
-        }
-    }
-
-    pub(super) fn sum_by_index_bits(width: usize, chunks: &mut [u128], sums: &mut [u128]) {
-        if width != CHUNK {
-            return portable::sum_by_index_bits(width, chunks, sums);
-        }
-        let mut left = chunks.as_chunks_mut::<CHUNK>().0;
-        for sum in sums.as_chunks_mut::<CHUNK>().0.iter_mut().rev() {
-            let half = left.len() / 2;
-            let (zero, one) = left.split_at_mut(half);
-            let mut total = [_mm512_setzero_si512(); FLIGHT];
-            for (a, b) in zero.iter_mut().zip(one) {
-                let (mut x, y) = (load_chunk(a), load_chunk(b));
-                for ((x, y), total) in x.iter_mut().zip(&y).zip(total.iter_mut()) {
-                    *x = _mm512_xor_si512(*x, *y);
-                    *total = _mm512_xor_si512(*total, *y);
-                }
-                store_chunk(a, &x);
-            }
-            store_chunk(sum, &total);
-            left = zero;
-        }
-    }
-
     pub(super) fn pair_up(zero: &[u128], one: &[u128], out: &mut [[u64; 2]]) {
         let n = out.len().min(zero.len()).min(one.len()) / 4 * 4;
         let (out, out_rest) = out.split_at_mut(n);
@@ -444,18 +377,5 @@ kernels! {
             *out = _mm_cvtsi128_si64(_mm512_cvtepi64_epi8(bits)).to_le_bytes();
         }
         portable::low_bits(&blocks[n..], out_rest);
-    }
-
-    pub(super) fn add_masked(mask: u128, a: &[u128], b: &[u8], out: &mut [u128]) {
-        let mask = broadcast(mask);
-        let n = out.len().min(a.len()).min(b.len() / 16) / 4 * 4;
-        let (out, out_rest) = out.split_at_mut(n);
-        for ((v, a), b) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0).zip(b.as_chunks::<64>().0) {
-            // SAFETY: 64 bytes are readable; the load asks for no alignment.
-            let b = unsafe { _mm512_loadu_si512(b.as_ptr().cast()) };
-            let sum = _mm512_and_si512(mask, _mm512_xor_si512(load(a), b));
-            store(v, _mm512_xor_si512(load(v), sum));
-        }
-        portable::add_masked(block(_mm512_castsi512_si128(mask)), &a[n..], &b[16 * n..], out_rest);
     }
 }

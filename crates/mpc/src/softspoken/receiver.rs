@@ -1,7 +1,7 @@
-use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
+use super::chunk::{RowHashes, Streams};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::BothKeys;
-use crate::kernel::{self, COLUMNS};
+use crate::kernel::{self, BLOCKS, COLUMNS, ROWS};
 use crate::{Blocks, Label, MpcError, pprf};
 use oblivia_base::{Digest, Secret};
 
@@ -28,7 +28,7 @@ impl SoftSpokenReceiver {
             Self {
                 label: *label,
                 setup: Digest::of("softspoken setup v1", &message),
-                streams: Streams::new(field, leaves.expose(), None),
+                streams: Streams::new(field, leaves.expose()),
             },
             message,
         ))
@@ -43,45 +43,45 @@ impl SoftSpokenReceiver {
         let field = self.streams.field;
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
-        let mut message = vec![0; field.batch_bytes(n)];
-        let (mut differences, end) = message.split_at_mut(field.batch_bytes(n) - 48);
+        let mut message = Vec::with_capacity(field.batch_bytes(n));
         let mut tags = Blocks::new();
-        let (mut hashes, mut u_hashes) = (RowHashes(Vec::new()), Vec::new());
+        let (mut hashes, mut u_hashes) = (RowHashes::new(total), Vec::new());
         let mut last = ([0; ROWS], 0);
+        let mut u = Secret::new([0; BLOCKS]);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
-            let mut u = Secret::new([0; BLOCKS]);
+            let columns = n.saturating_sub(128 * at).min(COLUMNS);
+            self.streams.begin(columns);
             let u = &mut u.expose_mut()[..blocks];
-            let (of_chunk, rest) = differences.split_at_mut(16 * blocks * (field.trees() - 1));
-            differences = rest;
-            let mut of_tree = of_chunk.chunks_exact_mut(16 * blocks);
+            let start = message.len();
             for tree in 0..field.trees() {
-                let sum = self.streams.sum_tree(tree, blocks);
+                let sum = self.streams.sum_tree(tree, blocks, None);
                 if tree == 0 {
                     u.copy_from_slice(sum);
                 } else {
-                    let of_tree = of_tree.next().unwrap_or_default();
-                    for ((a, b), d) in sum.iter().zip(&*u).zip(of_tree.as_chunks_mut().0) {
+                    let mut differences = [[0; 16]; BLOCKS];
+                    for ((d, a), b) in differences.iter_mut().zip(sum).zip(&*u) {
                         *d = (a ^ b).to_le_bytes();
                     }
+                    message.extend_from_slice(differences[..blocks].as_flattened());
                 }
             }
             self.streams.position += blocks as u64;
             // The last block of the batch hides the hashes and enters them as it is.
             let is_last = at + blocks == total;
-            let powers = powers(challenges.of_chunk(of_chunk), blocks - usize::from(is_last));
+            let challenge = challenges.of_chunk(&message[start..]);
+            let powers = kernel::powers(challenge, blocks - usize::from(is_last));
             hashes.0.push(self.streams.hash_rows(&powers));
             u_hashes.push(kernel::inner(&powers, u));
             if is_last {
                 last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
             }
-            tags.push(self.streams.transposed(u, n.saturating_sub(128 * at).min(COLUMNS)));
+            tags.push(self.streams.transposed(u, columns));
         }
         let outer = challenges.of_batch();
         let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;
-        let (of_u, of_rows) = end.split_at_mut(16);
-        of_u.copy_from_slice(&u.to_le_bytes());
-        of_rows.copy_from_slice(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
+        message.extend_from_slice(&u.to_le_bytes());
+        message.extend_from_slice(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
         Ok((message, tags))
     }
 }

@@ -1,14 +1,13 @@
 #![deny(clippy::indexing_slicing)]
 
-use super::chunk::{BLOCKS, ROWS, RowHashes, Streams, powers};
+use super::chunk::{RowHashes, Streams};
 use super::{Challenges, FieldBits, blocks_of, check_batch};
 use crate::base_ot::ChosenKeys;
-use crate::kernel::{self, COLUMNS};
+use crate::kernel::{self, BLOCKS, COLUMNS, Correction, ROWS};
 use crate::{Blocks, Label, MpcError, pprf};
 use oblivia_base::codec::Reader;
 use oblivia_base::seed::EntropySource;
 use oblivia_base::{Digest, Secret};
-use subtle::ConstantTimeEq;
 
 /// A fresh Δ, bit 0 of which is 1.
 pub fn fresh_delta(rng: &mut dyn EntropySource) -> Secret<u128> {
@@ -24,6 +23,8 @@ pub struct SoftSpokenSender {
     setup: Digest,
     streams: Streams,
     delta: Secret<u128>,
+    /// For each bit of Δ all ones, or 0.
+    masks: Secret<Vec<u128>>,
 }
 
 impl SoftSpokenSender {
@@ -53,17 +54,14 @@ impl SoftSpokenSender {
             return Err(MpcError::Argument { what: "bit 0 of Δ", found: 0, expected: "1" });
         }
         let leaves = pprf::puncture(label, k, !delta.expose(), base.expose(), message)?;
-        let known = (0..field.trees() << k).map(|leaf| {
-            let (tree, x) = (leaf >> k, leaf as u128 & ((1 << k) - 1));
-            let point = delta.expose() >> (tree * k) & ((1 << k) - 1);
-            u128::from(x.ct_eq(&point).unwrap_u8()).wrapping_sub(1)
-        });
-        let known = Some(Secret::new(known.collect()));
+        let masks = (0..ROWS).map(|bit| (delta.expose() >> bit & 1).wrapping_neg());
+        let masks = Secret::new(masks.collect());
         Ok(Self {
             label: *label,
             setup: Digest::of("softspoken setup v1", message),
-            streams: Streams::new(field, leaves.expose(), known),
+            streams: Streams::new(field, leaves.expose()),
             delta,
+            masks,
         })
     }
 
@@ -86,53 +84,40 @@ impl SoftSpokenSender {
         let total = blocks_of(n);
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut keys = Blocks::new();
-        let mut hashes = RowHashes(Vec::new());
+        let mut hashes = RowHashes::new(total);
         let mut last = [0; ROWS];
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
+            let columns = n.saturating_sub(128 * at).min(COLUMNS);
+            self.streams.begin(columns);
             let differences = r.raw(16 * blocks * (field.trees() - 1), "differences")?;
-            let mut of_tree = differences.chunks_exact(16 * blocks);
-            for tree in 0..field.trees() {
-                self.streams.sum_tree(tree, blocks);
-                let difference = if tree == 0 { &[][..] } else { of_tree.next().unwrap_or_default() };
-                self.correct(tree, blocks, difference);
+            // The first tree has no difference.
+            let of_trees = [&[][..]].into_iter().chain(differences.chunks_exact(16 * blocks));
+            let masks = self.masks.expose().chunks_exact(field.bits());
+            for (tree, (difference, masks)) in of_trees.zip(masks).enumerate() {
+                self.streams.sum_tree(tree, blocks, Some(Correction { masks, difference }));
             }
             self.streams.position += blocks as u64;
             let is_last = at + blocks == total;
-            let powers = powers(challenges.of_chunk(differences), blocks - usize::from(is_last));
+            let challenge = challenges.of_chunk(differences);
+            let powers = kernel::powers(challenge, blocks - usize::from(is_last));
             hashes.0.push(self.streams.hash_rows(&powers));
             if is_last {
                 last = self.streams.column_block(blocks - 1);
             }
-            keys.push(self.streams.transposed(&[0; BLOCKS], n.saturating_sub(128 * at).min(COLUMNS)));
+            keys.push(self.streams.transposed(&[0; BLOCKS], columns));
         }
         let u = u128::from_le_bytes(r.array("hash of the choices")?);
         let digest = Digest(r.array("digest of the hashes")?);
         r.finish()?;
         let mut expected = hashes.sum(challenges.of_batch(), &last);
-        for (bit, hash) in expected.iter_mut().enumerate() {
-            *hash ^= self.delta_mask(bit) & u;
+        for (hash, mask) in expected.iter_mut().zip(self.masks.expose()) {
+            *hash ^= mask & u;
         }
         if challenges.hashes(u, &expected) != digest {
             return Err(MpcError::Check { what: "check of the extension" });
         }
         Ok((keys, self))
-    }
-
-    /// All ones if bit `bit` of Δ is 1, else 0.
-    fn delta_mask(&self, bit: usize) -> u128 {
-        (self.delta.expose() >> bit & 1).wrapping_neg()
-    }
-
-    /// Adds α_b·(⊕_x r_x ⊕ d) to row b of the tree: the change from sums over x_b to sums over (x ⊕ α)_b, and the
-    /// correction by d, which is 0 for the first tree.
-    fn correct(&mut self, tree: usize, blocks: usize, difference: &[u8]) {
-        let k = self.streams.field.bits();
-        for b in 0..k {
-            let mask = self.delta_mask(tree * k + b);
-            let (row, sum) = self.streams.row_and_sum(tree, b, blocks);
-            kernel::add_masked(mask, sum, difference, row);
-        }
     }
 }
 
