@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "0c191f9d115f0ca27581c6a8ec59cdb6fd80a1e14b623dd7e8b2da8d14f65ff9";
+const EXPECTED: &str = "fc7a8ea7e63fb555765fcb762cb219e97e0a2e1e548690551f83d6d2cde75d3a";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

@@ -111,7 +111,9 @@ impl CotSender {
                 origin = self.stock.origin(m as usize, next.len());
                 index = self.stock.take(&mut next_cots[..of_piece(next)], hashing.as_mut());
             }
-            hashing.map(Hashing::finish);
+            if let Some(hashing) = hashing {
+                hashing.finish();
+            }
             take(piece, hashes);
             std::mem::swap(&mut cots, &mut next_cots);
         }
@@ -147,7 +149,9 @@ impl CotReceiver {
                 origin = self.stock.origin(m as usize, next.len());
                 index = self.stock.take(&mut next_tags[..of_piece(next)], hashing.as_mut());
             }
-            hashing.map(Hashing::finish);
+            if let Some(hashing) = hashing {
+                hashing.finish();
+            }
             take(hashes);
             std::mem::swap(&mut tags, &mut next_tags);
         }

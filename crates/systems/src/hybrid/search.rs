@@ -146,14 +146,14 @@ fn cheapest(table: &[[Cost; Radix::ALL.len()]], supply: Supply, prices: Prices) 
 /// Nanoseconds that a COT takes of both parties, measured; the hash of a random OT included.
 fn ns_per_cot(supply: Supply) -> f64 {
     match supply {
-        Supply::Extension(FieldBits::Eight) => 70.0,
-        Supply::Extension(_) => 31.0,
-        // Tables of half a MiB to 8 MiB.
-        Supply::Silent(LpnSet::B8) => 25.0,
-        Supply::Silent(LpnSet::B9) => 28.0,
-        Supply::Silent(LpnSet::B10) => 30.0,
-        Supply::Silent(LpnSet::B11) => 37.0,
-        Supply::Silent(LpnSet::B12) => 57.0,
+        Supply::Extension(FieldBits::Eight) => 74.0,
+        Supply::Extension(_) => 23.0,
+        // Tables of half a MiB to 8 MiB: measured where a core's own cache has 1.
+        Supply::Silent(LpnSet::B8) => 29.0,
+        Supply::Silent(LpnSet::B9) => 29.0,
+        Supply::Silent(LpnSet::B10) => 31.0,
+        Supply::Silent(LpnSet::B11) => 33.0,
+        Supply::Silent(LpnSet::B12) => 42.0,
     }
 }
 
@@ -161,7 +161,7 @@ fn ns_per_cot(supply: Supply) -> f64 {
 fn bytes_per_cot(supply: Supply) -> f64 {
     match supply {
         Supply::Extension(FieldBits::Eight) => 15.0 / 8.0,
-        Supply::Extension(_) => 31.0 / 8.0,
+        Supply::Extension(_) => 23.0 / 8.0,
         Supply::Silent(set) => set.message_bytes() as f64 / set.net() as f64,
     }
 }
