@@ -2,7 +2,7 @@
 
 use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, check_planes};
 use crate::MpcError;
-use crate::kernel::{Hashing, LINE, aligned, packed, times_x};
+use crate::kernel::{LINE, aligned, packed, times_x};
 use oblivia_base::Secret;
 use std::ops::Range;
 
