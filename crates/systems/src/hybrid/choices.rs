@@ -133,7 +133,7 @@ mod tests {
         for set in LpnSet::ALL {
             let sets = Supply::Silent(set).sets();
             assert_eq!(sets.last(), Some(&set));
-            assert!(sets.windows(2).all(|pair| pair[1].base_cots() < pair[0].outputs()));
+            assert!(sets.is_sorted_by(|first, next| next.base_cots() < first.outputs()));
         }
         assert!(Supply::Extension(FieldBits::Four).sets().is_empty());
     }

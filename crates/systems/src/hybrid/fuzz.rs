@@ -97,7 +97,7 @@ mod tests {
         };
         assert!(with(|b| b[0] = 5) && with(|b| b[9] = 4), "another source of OTs, other digits");
         assert!(with(|b| b[1] = 7) && !with(|b| b[1] = 0), "groups");
-        assert!(!with(|b| b[0] = 6) && !with(|b| b[9] = 5) && !with(Vec::clear));
+        assert!(!with(|b| b[0] = 7) && !with(|b| b[9] = 5) && !with(Vec::clear));
         assert!(!with(|b| b.push(0)), "bytes behind the choices");
         let longer = |b: &mut Vec<u8>| {
             b[5] += 1;
