@@ -234,9 +234,9 @@ impl Parties {
 /// Everything from nothing: base OTs, silent OT, hashing, protocol.
 fn whole(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("whole");
-    let small = [LpnSet::B8, LpnSet::B10];
-    let large = [LpnSet::B9, LpnSet::B12];
-    for (log_n, sets) in [(16, &small[..]), (21, &large[..2]), (21, &large[..3]), (21, &large[..])] {
+    let [ten, eleven, twelve] =
+        [[LpnSet::B8, LpnSet::B10], [LpnSet::B8, LpnSet::B11], [LpnSet::B9, LpnSet::B12]];
+    for (log_n, sets) in [(16, &ten), (21, &ten), (21, &eleven), (21, &twelve)] {
         let n = 1usize << log_n;
         group.throughput(Throughput::Elements(n as u64)).sample_size(10);
         for radix in [Radix::Four, Radix::Eight, Radix::Sixteen] {
