@@ -7,7 +7,7 @@ A set is k unknowns over GF(2), t blocks of b = 2^d samples with one error each,
     python3 scripts/lpn_estimates.py --dense     the same for sets chosen for a random matrix, which are refused
     python3 scripts/lpn_estimates.py --search    the least sets that reach 128 bits in every row
     python3 scripts/lpn_estimates.py --toy       domain reduction carried out on a small set, success against formula
-    python3 scripts/lpn_estimates.py --estimator algorithms of the PyPI package cryptographic_estimators, 60 s each
+    python3 scripts/lpn_estimates.py --estimator algorithms of the PyPI package cryptographic_estimators on the latter, 60 s each
 
 Rows "random matrix" see the weight of the rows as k/2, as published estimators do. Those "sparse matrix" use that it is ten.
 Unless a row says otherwise a cost is in bit operations and an entry of a list costs 64.
@@ -384,7 +384,7 @@ def estimator(limit=60):
 
     signal.signal(signal.SIGALRM, late)
     access = ("free", "log", "square root", "cube root")
-    for name, (k, t, d) in SETS.items():
+    for name, (k, t, d) in DENSE.items():
         problem = RegSDProblem(t << d, k, t, nsolutions=0)
         algorithms = ("RegularISDPerm", "RegularISDEnum", "RegularISDRep", "CCJ", "CCJLin")
         jobs = [(getattr(regular, a), problem, m) for a in algorithms for m in range(4)]
