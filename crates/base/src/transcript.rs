@@ -103,7 +103,7 @@ pub struct Messages(blake3::Hasher);
 impl Messages {
     /// The hash of the given domain, e.g. `"chunk v1"`, which no transcript has, whatever its name.
     pub fn new(domain: &str) -> Self {
-        Self(blake3::Hasher::new_derive_key(&format!("oblivia messages: {domain}")))
+        Self(blake3::Hasher::new_derive_key(&format!("oblivia-messages {domain}")))
     }
 
     /// The digest of `message`, whatever was hashed before.

@@ -10,7 +10,7 @@
 //! ([`crate::silent`]): the leaf comes from a root that the sender draws when the table and the receiver's points are fixed,
 //! and which entries is tossed by both parties when the leaves are. So keys of two OTs, or sums of them over GF(2^128), differ
 //! by a given block, or a given multiple of Δ, with the probability of two random blocks, some 2^-127. Either hash falls to q
-//! evaluations of the cipher with probability q·n/2^127 for n COTs of a session.
+//! evaluations of the cipher with probability q·n/2^127 for n pads of a session that the receiver does not get.
 //!
 //! The cheaper π(σ(x) ⊕ i) ⊕ σ(x) is not used for steered tags: two inputs have outputs that differ by i ⊕ j.
 

@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "fc7a8ea7e63fb555765fcb762cb219e97e0a2e1e548690551f83d6d2cde75d3a";
+const EXPECTED: &str = "4bfbfe88155103ee0feb5ea2b0495269fc9090e6f1265ed3ed4e63e093874d8c";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

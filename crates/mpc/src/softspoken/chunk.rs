@@ -91,19 +91,24 @@ impl Streams {
 }
 
 /// Hashes of rows chunk by chunk, summed up with powers of the challenge on the whole batch, and the last block.
-pub(super) struct RowHashes(pub(super) Vec<[u128; ROWS]>);
+pub(super) struct RowHashes(Secret<Vec<[u128; ROWS]>>);
 
 impl RowHashes {
     /// Room for a batch of `blocks` blocks.
     pub(super) fn new(blocks: usize) -> Self {
-        Self(Vec::with_capacity(blocks.div_ceil(BLOCKS)))
+        Self(Secret::new(Vec::with_capacity(blocks.div_ceil(BLOCKS))))
     }
 
-    pub(super) fn sum(&self, outer: u128, last: &[u128; ROWS]) -> [u128; ROWS] {
-        let mut sums = [0; ROWS];
-        for chunk in self.0.iter().rev() {
-            kernel::add_and_scale(outer, chunk, &mut sums);
+    pub(super) fn push(&mut self, of_chunk: [u128; ROWS]) {
+        self.0.expose_mut().push(of_chunk);
+    }
+
+    pub(super) fn sum(&self, outer: u128, last: &Secret<[u128; ROWS]>) -> Secret<[u128; ROWS]> {
+        let mut sums = Secret::new([0; ROWS]);
+        for chunk in self.0.expose().iter().rev() {
+            kernel::add_and_scale(outer, chunk, sums.expose_mut());
         }
-        std::array::from_fn(|r| sums[r] ^ last[r])
+        sums.expose_mut().iter_mut().zip(last.expose()).for_each(|(sum, last)| *sum ^= last);
+        sums
     }
 }

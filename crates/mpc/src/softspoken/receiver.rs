@@ -45,8 +45,9 @@ impl SoftSpokenReceiver {
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut message = Vec::with_capacity(field.batch_bytes(n));
         let mut tags = Blocks::new();
-        let (mut hashes, mut u_hashes) = (RowHashes::new(total), Vec::new());
-        let mut last = ([0; ROWS], 0);
+        let (mut hashes, mut u_hashes) =
+            (RowHashes::new(total), Secret::new(Vec::with_capacity(total.div_ceil(BLOCKS))));
+        let mut last = (Secret::new([0; ROWS]), Secret::new(0));
         let mut u = Secret::new([0; BLOCKS]);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
@@ -71,17 +72,18 @@ impl SoftSpokenReceiver {
             let is_last = at + blocks == total;
             let challenge = challenges.of_chunk(&message[start..]);
             let powers = kernel::powers(challenge, blocks - usize::from(is_last));
-            hashes.0.push(self.streams.hash_rows(&powers));
-            u_hashes.push(kernel::inner(&powers, u));
+            hashes.push(self.streams.hash_rows(&powers));
+            u_hashes.expose_mut().push(kernel::inner(&powers, u));
             if is_last {
-                last = (self.streams.column_block(blocks - 1), u[blocks - 1]);
+                last = (Secret::new(self.streams.column_block(blocks - 1)), Secret::new(u[blocks - 1]));
             }
             tags.push(self.streams.transposed(u, columns));
         }
         let outer = challenges.of_batch();
-        let u = u_hashes.iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer)) ^ last.1;
+        let u = u_hashes.expose().iter().rev().fold(0, |sum, hash| kernel::times(sum ^ hash, outer))
+            ^ last.1.expose();
         message.extend_from_slice(&u.to_le_bytes());
-        message.extend_from_slice(&challenges.hashes(u, &hashes.sum(outer, &last.0)).0);
+        message.extend_from_slice(&challenges.hashes(u, hashes.sum(outer, &last.0).expose()).0);
         Ok((message, tags))
     }
 }

@@ -85,7 +85,7 @@ impl SoftSpokenSender {
         let mut challenges = Challenges::new(&self.label, &self.setup, self.streams.position);
         let mut keys = Blocks::new();
         let mut hashes = RowHashes::new(total);
-        let mut last = [0; ROWS];
+        let mut last = Secret::new([0; ROWS]);
         for at in (0..total).step_by(BLOCKS) {
             let blocks = BLOCKS.min(total - at);
             let columns = n.saturating_sub(128 * at).min(COLUMNS);
@@ -101,9 +101,9 @@ impl SoftSpokenSender {
             let is_last = at + blocks == total;
             let challenge = challenges.of_chunk(differences);
             let powers = kernel::powers(challenge, blocks - usize::from(is_last));
-            hashes.0.push(self.streams.hash_rows(&powers));
+            hashes.push(self.streams.hash_rows(&powers));
             if is_last {
-                last = self.streams.column_block(blocks - 1);
+                last = Secret::new(self.streams.column_block(blocks - 1));
             }
             keys.push(self.streams.transposed(&[0; BLOCKS], columns));
         }
@@ -111,10 +111,10 @@ impl SoftSpokenSender {
         let digest = Digest(r.array("digest of the hashes")?);
         r.finish()?;
         let mut expected = hashes.sum(challenges.of_batch(), &last);
-        for (hash, mask) in expected.iter_mut().zip(self.masks.expose()) {
+        for (hash, mask) in expected.expose_mut().iter_mut().zip(self.masks.expose()) {
             *hash ^= mask & u;
         }
-        if challenges.hashes(u, &expected) != digest {
+        if challenges.hashes(u, expected.expose()) != digest {
             return Err(MpcError::Check { what: "check of the extension" });
         }
         Ok((keys, self))

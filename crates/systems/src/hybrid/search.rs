@@ -161,7 +161,7 @@ fn ns_per_cot(supply: Supply) -> f64 {
 fn bytes_per_cot(supply: Supply) -> f64 {
     match supply {
         Supply::Extension(FieldBits::Eight) => 15.0 / 8.0,
-        Supply::Extension(_) => 23.0 / 8.0,
+        Supply::Extension(_) => 31.0 / 8.0,
         Supply::Silent(set) => set.message_bytes() as f64 / set.net() as f64,
     }
 }
