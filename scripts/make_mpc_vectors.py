@@ -129,18 +129,39 @@ def grow(aes, nodes, mask):
     return [v & mask for v in left + right], total
 
 
+def times16(a, b):
+    """In GF(16) = GF(2)[x] / (x^4 + x + 1)."""
+    product = 0
+    for i in range(4):
+        product ^= a << i if b >> i & 1 else 0
+    for i in range(6, 3, -1):
+        product ^= 0b10011 << (i - 4) if product >> i & 1 else 0
+    return product
+
+
+class Large:
+    """The table of 2^17 lines with block i = (i + 1)·0x9e3779b97f4a7c15f39cc0605cedc835 mod 2^128."""
+
+    def __len__(self):
+        return 4 << 17
+
+    def __getitem__(self, blocks):
+        return [(i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 & M128 for i in range(blocks.start, blocks.stop)]
+
+
 def lpn(aes, nonce, mask, table, out):
-    indices = []
-    for b in range(0, 20 * -(-len(out) // 12), 4):
-        words = [w for i in range(4) for v in [aes(nonce << 64 | b + i)] for w in (v & M64, v >> 64)]
-        indices += [(w >> 21 * f) & 0x1FFFFF for f in range(3) for w in words]
+    elements = lambda line: [sum((v >> bit & 1) << c for c, v in enumerate(line)) for bit in range(128)]
     result = []
-    for i, v in enumerate(out):
-        v &= mask
-        for j in indices[10 * i : 10 * i + 10]:
-            v ^= table[j % len(table)]
-        result.append(v)
-    return result
+    for r in range(-(-len(out) // 4)):
+        sums = elements([v & mask for v in out[4 * r : 4 * r + 4]])
+        for j, power in enumerate((1, 2, 4, 8, 3)):
+            for half in range(2):
+                word = 10 * (r % 8) + 2 * j + half
+                block = aes(nonce << 64 | 12 * (r // 8) + word // 8)
+                line = (block >> 16 * (word % 8) & 0xFFFF) % (len(table) // 8) + half * len(table) // 8
+                sums = [s ^ times16(power, e) for s, e in zip(sums, elements(table[4 * line : 4 * line + 4]))]
+        result += [sum((s >> c & 1) << bit for bit, s in enumerate(sums)) for c in range(4)]
+    return result[: len(out)]
 
 
 def text(v):
@@ -176,6 +197,7 @@ def main():
         "nonce": nonce,
         "table": table,
         "lpn": lpn(aes, nonce, mask, table, inputs),
+        "lpn_of_a_large_table": lpn(aes, nonce, M128, Large(), inputs),
         "products": products,
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)

@@ -148,8 +148,14 @@ fn silent(c: &mut Criterion<ThreadTime>) {
 fn marginal(c: &mut Criterion<ThreadTime>) {
     let mut group = c.benchmark_group("silent-marginal");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
-    let small = [(17, LpnSet::B8), (17, LpnSet::B9), (20, LpnSet::B8), (20, LpnSet::B9)];
-    for (log_n, set) in small.into_iter().chain([(24, LpnSet::B8), (24, LpnSet::B9)]) {
+    for (log_n, set) in [
+        (17, LpnSet::B9),
+        (17, LpnSet::B10),
+        (20, LpnSet::B9),
+        (20, LpnSet::B10),
+        (24, LpnSet::B10),
+        (24, LpnSet::B12),
+    ] {
         let n = 1 << log_n;
         group.throughput(Throughput::Elements(n as u64));
         let mut chain = Chain::new(set);

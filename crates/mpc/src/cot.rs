@@ -13,7 +13,7 @@
 //! both directions holds a sender of one and a receiver of the other.
 
 use crate::hash::{CotHash, Origin};
-use crate::kernel::{Hashing, low_bits, low_words, pair_up};
+use crate::kernel::{low_bits, low_words, pair_up};
 use crate::supply::Supply;
 use crate::{Blocks, Label, MpcError};
 use oblivia_base::Secret;
@@ -109,15 +109,14 @@ impl Stock {
         Origin::Mixed(of_lanes)
     }
 
-    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first. May go on with
-    /// `beside`.
-    fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> u64 {
+    /// Moves the next COTs into `out`; the caller has checked that they are there. The index of the first.
+    fn take(&mut self, out: &mut [u128]) -> u64 {
         let first = self.index;
         self.index += out.len() as u64;
         self.left -= out.len() as u64;
         let mut rest = out;
         while let Some(supply) = self.supplies.front_mut().filter(|_| !rest.is_empty()) {
-            let taken = supply.take(rest, beside.as_deref_mut());
+            let taken = supply.take(rest);
             rest = &mut rest[taken..];
             if supply.left() == 0 {
                 self.supplies.pop_front();
@@ -207,7 +206,7 @@ impl CotSender {
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn take(&mut self, keys: &mut [u128]) -> Result<u64, MpcError> {
         self.stock.require(keys.len())?;
-        Ok(self.stock.take(keys, None))
+        Ok(self.stock.take(keys))
     }
 
     /// Takes `pads.len()` COTs as random 1-of-2 OTs: the low 64 bits of both pads of each.
@@ -307,7 +306,7 @@ impl CotReceiver {
     /// [`MpcError::Exhausted`]; then nothing was taken.
     pub fn take(&mut self, tags: &mut [u128]) -> Result<u64, MpcError> {
         self.stock.require(tags.len())?;
-        Ok(self.stock.take(tags, None))
+        Ok(self.stock.take(tags))
     }
 
     /// Takes `pads.len()` COTs as random 1-of-2 OTs: the choices, 0 or 1, and the low 64 bits of the chosen pads.

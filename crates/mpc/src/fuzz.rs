@@ -9,7 +9,7 @@ pub mod shares;
 use crate::base_ot::{self, BaseOtSender};
 use crate::put_away::PutAway;
 use crate::setup::{AnswererAwaitsBatch, OpenerAwaitsAnswer, OpenerAwaitsBatch, Setup, Source};
-use crate::silent::{LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};
+use crate::silent::{Base, LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};
 use crate::softspoken::{FieldBits, SoftSpokenReceiver, SoftSpokenSender};
 use crate::{Direction, Label, MpcError, Party, ideal};
 use oblivia_base::{Digest, Prg, Secret};
@@ -88,12 +88,12 @@ pub fn extension_batch(bytes: &[u8]) -> bool {
 
 fn silent_sender() -> Result<(SenderAwaitsCheck, Vec<u8>), MpcError> {
     let (delta, keys, _) = dealt(SET.base_cots())?;
-    SenderAwaitsCheck::start(&LABEL, 0, SET, &delta, keys, &mut rng(4))
+    Ok(SenderAwaitsCheck::start(&LABEL, 0, &delta, Base::new(SET, &keys)?, &mut rng(4)))
 }
 
 fn silent_receiver(message: &[u8]) -> Result<(ReceiverAwaitsDigest, Vec<u8>), MpcError> {
     let (_, _, tags) = dealt(SET.base_cots())?;
-    ReceiverAwaitsDigest::start(&LABEL, 0, SET, tags, message, &mut rng(5))
+    ReceiverAwaitsDigest::start(&LABEL, 0, Base::new(SET, &tags)?, message, &mut rng(5))
 }
 
 /// The trees of a silent round. The step accepts any, the check comes later.

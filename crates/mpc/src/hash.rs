@@ -6,7 +6,7 @@
 //! | of the extension, or taken up | H(x, i) = π(π(x) ⊕ i) ⊕ π(x), i the index (section 7.4) | their receiver steers the tags: under a hash without i it would make pads of two OTs equal |
 //! | of silent rounds | H(x) = π'(x) ⊕ x (section 7.2) | nobody steers them, see below |
 //!
-//! The second hash is correlation robust for inputs that differ. Key n of a silent round is a leaf plus entries of a table
+//! The second hash is correlation robust for inputs that differ. A key of a silent round is a leaf plus entries of a table
 //! ([`crate::silent`]): the leaf comes from a root that the sender draws when the table and the receiver's points are fixed,
 //! and which entries is tossed by both parties when the leaves are. So keys of two OTs, or sums of them over GF(2^128), differ
 //! by a given block, or a given multiple of Δ, with the probability of two random blocks, some 2^-127. Either hash falls to q
@@ -15,7 +15,7 @@
 //! The cheaper π(σ(x) ⊕ i) ⊕ σ(x) is not used for steered tags: two inputs have outputs that differ by i ⊕ j.
 
 use crate::Label;
-use crate::kernel::{Cipher, Hashing};
+use crate::kernel::Cipher;
 use crate::label::low_block;
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,15 +74,14 @@ impl CotHash {
     }
 
     /// Makes block i of pad j the hash of input_i ⊕ offset_j, for OTs of m COTs each, the first of which has index `first`.
-    /// What is returned is to be finished.
-    pub(crate) fn pads<'a>(
-        &'a self,
+    pub(crate) fn pads(
+        &self,
         m: u32,
         first: u64,
         origin: &Origin,
-        [inputs, offsets]: [&'a [u128]; 2],
-        pads: &'a mut [u128],
-    ) -> Option<Hashing<'a>> {
+        [inputs, offsets]: [&[u128]; 2],
+        pads: &mut [u128],
+    ) {
         let lanes = inputs.len();
         let mut hash = |lanes_of_one: Range<usize>, silent: bool| {
             let tweak = self.tweak(Purpose::one_of(m), first + lanes_of_one.start as u64 * u64::from(m));
@@ -95,7 +94,7 @@ impl CotHash {
             }
         };
         match origin {
-            Origin::Silent => return Some(Hashing::new(&self.silent, [inputs, offsets], pads)),
+            Origin::Silent => hash(0..lanes, true),
             Origin::Steered => hash(0..lanes, false),
             Origin::Mixed(runs) => {
                 let mut at = 0;
@@ -105,7 +104,6 @@ impl CotHash {
                 }
             }
         }
-        None
     }
 }
 

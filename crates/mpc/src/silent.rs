@@ -1,4 +1,5 @@
-//! Silent OT: millions of correlated OTs out of some ten thousand, for a message of a few kilobytes.
+//! Silent OT: hundreds of thousands to millions of correlated OTs out of some tens of thousands or more, for a few hundred
+//! kilobytes.
 //!
 //! K. Yang, C. Weng, X. Lan, J. Zhang, X. Wang, *Ferret* (2020), with the trees of X. Guo et al., *Half-tree* (2023). A
 //! round takes M = k + t·d + 128 COTs and makes N = t·2^d, the first of which are kept as the M of the next round:
@@ -6,8 +7,9 @@
 //! 1. t trees of 2^d leaves (module `tree`), of which the receiver misses one leaf each; the sum of a tree is Δ, so its
 //!    leaves are COTs with one choice of 1 per tree. d COTs per tree say which leaf: their choices *are* the complement of
 //!    its index.
-//! 2. Leaf i plus the sum of ten of the first k COTs, chosen by a public matrix, is output i (learning parity with noise,
-//!    LPN: the choices look random; the parameters are in [`LpnSet`]).
+//! 2. Bits of four COTs in a row are an element of GF(16) = GF(2)[α] / (α^4 + α + 1). Four leaves plus ten elements of the first k
+//!    COTs times powers of α, chosen by a public matrix, are four outputs (sparse learning parity with noise, LPN: the choices
+//!    look random; the assumption and the parameters are in [`LpnSet`]).
 //! 3. The last 128 COTs hide the receiver's part of the check.
 //!
 //! ```text
@@ -34,10 +36,10 @@ mod tree;
 
 pub use feed::{ReceiverFeed, SenderFeed};
 pub use params::{LpnSet, TABLE_VERSION};
-pub use receiver::{ReceiverAwaitsDigest, ReceiverRound};
-pub use sender::{SenderAwaitsCheck, SenderRound};
+pub(crate) use receiver::ReceiverAwaitsDigest;
+pub(crate) use sender::SenderAwaitsCheck;
 
-use crate::kernel::{self, Cipher, Hashing, LINE, aligned};
+use crate::kernel::{self, Cipher, LINE, Line, aligned};
 use crate::label::low_block;
 use crate::{Label, MpcError};
 use oblivia_base::{Digest, Secret, Transcript};
@@ -63,7 +65,7 @@ struct Round {
 
 impl Round {
     fn new(label: &Label, number: u32, set: LpnSet) -> Self {
-        let mut all = label.transcript("silent round v3");
+        let mut all = label.transcript("silent round v4");
         all.absorb("number", &number.to_le_bytes());
         all.absorb("table", &TABLE_VERSION.to_le_bytes());
         all.absorb("set", &[set as u8]);
@@ -120,14 +122,42 @@ impl Round {
         t.absorb("matrix", coin);
         Cipher::new(&low_block(&t.digest()).to_le_bytes())
     }
+}
 
-    fn check_base(&self, base: &Secret<Vec<u128>>) -> Result<(), MpcError> {
-        let found = base.expose().len() as u64;
-        if found == self.set.base_cots() as u64 {
-            return Ok(());
+/// The COTs that a round starts from.
+pub(crate) struct Base {
+    set: LpnSet,
+    table: Secret<Vec<Line>>,
+    /// d for each tree, and those of the check.
+    rest: Secret<Vec<u128>>,
+}
+
+impl Base {
+    /// Asks `take` for [`LpnSet::base_cots`] COTs, some at a time.
+    fn fill(set: LpnSet, mut take: impl FnMut(&mut [u128])) -> Self {
+        let mut room = Secret::new([0; 128 * LINE]);
+        let mut table = Secret::new(Vec::with_capacity(set.unknowns() / LINE));
+        while table.expose().len() < set.unknowns() / LINE {
+            take(room.expose_mut());
+            table.expose_mut().extend(room.expose().as_chunks().0.iter().map(|line| Line(*line)));
         }
-        let expected = "LpnSet::base_cots";
-        Err(MpcError::Argument { what: "number of COTs a round starts from", found, expected })
+        let mut rest = Secret::new(vec![0; set.base_cots() - set.unknowns()]);
+        take(rest.expose_mut());
+        Self { set, table, rest }
+    }
+
+    /// These COTs.
+    pub(crate) fn new(set: LpnSet, cots: &Secret<Vec<u128>>) -> Result<Self, MpcError> {
+        let mut left = cots.expose().as_slice();
+        if left.len() != set.base_cots() {
+            let (found, expected) = (left.len() as u64, "LpnSet::base_cots");
+            return Err(MpcError::Argument { what: "number of COTs a round starts from", found, expected });
+        }
+        Ok(Self::fill(set, |room| {
+            let (taken, rest) = left.split_at(room.len());
+            room.copy_from_slice(taken);
+            left = rest;
+        }))
     }
 }
 
@@ -158,12 +188,18 @@ pub(crate) struct Outputs(Arc<Sources>);
 struct Sources {
     trees: tree::Trees,
     matrix: Cipher,
-    table: Secret<Vec<u128>>,
+    table: Secret<Vec<Line>>,
     set: LpnSet,
 }
 
+impl std::fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outputs({:?})", self.0.set)
+    }
+}
+
 impl Outputs {
-    fn new(trees: tree::Trees, matrix: Cipher, table: Secret<Vec<u128>>, set: LpnSet) -> Self {
+    fn new(trees: tree::Trees, matrix: Cipher, table: Secret<Vec<Line>>, set: LpnSet) -> Self {
         Self(Arc::new(Sources { trees, matrix, table, set }))
     }
 
@@ -182,16 +218,9 @@ impl Outputs {
         self.0.trees.grow(tree, leaves);
     }
 
-    /// Outputs first, first + 1, … of tree `tree`, of which these are the leaves. Goes on with `beside`.
-    pub(crate) fn mix(
-        &self,
-        tree: usize,
-        first: usize,
-        leaves: &[u128],
-        out: &mut [u128],
-        beside: Option<&mut Hashing<'_>>,
-    ) {
-        self.0.matrix.lpn(tree as u64, first, self.0.table.expose(), leaves, out, beside);
+    /// Outputs first, first + 1, … of tree `tree`, of which these are the leaves.
+    pub(crate) fn mix(&self, tree: usize, first: usize, leaves: &[u128], out: &mut [u128]) {
+        self.0.matrix.lpn(tree as u64, first, self.0.table.expose(), leaves, out);
     }
 }
 

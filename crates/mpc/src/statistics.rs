@@ -92,7 +92,7 @@ fn the_four_pads_of_an_ot_are_independent_and_those_from_hashes_of_single_keys_a
         .chunks(2)
         .map(|pair| {
             let (keys, mut h) = ([pair[0], pair[0] ^ delta, pair[1], pair[1] ^ delta], [0; 4]);
-            assert!(hash.pads(1, 0, &Origin::Steered, [&keys, &[0]], &mut h).is_none());
+            hash.pads(1, 0, &Origin::Steered, [&keys, &[0]], &mut h);
             (0..4).fold(0, |sum, j| sum ^ h[j & 1] as u64 ^ h[2 + (j >> 1)] as u64)
         })
         .collect();

@@ -1,9 +1,9 @@
-use crate::kernel::{Hashing, LINE, aligned, prefetch};
+use crate::kernel::{LINE, LPN_ROWS, aligned, prefetch};
 use crate::silent::Outputs;
 use oblivia_base::Secret;
 
 /// Outputs of a round that are made at a time if fewer are asked for.
-const FEW: usize = 96;
+const FEW: usize = 3 * LPN_ROWS;
 
 /// COTs that are handed out once, from the front.
 pub(crate) enum Supply {
@@ -65,8 +65,8 @@ impl Supply {
         }
     }
 
-    /// Moves blocks into `out` and says how many; fewer than asked for only if nothing is left. May go on with `beside`.
-    pub(crate) fn take(&mut self, out: &mut [u128], beside: Option<&mut Hashing<'_>>) -> usize {
+    /// Moves blocks into `out` and says how many; fewer than asked for only if nothing is left.
+    pub(crate) fn take(&mut self, out: &mut [u128]) -> usize {
         match self {
             Self::Held { blocks, at } => {
                 let rest = &blocks.expose()[*at..];
@@ -78,7 +78,7 @@ impl Supply {
                 prefetch(&rest[..n.min(rest.len())]);
                 n
             }
-            Self::Round(round) => round.take(out, beside),
+            Self::Round(round) => round.take(out),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Round {
         self.end - self.position + self.few as u64
     }
 
-    fn take(&mut self, out: &mut [u128], mut beside: Option<&mut Hashing<'_>>) -> usize {
+    fn take(&mut self, out: &mut [u128]) -> usize {
         let mut taken = 0;
         while taken < out.len() {
             let rest = &mut out[taken..];
@@ -103,7 +103,7 @@ impl Round {
                 self.few -= n;
                 n
             } else {
-                self.make(rest, beside.as_deref_mut())
+                self.make(rest)
             };
             if n == 0 && self.left() == 0 {
                 break;
@@ -114,7 +114,7 @@ impl Round {
     }
 
     /// Makes outputs, in `out` or, if these are few, beside.
-    fn make(&mut self, out: &mut [u128], beside: Option<&mut Hashing<'_>>) -> usize {
+    fn make(&mut self, out: &mut [u128]) -> usize {
         if self.position == self.end {
             return 0;
         }
@@ -129,13 +129,17 @@ impl Round {
         if out.len() < FEW.min(room) {
             let n = FEW.min(room);
             let made = &mut self.made.expose_mut()[FEW - n..];
-            self.outputs.mix(tree, first, &leaves[first..first + n], made, None);
+            self.outputs.mix(tree, first, &leaves[first..first + n], made);
             self.few = n;
             self.position += n as u64;
             return 0;
         }
-        let n = room.min(out.len());
-        self.outputs.mix(tree, first, &leaves[first..first + n], &mut out[..n], beside);
+        let mut n = room.min(out.len());
+        if n < room {
+            // Whole steps, so that the next call begins with one.
+            n -= (first + n) % LPN_ROWS;
+        }
+        self.outputs.mix(tree, first, &leaves[first..first + n], &mut out[..n]);
         self.position += n as u64;
         n
     }

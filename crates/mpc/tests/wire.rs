@@ -12,7 +12,7 @@ use oblivia_mpc::silent::LpnSet;
 use oblivia_mpc::softspoken::FieldBits;
 
 /// Digest of all messages and of the first pads. It changes with every change of the wire format, of a label or of a hash.
-const EXPECTED: &str = "4bfbfe88155103ee0feb5ea2b0495269fc9090e6f1265ed3ed4e63e093874d8c";
+const EXPECTED: &str = "2327a3dcd843d7afc006fedca04adc005902e2b89699dfac129a802f3056c2db";
 
 fn rng(party: u8) -> Box<dyn EntropySource> {
     Box::new(Prg::new(&[party; 32], "wire", &[]))

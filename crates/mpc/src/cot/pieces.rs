@@ -1,4 +1,4 @@
-//! COTs taken and hashed piece by piece: while the COTs of a piece are made, those of the piece before are hashed.
+//! COTs taken and hashed piece by piece, so that they stay in the cache.
 
 use super::{CotReceiver, CotSender, MAX_LOG_MESSAGES, check_planes};
 use crate::MpcError;
@@ -11,26 +11,31 @@ pub(super) const COTS: usize = 192;
 /// Most hashes of a piece, unless 64 lanes have more.
 const HASHES: usize = 2 * COTS;
 
-/// Lanes of all pieces of `n` but the last, a multiple of 64, `pads` hashes each.
-fn pieces(m: u32, pads: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
-    let lanes = ((COTS / m as usize).min(HASHES / pads) / 64 * 64).max(64);
-    (0..n).step_by(lanes).map(move |at| at..n.min(at + lanes))
+/// Most lanes of a piece of `n`, `pads` hashes each: a multiple of 64, or all.
+fn longest(m: u32, pads: usize, n: usize) -> usize {
+    ((COTS / m as usize).min(HASHES / pads) / 64 * 64).max(64).min(n)
 }
 
-/// Rooms for the COTs of a piece and of the next one, for what is hashed, and for the hashes. They are kept from one call to the
+/// The lanes of each piece of `n`.
+fn pieces(m: u32, pads: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
+    let lanes = longest(m, pads, n);
+    (0..n).step_by(lanes.max(1)).map(move |at| at..n.min(at + lanes))
+}
+
+/// Rooms for the COTs of a piece, for what is hashed, and for the hashes. They are kept from one call to the
 /// next, with what was last in them, and zeroised with the stock.
-pub(super) struct Work([Secret<Vec<u128>>; 4]);
+pub(super) struct Work([Secret<Vec<u128>>; 3]);
 
 impl Default for Work {
     fn default() -> Self {
-        Self([(); 4].map(|()| Secret::new(Vec::new())))
+        Self([(); 3].map(|()| Secret::new(Vec::new())))
     }
 }
 
 impl Work {
     /// The rooms in this order, from the beginning of a cache line, for so many lanes of m COTs and some pads.
-    fn rooms(&mut self, m: u32, pads: usize, lanes: usize) -> [&mut [u128]; 4] {
-        let mut per_lane = [m as usize, m as usize, usize::from(m > 1), pads].into_iter();
+    fn rooms(&mut self, m: u32, pads: usize, lanes: usize) -> [&mut [u128]; 3] {
+        let mut per_lane = [m as usize, usize::from(m > 1), pads].into_iter();
         self.0.each_mut().map(|room| {
             let n = lanes * per_lane.next().unwrap_or(0);
             if room.expose().len() < n + LINE {
@@ -97,25 +102,14 @@ impl CotSender {
             *multiple.expose_mut() = times_x(*multiple.expose());
         }
         let offsets = &offsets.expose()[..1 << m];
-        let mut pieces = pieces(m, 1 << m, n).peekable();
-        let Some(first) = pieces.peek() else { return Ok(()) };
-        let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let [mut cots, mut next_cots, sums, hashes] = self.work.rooms(m, 1 << m, first.len());
-        let mut origin = self.stock.origin(m as usize, first.len());
-        let mut index = self.stock.take(&mut cots[..of_piece(first)], None);
-        while let Some(piece) = pieces.next() {
-            let sums = summed_up(m, &cots[..of_piece(&piece)], sums);
+        let [cots, sums, hashes] = self.work.rooms(m, 1 << m, longest(m, 1 << m, n));
+        for piece in pieces(m, 1 << m, n) {
+            let cots = &mut cots[..piece.len() * m as usize];
+            let origin = self.stock.origin(m as usize, piece.len());
+            let index = self.stock.take(cots);
             let hashes = &mut hashes[..piece.len() << m];
-            let mut hashing = self.hash.pads(m, index, &origin, [sums, offsets], hashes);
-            if let Some(next) = pieces.peek() {
-                origin = self.stock.origin(m as usize, next.len());
-                index = self.stock.take(&mut next_cots[..of_piece(next)], hashing.as_mut());
-            }
-            if let Some(hashing) = hashing {
-                hashing.finish();
-            }
+            self.hash.pads(m, index, &origin, [summed_up(m, cots, sums), offsets], hashes);
             take(piece, hashes);
-            std::mem::swap(&mut cots, &mut next_cots);
         }
         Ok(())
     }
@@ -133,27 +127,15 @@ impl CotReceiver {
     ) -> Result<(), MpcError> {
         check_planes(m)?;
         self.stock.require(n.saturating_mul(m as usize))?;
-        let mut pieces = pieces(m, 1, n).peekable();
-        let Some(first) = pieces.peek() else { return Ok(()) };
-        let of_piece = |piece: &Range<usize>| piece.len() * m as usize;
-        let [mut tags, mut next_tags, sums, hashes] = self.work.rooms(m, 1, first.len());
-        let mut origin = self.stock.origin(m as usize, first.len());
-        let mut index = self.stock.take(&mut tags[..of_piece(first)], None);
-        while let Some(piece) = pieces.next() {
-            let of_this = &tags[..of_piece(&piece)];
+        let [tags, sums, hashes] = self.work.rooms(m, 1, longest(m, 1, n));
+        for piece in pieces(m, 1, n) {
+            let tags = &mut tags[..piece.len() * m as usize];
+            let origin = self.stock.origin(m as usize, piece.len());
+            let index = self.stock.take(tags);
             let hashes = &mut hashes[..piece.len()];
-            choose(piece, of_this);
-            let sums = summed_up(m, of_this, sums);
-            let mut hashing = self.hash.pads(m, index, &origin, [sums, &[0]], hashes);
-            if let Some(next) = pieces.peek() {
-                origin = self.stock.origin(m as usize, next.len());
-                index = self.stock.take(&mut next_tags[..of_piece(next)], hashing.as_mut());
-            }
-            if let Some(hashing) = hashing {
-                hashing.finish();
-            }
+            choose(piece, tags);
+            self.hash.pads(m, index, &origin, [summed_up(m, tags, sums), &[0]], hashes);
             take(hashes);
-            std::mem::swap(&mut tags, &mut next_tags);
         }
         Ok(())
     }

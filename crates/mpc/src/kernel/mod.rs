@@ -1,23 +1,23 @@
-//! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128), transposition.
+//! The operations on blocks of 128 bits that the time goes into: AES-128 in bulk, sums in GF(2^128) and over GF(16),
+//! transposition.
 //!
 //! Two paths, chosen at run time and equal bit for bit: portable (the `aes` crate, integer arithmetic) and AVX-512 with
 //! VAES, VPCLMULQDQ and GFNI. A block is a `u128`: byte i of AES is bits 8i … 8i+7; in GF(2^128), bit i is the coefficient of
 //! x^i. No function branches on a block or indexes by one, except [`Cipher::lpn`], whose indices are public.
 
-mod hashing;
 mod path;
 mod planes;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
-pub(crate) use hashing::Hashing;
 pub use path::Path;
 pub(crate) use planes::bit_planes;
 
 use aes::Aes128;
 use aes::cipher::KeyInit;
 use oblivia_base::Secret;
+use zeroize::Zeroize;
 
 /// Blocks of a cache line.
 pub(crate) const LINE: usize = 4;
@@ -32,10 +32,25 @@ pub(crate) const BLOCKS: usize = COLUMNS / 128;
 pub(crate) const STRIDE: usize = BLOCKS + LINE;
 /// Columns of one call of [`transpose`].
 pub(crate) const SQUARES: usize = 128 * LINE;
-/// Indices summed up per output of [`Cipher::lpn`].
-pub(crate) const LPN_WEIGHT: usize = 10;
-/// log2 of the largest table of [`Cipher::lpn`]: bits of an index field.
-pub(crate) const MAX_LOG_TABLE: u32 = 21;
+/// Outputs of [`Cipher::lpn`] that are made together: eight lines of them.
+pub(crate) const LPN_ROWS: usize = 8 * LINE;
+/// Blocks of the cipher that the places of [`LPN_ROWS`] take.
+const LPN_BLOCKS: usize = 12;
+/// Pairs of lines that are summed up per line of outputs.
+const LPN_PAIRS: usize = 5;
+/// log2 of the lines of the largest table of [`Cipher::lpn`].
+const MAX_LOG_TABLE: u32 = 17;
+
+/// A cache line of four blocks. Bit i of them is an element of GF(16) = GF(2)\[α\] / (α^4 + α + 1), block c the coefficient of α^c.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [u128; LINE]);
+
+impl Zeroize for Line {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 /// AES-128 under one key, ready for both paths.
 pub(crate) struct Cipher {
@@ -119,25 +134,17 @@ impl Cipher {
         self.grow(&mut nodes, u128::MAX, None)
     }
 
-    /// Rows first, first + 1, … of a public matrix: each output becomes its leaf plus the [`LPN_WEIGHT`] entries of `table`
-    /// that its row says. Goes on with `beside` while it waits for the table.
+    /// Outputs first, first + 1, … of a product with a public matrix over GF(16): line r of outputs, 4r … 4r + 3, is that line of
+    /// leaves plus Σ_j α^j·(a_j + b_j), j from 0 to 4, with lines a_j of the lower half of `table` and b_j of the upper half.
     ///
-    /// The matrix is that of number `nonce`: twelve rows at a time take 20 blocks of the cipher in counter mode. Four
-    /// blocks are eight words of 64 bits, each of three indices of [`MAX_LOG_TABLE`] bits from the bottom; the first
-    /// indices of all eight come first, then the second, then the third, and of each as many bits count as the length of
-    /// the table, a power of two, has.
-    pub(crate) fn lpn(
-        &self,
-        nonce: u64,
-        first: usize,
-        table: &[u128],
-        leaves: &[u128],
-        out: &mut [u128],
-        beside: Option<&mut Hashing<'_>>,
-    ) {
-        assert!(table.len().is_power_of_two() && table.len() <= 1 << MAX_LOG_TABLE, "table of LPN");
+    /// The matrix is that of number `nonce`: every eight lines take twelve blocks of the cipher in counter mode, cut in words of 16
+    /// bits, little end first. The first 80 are the places of a_0, b_0, a_1, … of one line after the other; of each as many bits
+    /// count as half of the length of the table, a power of two, has.
+    pub(crate) fn lpn(&self, nonce: u64, first: usize, table: &[Line], leaves: &[u128], out: &mut [u128]) {
+        let length = table.len();
+        assert!(length.is_power_of_two() && (2..=1 << MAX_LOG_TABLE).contains(&length), "table of LPN");
         assert_eq!(leaves.len(), out.len(), "a leaf for each row");
-        vector!(lpn(self.round_keys.expose(), nonce, first, table, leaves, out, beside));
+        vector!(lpn(self.round_keys.expose(), nonce, first, table, leaves, out));
         portable::lpn(&self.soft, nonce, first, table, leaves, out);
     }
 }

@@ -1,15 +1,14 @@
 //! Any machine. Also the definition that the vector path is held against.
 
-use super::{BLOCKS, Children, Cipher, Correction, LINE, LPN_WEIGHT, MAX_LOG_TABLE, Patch, STRIDE};
+use super::{
+    BLOCKS, Children, Cipher, Correction, LINE, LPN_BLOCKS, LPN_PAIRS, LPN_ROWS, Line, Patch, STRIDE,
+};
 use aes::cipher::BlockCipherEncrypt;
 use aes::{Aes128, Block};
 use oblivia_base::Secret;
 
 /// Blocks per call of the cipher.
 const CHUNK: usize = 32;
-/// Rows of the LPN matrix that are made together, and the blocks they take.
-const LPN_ROWS: usize = 12;
-const LPN_BLOCKS: usize = LPN_ROWS * LPN_WEIGHT / 6;
 
 fn encrypt(aes: &Aes128, blocks: &mut [u128]) {
     let mut buffer = [Block::default(); CHUNK];
@@ -95,26 +94,34 @@ pub(super) fn put_children(known: &Children, nodes: &mut [u128]) {
     apply(&Patch { at: [known.of, known.of + half as u32], values: [left, right] }, 0, nodes);
 }
 
-pub(super) fn lpn(aes: &Aes128, nonce: u64, first: usize, table: &[u128], leaves: &[u128], out: &mut [u128]) {
-    let cut = table.len() as u64 - 1;
+/// α·line.
+fn times_alpha([a, b, c, d]: [u128; LINE]) -> [u128; LINE] {
+    [d, a ^ d, b, c]
+}
+
+pub(super) fn lpn(aes: &Aes128, nonce: u64, first: usize, table: &[Line], leaves: &[u128], out: &mut [u128]) {
+    let (lower, upper) = table.split_at(table.len() / 2);
+    let cut = lower.len() - 1;
     let mut blocks = [0; LPN_BLOCKS];
     let mut rows = out.iter_mut().zip(leaves);
     let mut skipped = first % LPN_ROWS;
-    let mut group = (first / LPN_ROWS * LPN_BLOCKS) as u64;
+    let mut at = (first / LPN_ROWS * LPN_BLOCKS) as u64;
     while rows.len() > 0 {
-        counter(aes, nonce, group, &mut blocks);
-        let indices = blocks.as_chunks::<4>().0.iter().flat_map(|four| {
-            let words = four.iter().flat_map(|b| [*b as u64, (*b >> 64) as u64]);
-            let field = move |f: u32| words.clone().map(move |w| w >> (f * MAX_LOG_TABLE) & cut);
-            field(0).chain(field(1)).chain(field(2)).collect::<Vec<_>>()
+        counter(aes, nonce, at, &mut blocks);
+        let words =
+            blocks.map(|b| std::array::from_fn::<_, 8, _>(|i| usize::from((b >> (16 * i)) as u16) & cut));
+        let pairs = words.as_flattened().as_chunks::<2>().0.as_chunks::<LPN_PAIRS>().0;
+        let sums = pairs.iter().flat_map(|of_line| {
+            of_line.iter().rev().fold([0; LINE], |sum, [a, b]| {
+                let (sum, a, b) = (times_alpha(sum), lower[*a].0, upper[*b].0);
+                std::array::from_fn(|c| sum[c] ^ a[c] ^ b[c])
+            })
         });
-        let mut indices = indices.skip(skipped * LPN_WEIGHT);
-        for (row, leaf) in rows.by_ref().take(LPN_ROWS - skipped) {
-            let picked = indices.by_ref().take(LPN_WEIGHT);
-            *row = picked.fold(*leaf, |sum, i| sum ^ table[i as usize]);
+        for (sum, (row, leaf)) in sums.take(LPN_ROWS).skip(skipped).zip(rows.by_ref()) {
+            *row = leaf ^ sum;
         }
         skipped = 0;
-        group += LPN_BLOCKS as u64;
+        at += LPN_BLOCKS as u64;
     }
 }
 

@@ -165,10 +165,10 @@ proptest! {
             cipher.mmo(tweak, &x, &mut fed_forward);
             let mut tree = blocks(1 << log_n, seed);
             let sum = cipher.grow(&mut tree, !1, None);
-            let table = blocks(1 << log_n, seed ^ 1);
+            let table = table(8 << log_n, seed ^ 1);
             let mut sums = x.clone();
             let first = usize::from(seed) * 5;
-            cipher.lpn(tweak as u64, first, &table, &x, &mut sums, None);
+            cipher.lpn(tweak as u64, first, &table, &x, &mut sums);
             let patch = Patch { at: [seed.into(), 1], values: [tweak, 5] };
             let mut patched = tree.clone();
             patch.apply(&mut patched);
@@ -191,35 +191,53 @@ proptest! {
 
 proptest! {
     #[test]
-    fn rows_and_hashes_made_together_are_those_made_one_after_the_other(
-        rows in 0usize..300, from in 0usize..100, lanes in 0usize..130, pads in 0usize..5, seed: u8,
-    ) {
-        let [matrix, hash] = [seed, !seed].map(|b| Cipher::new(&[b; 16]));
-        let (table, leaves) = (blocks(512, seed), blocks(rows + from, seed ^ 1));
-        let (inputs, offsets) = (blocks(lanes, seed ^ 2), blocks(pads, seed ^ 3));
+    fn rows_of_lpn_are_the_same_from_wherever_they_are_made(rows in 0usize..300, from in 0usize..100, seed: u8) {
+        let matrix = Cipher::new(&[seed; 16]);
+        let (table, leaves) = (table(512, seed), blocks(rows + from, seed ^ 1));
         let results = on_every_path(|| {
             let mut all = vec![0; leaves.len()];
-            matrix.lpn(9, 0, &table, &leaves, &mut all, None);
-            let hashes: Vec<u128> = offsets.iter().flat_map(|offset| {
-                let mut pad = vec![0; lanes];
-                hash.mmo(*offset, &inputs, &mut pad);
-                pad
-            }).collect();
-            let (mut some, mut beside) = (vec![0; rows], vec![0; hashes.len()]);
-            let mut hashing = Hashing::new(&hash, [&inputs, &offsets], &mut beside);
-            let half = rows / 2;
-            let (low, high) = some.split_at_mut(half);
-            matrix.lpn(9, from, &table, &leaves[from..from + half], low, Some(&mut hashing));
-            matrix.lpn(9, from + half, &table, &leaves[from + half..], high, Some(&mut hashing));
-            hashing.finish();
+            matrix.lpn(9, 0, &table, &leaves, &mut all);
+            let mut some = vec![0; rows];
+            let (low, high) = some.split_at_mut(rows / 2);
+            matrix.lpn(9, from, &table, &leaves[from..from + rows / 2], low);
+            matrix.lpn(9, from + rows / 2, &table, &leaves[from + rows / 2..], high);
             assert_eq!(some, all[from..]);
-            assert_eq!(beside, hashes);
-            (some, beside)
+            some
         });
         for r in &results[1..] {
             prop_assert_eq!(r, &results[0]);
         }
     }
+}
+
+#[test]
+fn tables_of_all_sizes_give_the_same_on_every_path() {
+    let (matrix, table, leaves) = (Cipher::new(&[7; 16]), large_table(), blocks(300, 3));
+    for log_n in 1..=MAX_LOG_TABLE {
+        for (first, rows) in [(0, 300), (5, 250), (31, 2), (33, 97), (1023, 290)] {
+            let results = on_every_path(|| {
+                let mut out = vec![0; rows];
+                matrix.lpn(u64::MAX, first, &table[..1 << log_n], &leaves[..rows], &mut out);
+                out
+            });
+            assert!(results.iter().all(|r| *r == results[0]), "2^{log_n} lines, {rows} rows from {first}");
+        }
+    }
+}
+
+/// The largest table, as the vectors have it.
+fn large_table() -> Vec<Line> {
+    let block = |i: u128| (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    (0..1 << MAX_LOG_TABLE).map(|line| Line(std::array::from_fn(|c| block(4 * line + c as u128)))).collect()
+}
+
+/// A table of LPN.
+fn table(n: usize, seed: u8) -> Vec<Line> {
+    lines(&blocks(n, seed))
+}
+
+fn lines(blocks: &[u128]) -> Vec<Line> {
+    blocks.as_chunks().0.iter().map(|line| Line(*line)).collect()
 }
 
 fn hashed_twin(x: &[u128]) -> Vec<u128> {
@@ -244,6 +262,7 @@ fn vector(name: &str) -> Vec<u128> {
 #[test]
 fn kernels_agree_with_an_independent_implementation() {
     let (tweak, nonce) = (vector("tweak")[0], vector("nonce")[0] as u64);
+    let large = large_table();
     on_every_path(|| {
         let cipher = Cipher::new(&vector("key")[0].to_le_bytes());
         let mut out = vec![0; 70];
@@ -259,8 +278,10 @@ fn kernels_agree_with_an_independent_implementation() {
         assert_eq!(out, vector("mmo"));
         out = inputs;
         let leaves: Vec<u128> = vector("inputs").iter().map(|v| v & !1).collect();
-        cipher.lpn(nonce, 0, &vector("table"), &leaves, &mut out, None);
+        cipher.lpn(nonce, 0, &lines(&vector("table")), &leaves, &mut out);
         assert_eq!(out, vector("lpn"));
+        cipher.lpn(nonce, 0, &large, &vector("inputs"), &mut out);
+        assert_eq!(out, vector("lpn_of_a_large_table"));
         out = vector("tree");
         assert_eq!(vec![cipher.grow(&mut out, !1, None)], vector("left_sum"));
         assert_eq!(out, vector("grown"));

@@ -1,4 +1,4 @@
-use super::{LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};
+use super::{Base, LpnSet, ReceiverAwaitsDigest, SenderAwaitsCheck};
 use crate::supply::Supply;
 use crate::{CotReceiver, CotSender, Label, MpcError};
 use oblivia_base::Secret;
@@ -9,7 +9,7 @@ struct Chain {
     label: Label,
     sets: Vec<LpnSet>,
     round: u32,
-    base: Option<Secret<Vec<u128>>>,
+    base: Option<Base>,
 }
 
 impl Chain {
@@ -21,12 +21,11 @@ impl Chain {
             [a, b] => b.base_cots() < a.outputs(),
             _ => true,
         });
-        let found = first.expose().len() as u64;
-        if !fits || found != set.base_cots() as u64 {
-            let expected = "those the first LPN set takes, and every set must make what the next one takes";
-            return Err(MpcError::Argument { what: "number of COTs a feed starts from", found, expected });
+        if !fits {
+            let (found, expected) = (sets.len() as u64, "each of which makes what the next one takes");
+            return Err(MpcError::Argument { what: "number of LPN sets", found, expected });
         }
-        Ok(Self { label: *label, sets: sets.to_vec(), round: 0, base: Some(first) })
+        Ok(Self { label: *label, sets: sets.to_vec(), round: 0, base: Some(Base::new(*set, &first)?) })
     }
 
     fn set(&self, round: u32) -> LpnSet {
@@ -35,17 +34,17 @@ impl Chain {
     }
 
     /// The base COTs of this round, which are gone then.
-    fn begin(&mut self) -> Result<(u32, LpnSet, Secret<Vec<u128>>), MpcError> {
+    fn begin(&mut self) -> Result<(u32, Base), MpcError> {
         let base = self.base.take().ok_or(MpcError::Order { what: "the last round is not finished" })?;
-        Ok((self.round, self.set(self.round), base))
+        Ok((self.round, base))
     }
 
     /// Keeps the base COTs of the next round and returns the rest.
     fn end(&mut self, mut supply: Supply) -> Result<Supply, MpcError> {
         self.round = self.round.checked_add(1).ok_or(MpcError::Order { what: "2^32 rounds are played" })?;
-        let mut base = Secret::new(vec![0; self.set(self.round).base_cots()]);
-        supply.take(base.expose_mut(), None);
-        self.base = Some(base);
+        self.base = Some(Base::fill(self.set(self.round), |room| {
+            supply.take(room);
+        }));
         Ok(supply)
     }
 }
@@ -86,9 +85,8 @@ impl SenderFeed {
     /// # Errors
     /// [`MpcError::Order`] if a round is under way or has failed.
     pub fn start(&mut self, rng: &mut dyn EntropySource) -> Result<Vec<u8>, MpcError> {
-        let (number, set, base) = self.chain.begin()?;
-        let (pending, message) =
-            SenderAwaitsCheck::start(&self.chain.label, number, set, &self.delta, base, rng)?;
+        let (number, base) = self.chain.begin()?;
+        let (pending, message) = SenderAwaitsCheck::start(&self.chain.label, number, &self.delta, base, rng);
         self.pending = Some(pending);
         Ok(message)
     }
@@ -100,7 +98,7 @@ impl SenderFeed {
     pub fn finish(&mut self, answer: &[u8], stock: &mut CotSender) -> Result<Vec<u8>, MpcError> {
         let pending = self.pending.take().ok_or(MpcError::Order { what: "no round is under way" })?;
         let (round, message) = pending.finish(answer)?;
-        stock.add(self.chain.end(Supply::round(round.0))?);
+        stock.add(self.chain.end(Supply::round(round))?);
         Ok(message)
     }
 }
@@ -130,9 +128,8 @@ impl ReceiverFeed {
     /// # Errors
     /// [`MpcError::Order`] if a round is under way or has failed, [`MpcError::MessageBytes`].
     pub fn answer(&mut self, message: &[u8], rng: &mut dyn EntropySource) -> Result<Vec<u8>, MpcError> {
-        let (number, set, base) = self.chain.begin()?;
-        let (pending, answer) =
-            ReceiverAwaitsDigest::start(&self.chain.label, number, set, base, message, rng)?;
+        let (number, base) = self.chain.begin()?;
+        let (pending, answer) = ReceiverAwaitsDigest::start(&self.chain.label, number, base, message, rng)?;
         self.pending = Some(pending);
         Ok(answer)
     }
@@ -143,7 +140,7 @@ impl ReceiverFeed {
     /// [`MpcError::Order`] if no round is under way, [`MpcError::MessageBytes`], [`MpcError::Check`].
     pub fn finish(&mut self, message: &[u8], stock: &mut CotReceiver) -> Result<(), MpcError> {
         let pending = self.pending.take().ok_or(MpcError::Order { what: "no round is under way" })?;
-        stock.add(self.chain.end(Supply::round(pending.finish(message)?.0))?);
+        stock.add(self.chain.end(Supply::round(pending.finish(message)?))?);
         Ok(())
     }
 }

@@ -2,27 +2,34 @@ use crate::MpcError;
 
 /// Version of the table of [`LpnSet`]. It goes up whenever a set is added, changed or struck off, and both parties hash
 /// it; a peer with another table gets nowhere.
-pub const TABLE_VERSION: u16 = 2;
+pub const TABLE_VERSION: u16 = 3;
 
-/// Sets of parameters of LPN with regular noise over GF(2): k unknowns, t trees of depth d, N = t·2^d samples of weight
-/// ten.
+/// Sets of parameters of sparse LPN over GF(16) with regular noise: k/4 unknowns, N/4 samples with ten unknowns in each, and in
+/// each of t blocks of 2^d / 4 samples one whose error is not 0, but one of the four elements of the basis.
 ///
-/// They are the least with k = 2^(d+7) that stay above 128 bits in every row of `scripts/lpn_estimates.py`: Gauss,
+/// Four bits of choices are an element of GF(16), so these are k unknown bits and N = t·2^d COTs. This is a variant of sparse LPN
+/// over a field (Alekhnovich 2003 over GF(2); Dao, Ishai, Jain, Lin 2023) with more structure: every sample has each coefficient
+/// α^j, j from 0 to 4, twice, once with an unknown of the lower and once of the upper half, otherwise random; an error has one of
+/// four values; and there is one to a block. Other silent OTs take the case GF(2) with regular noise, where an output costs ten
+/// lines of the cache, and not ten for four outputs.
+///
+/// They have k = 2^(d+7) and the largest N, a multiple of k, that leaves 129 bits in every row of `scripts/lpn_estimates.py`: Gauss,
 /// information-set decoding, the algebraic attacks on regular noise (Briaud and Øygarden 2023 and later), and, which decides,
-/// attacks that use that the matrix is sparse (domain reduction, Chen, Shu, Zhou 2025). The crate's README has the table. Sets
-/// in use elsewhere have k = 2^(d+6), were chosen for a random matrix, and fall to the last of these.
+/// attacks that use that the matrix is sparse (domain reduction, Chen, Shu, Zhou 2025). The crate's README has the table, and says
+/// what the field does to an attacker. Sets in use elsewhere, over GF(2), have k = 2^(d+6), were chosen for a random matrix, and fall
+/// to the last of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LpnSet {
-    /// 379,776 COTs for 213 kB: the least to begin with, and a table of 512 KiB.
+    /// 316,288 COTs for 180 kB: the least to begin with, and a table of 512 KiB.
     B8 = 8,
-    /// 771,328 COTs for 240 kB.
+    /// 706,944 COTs for 221 kB.
     B9 = 9,
-    /// 1,945,472 COTs for 328 kB.
+    /// 1,556,096 COTs for 266 kB.
     B10 = 10,
-    /// 3,909,504 COTs for 360 kB.
+    /// 3,388,032 COTs for 315 kB.
     B11 = 11,
-    /// 9,930,624 COTs for 492 kB: for more than 10^7.
+    /// 7,839,616 COTs for 393 kB, and a table of 8 MiB.
     B12 = 12,
 }
 
@@ -48,7 +55,7 @@ impl LpnSet {
     /// [`MpcError::LpnSet`] if the table of version `version` is not this one or has no such set.
     pub fn admit(version: u16, outputs: u64, unknowns: u32, trees: u32) -> Result<Self, MpcError> {
         let found = Self::ALL.into_iter().find(|s| {
-            (s.outputs() as u64, 1 << s.log_table(), s.trees() as u32) == (outputs, unknowns, trees)
+            (s.outputs() as u64, s.unknowns() as u32, s.trees() as u32) == (outputs, unknowns, trees)
         });
         match found {
             Some(set) if version == TABLE_VERSION => Ok(set),
@@ -62,9 +69,11 @@ impl LpnSet {
     /// t.
     pub fn trees(self) -> usize {
         match self {
-            Self::B8 | Self::B9 => 1664,
-            Self::B10 | Self::B11 => 2048,
-            Self::B12 => 2560,
+            Self::B8 => 1408,
+            Self::B9 => 1536,
+            Self::B10 => 1664,
+            Self::B11 => 1792,
+            Self::B12 => 2048,
         }
     }
 
@@ -73,9 +82,9 @@ impl LpnSet {
         self as usize
     }
 
-    /// log2 k.
-    pub fn log_table(self) -> u32 {
-        self as u32 + 7
+    /// k, a power of two.
+    pub fn unknowns(self) -> usize {
+        1 << (self as u32 + 7)
     }
 
     /// N: COTs that a round makes.
@@ -85,7 +94,7 @@ impl LpnSet {
 
     /// M: COTs that a round takes.
     pub fn base_cots(self) -> usize {
-        (1 << self.log_table()) + self.trees() * self.depth() + super::MASKS
+        self.unknowns() + self.trees() * self.depth() + super::MASKS
     }
 
     /// N − M: COTs that are gained if the next round is of the same set.
@@ -98,15 +107,14 @@ impl LpnSet {
         32 + 16 * self.trees() * self.depth()
     }
 
-    /// log2 of the operations of the best attack that `scripts/lpn_estimates.py` knows, where the best columns cost nothing: its
-    /// last row.
+    /// log2 of the operations of the best attack that `scripts/lpn_estimates.py` knows, where the best set of unknowns costs
+    /// nothing: its last row.
     pub fn estimated_bits(self) -> f64 {
         match self {
-            Self::B8 => 129.4,
-            Self::B9 => 131.3,
-            Self::B10 => 129.6,
-            Self::B11 => 131.5,
-            Self::B12 => 129.8,
+            Self::B8 | Self::B9 => 129.1,
+            Self::B10 => 129.4,
+            Self::B11 => 130.0,
+            Self::B12 => 129.6,
         }
     }
 }
@@ -119,22 +127,23 @@ mod tests {
     #[test]
     fn net_outputs_and_estimates_are_those_of_the_table() {
         let rows = [
-            (LpnSet::B8, 379_776),
-            (LpnSet::B9, 771_328),
-            (LpnSet::B10, 1_945_472),
-            (LpnSet::B11, 3_909_504),
-            (LpnSet::B12, 9_930_624),
+            (LpnSet::B8, 316_288),
+            (LpnSet::B9, 706_944),
+            (LpnSet::B10, 1_556_096),
+            (LpnSet::B11, 3_388_032),
+            (LpnSet::B12, 7_839_616),
         ];
         for (set, net) in rows {
             assert_eq!(set.net(), net, "{set:?}");
-            let (n, k, t) = (set.outputs() as u64, 1 << set.log_table(), set.trees() as u32);
+            let (n, k, t) = (set.outputs() as u64, set.unknowns() as u32, set.trees() as u32);
             assert_eq!(LpnSet::admit(TABLE_VERSION, n, k, t), Ok(set));
             assert!(set.estimated_bits() >= 128.0);
-            // Two attacks that take a line: pooled Gauss, and domain reduction to random columns, k² or size² a try.
+            // Two attacks that take a line: pooled Gauss, and domain reduction to random columns, k² or size² operations over GF(16)
+            // a try.
             let [k, t, n] = [f64::from(k), f64::from(t), n as f64];
             let size = k * (k / n).powf(1.0 / 9.0);
-            for (unknown, size) in [(k - t, k), (size, size)] {
-                let bits = 2.0 * size.log2() - t * (1.0 - unknown / n).log2();
+            for (unknown, size) in [(k - 4.0 * t, k), (size, size)] {
+                let bits = 2.0 * (size / 4.0).log2() - t * (1.0 - unknown / n).log2();
                 assert!(bits > set.estimated_bits(), "{set:?}: {bits}");
             }
         }
@@ -149,7 +158,7 @@ mod tests {
         }
         let set = LpnSet::B11;
         let other =
-            LpnSet::admit(TABLE_VERSION + 1, set.outputs() as u64, 1 << set.log_table(), set.trees() as u32);
+            LpnSet::admit(TABLE_VERSION + 1, set.outputs() as u64, set.unknowns() as u32, set.trees() as u32);
         assert!(other.is_err());
     }
 }

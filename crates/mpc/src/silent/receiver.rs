@@ -1,8 +1,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::tree::{self, TOGETHER, Trees};
-use super::{AT_ONCE, DIGEST_BYTES, LpnSet, MASKS, Outputs, Round, in_rooms, polynomials, rooms};
-use crate::kernel::{self, packed};
+use super::{AT_ONCE, Base, DIGEST_BYTES, MASKS, Outputs, Round, in_rooms, polynomials, rooms};
+use crate::kernel::{self, Line, packed};
 use crate::{Label, MpcError};
 use oblivia_base::codec::{Reader, Writer};
 use oblivia_base::seed::EntropySource;
@@ -10,37 +10,35 @@ use oblivia_base::{Digest, Secret};
 use rayon::prelude::*;
 
 /// The receiver of a round, waiting for the sender's part of the check. Until then no output exists.
-pub struct ReceiverAwaitsDigest {
+pub(crate) struct ReceiverAwaitsDigest {
     round: Round,
     commitment: Digest,
     expected: Digest,
     pub(super) trees: Trees,
-    table: Secret<Vec<u128>>,
+    table: Secret<Vec<Line>>,
 }
 
 /// Tags, sums and known blocks of some trees, and rooms for them.
 type Job<'a> = (((&'a [u128], &'a [[u8; 16]]), &'a mut [u128]), &'a mut [Secret<Vec<u128>>]);
 
 impl ReceiverAwaitsDigest {
-    /// Round number `number` of this label: takes the tags of [`LpnSet::base_cots`] COTs and the sender's first message,
+    /// Round number `number` of this label: takes the tags `base` and the sender's first message,
     /// and makes the answer, [`super::CHECK_BYTES`] long.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] if the number of COTs is another, [`MpcError::MessageBytes`].
-    pub fn start(
+    /// [`MpcError::MessageBytes`].
+    pub(crate) fn start(
         label: &Label,
         number: u32,
-        set: LpnSet,
-        base: Secret<Vec<u128>>,
+        base: Base,
         message: &[u8],
         rng: &mut dyn EntropySource,
     ) -> Result<(Self, Vec<u8>), MpcError> {
+        let Base { set, table, rest } = base;
         let mut round = Round::new(label, number, set);
-        round.check_base(&base)?;
         MpcError::check_bytes("trees of a silent round", message, set.message_bytes())?;
         let (trees, depth) = (set.trees(), set.depth());
-        let (_, rest) = base.expose().split_at(1 << set.log_table());
-        let (levels, masks) = rest.split_at(trees * depth);
+        let (levels, masks) = rest.expose().split_at(trees * depth);
         let mut r = Reader::new(message);
         let commitment = Digest(r.array("digest of the coin")?);
         round.absorb_commitment(&commitment);
@@ -95,8 +93,6 @@ impl ReceiverAwaitsDigest {
         answer.raw(&x.to_le_bytes());
         let expected = round.of_sum(*v.expose());
         let trees = Trees::Punctured { cipher, points, blocks };
-        let mut table = base;
-        table.expose_mut().truncate(1 << set.log_table());
         Ok((Self { round, commitment, expected, trees, table }, answer.into_bytes()))
     }
 
@@ -105,7 +101,7 @@ impl ReceiverAwaitsDigest {
     /// # Errors
     /// [`MpcError::MessageBytes`], and [`MpcError::Check`] if the sender's trees do not fit; bits of the base COTs'
     /// choices may be known to the sender then, and nothing of the label may be used any more.
-    pub fn finish(self, message: &[u8]) -> Result<ReceiverRound, MpcError> {
+    pub(crate) fn finish(self, message: &[u8]) -> Result<Outputs, MpcError> {
         MpcError::check_bytes("digest of a silent round", message, DIGEST_BYTES)?;
         let mut r = Reader::new(message);
         let coin = r.array("coin")?;
@@ -115,21 +111,12 @@ impl ReceiverAwaitsDigest {
         if found != expected || round.commitment(&coin) != commitment {
             return Err(MpcError::Check { what: "check of the silent round" });
         }
-        Ok(ReceiverRound(Outputs::new(trees, round.matrix(&coin), table, round.set)))
+        Ok(Outputs::new(trees, round.matrix(&coin), table, round.set))
     }
 }
-
-/// Outputs of a round at the receiver: tags, tree by tree.
-pub struct ReceiverRound(pub(crate) Outputs);
 
 impl std::fmt::Debug for ReceiverAwaitsDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ReceiverAwaitsDigest(..)")
-    }
-}
-
-impl std::fmt::Debug for ReceiverRound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReceiverRound({} left)", self.0.len())
     }
 }

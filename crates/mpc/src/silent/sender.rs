@@ -2,9 +2,9 @@
 
 use super::tree::{self, TOGETHER, Trees};
 use super::{
-    AT_ONCE, CHECK_BYTES, COIN_BYTES, DIGEST_BYTES, LpnSet, Outputs, Round, in_rooms, polynomials, rooms,
+    AT_ONCE, Base, CHECK_BYTES, COIN_BYTES, DIGEST_BYTES, Outputs, Round, in_rooms, polynomials, rooms,
 };
-use crate::kernel::{self, packed};
+use crate::kernel::{self, Line, packed};
 use crate::{Label, MpcError};
 use oblivia_base::Secret;
 use oblivia_base::codec::{Reader, Writer};
@@ -12,12 +12,12 @@ use oblivia_base::seed::EntropySource;
 use rayon::prelude::*;
 
 /// The sender of a round, waiting for the receiver's part of the check.
-pub struct SenderAwaitsCheck {
+pub(crate) struct SenderAwaitsCheck {
     round: Round,
     coin: Secret<[u8; COIN_BYTES]>,
     trees: Trees,
     delta: Secret<u128>,
-    table: Secret<Vec<u128>>,
+    table: Secret<Vec<Line>>,
     /// Σ_j χ^{j+1}·leaf_{τ,j} of every tree.
     sums: Secret<Vec<u128>>,
     /// Σ_i X^i·K_i.
@@ -28,24 +28,19 @@ pub struct SenderAwaitsCheck {
 type Job<'a> = ((&'a [u128], &'a [u128]), &'a mut [Secret<Vec<u128>>]);
 
 impl SenderAwaitsCheck {
-    /// Round number `number` of this label: takes the keys of [`LpnSet::base_cots`] COTs and makes the first message,
+    /// Round number `number` of this label: takes the keys `base` and makes the first message,
     /// [`LpnSet::message_bytes`] long. Numbers must not repeat.
-    ///
-    /// # Errors
-    /// [`MpcError::Argument`] if the number of COTs is another.
-    pub fn start(
+    pub(crate) fn start(
         label: &Label,
         number: u32,
-        set: LpnSet,
         delta: &Secret<u128>,
-        base: Secret<Vec<u128>>,
+        base: Base,
         rng: &mut dyn EntropySource,
-    ) -> Result<(Self, Vec<u8>), MpcError> {
+    ) -> (Self, Vec<u8>) {
+        let Base { set, table, rest } = base;
         let mut round = Round::new(label, number, set);
-        round.check_base(&base)?;
         let (trees, depth, delta) = (set.trees(), set.depth(), *delta.expose());
-        let (_, rest) = base.expose().split_at(1 << set.log_table());
-        let (levels, masks) = rest.split_at(trees * depth);
+        let (levels, masks) = rest.expose().split_at(trees * depth);
         let mut message = Writer::with_capacity(set.message_bytes());
         let mut block = || {
             let mut bytes = [0; 16];
@@ -87,17 +82,15 @@ impl SenderAwaitsCheck {
             sums.expose_mut().extend(polynomials(chi, n, &mut rooms, depth).expose());
         }
         let masks = Secret::new(packed(masks));
-        let mut table = base;
-        table.expose_mut().truncate(1 << set.log_table());
         let trees = Trees::Whole { cipher, roots, delta: Secret::new(delta) };
-        Ok((Self { round, coin, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes()))
+        (Self { round, coin, trees, delta: Secret::new(delta), table, sums, masks }, message.into_bytes())
     }
 
     /// Takes the receiver's message: the outputs of the round, and the last message.
     ///
     /// # Errors
     /// [`MpcError::MessageBytes`].
-    pub fn finish(self, message: &[u8]) -> Result<(SenderRound, Vec<u8>), MpcError> {
+    pub(crate) fn finish(self, message: &[u8]) -> Result<(Outputs, Vec<u8>), MpcError> {
         let Self { mut round, coin, trees, delta, table, sums, masks } = self;
         MpcError::check_bytes("check of a silent round", message, CHECK_BYTES)?;
         let mut r = Reader::new(message);
@@ -111,21 +104,12 @@ impl SenderAwaitsCheck {
         message.raw(coin.expose());
         message.raw(&round.of_sum(*v.expose()).0);
         let outputs = Outputs::new(trees, round.matrix(coin.expose()), table, round.set);
-        Ok((SenderRound(outputs), message.into_bytes()))
+        Ok((outputs, message.into_bytes()))
     }
 }
-
-/// Outputs of a round at the sender: keys, tree by tree.
-pub struct SenderRound(pub(crate) Outputs);
 
 impl std::fmt::Debug for SenderAwaitsCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SenderAwaitsCheck({:?})", self.round.set)
-    }
-}
-
-impl std::fmt::Debug for SenderRound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SenderRound({} left)", self.0.len())
     }
 }

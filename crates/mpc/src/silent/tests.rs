@@ -30,14 +30,22 @@ struct Ends {
     answer: Vec<u8>,
 }
 
+/// Keys and tags that a round starts from.
+fn base(set: LpnSet) -> (Base, Base) {
+    let (keys, tags) = dealt(set.base_cots());
+    (Base::new(set, &keys).unwrap(), Base::new(set, &tags).unwrap())
+}
+
+fn send(set: LpnSet) -> (SenderAwaitsCheck, Vec<u8>) {
+    SenderAwaitsCheck::start(&label(), 0, &Secret::new(DELTA), base(set).0, &mut rng(1))
+}
+
 fn receive(set: LpnSet, message: &[u8]) -> Result<(ReceiverAwaitsDigest, Vec<u8>), MpcError> {
-    ReceiverAwaitsDigest::start(&label(), 0, set, dealt(set.base_cots()).1, message, &mut rng(2))
+    ReceiverAwaitsDigest::start(&label(), 0, base(set).1, message, &mut rng(2))
 }
 
 fn play(set: LpnSet) -> Ends {
-    let (keys, _) = dealt(set.base_cots());
-    let (sender, message) =
-        SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), keys, &mut rng(1)).unwrap();
+    let (sender, message) = send(set);
     assert_eq!(message.len(), set.message_bytes());
     let (receiver, answer) = receive(set, &message).unwrap();
     Ends { sender, receiver, message, answer }
@@ -49,7 +57,7 @@ fn all(outputs: &mut Outputs) -> Vec<u128> {
     let mut leaves = vec![0; n];
     for (at, tree) in out.chunks_exact_mut(n).enumerate() {
         outputs.grow(at, &mut leaves);
-        outputs.mix(at, 0, &leaves, tree, None);
+        outputs.mix(at, 0, &leaves, tree);
     }
     out
 }
@@ -60,7 +68,7 @@ fn every_output_is_a_cot_and_its_choices_are_even() {
         let Ends { sender, receiver, answer, .. } = play(set);
         let (mut keys, digest) = sender.finish(&answer).unwrap();
         let mut tags = receiver.finish(&digest).unwrap();
-        let (keys, tags) = (all(&mut keys.0), all(&mut tags.0));
+        let (keys, tags) = (all(&mut keys), all(&mut tags));
         assert_eq!((keys.len(), tags.len()), (set.outputs(), set.outputs()));
         for (k, t) in keys.iter().zip(&tags) {
             assert_eq!((k & 1, *t), (0, if t & 1 == 1 { k ^ DELTA } else { *k }));
@@ -75,7 +83,7 @@ fn leaves_have_one_choice_of_one_per_tree_at_the_complement_of_the_choices() {
     let set = LpnSet::B8;
     let (_, tags) = dealt(set.base_cots());
     let Ends { receiver, .. } = play(set);
-    let levels = &tags.expose()[1 << set.log_table()..];
+    let levels = &tags.expose()[set.unknowns()..];
     let mut nodes = vec![0; 1 << set.depth()];
     for at in 0..set.trees() {
         receiver.trees.grow(at, &mut nodes);
@@ -99,9 +107,7 @@ fn a_flipped_bit_of_the_senders_messages_is_caught() {
         let mut damaged = message.clone();
         damaged[at] ^= 0x20;
         let (receiver, damaged_answer) = receive(set, &damaged).unwrap();
-        let (keys, _) = dealt(set.base_cots());
-        let (sender, _) =
-            SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), keys, &mut rng(1)).unwrap();
+        let (sender, _) = send(set);
         let (_, digest) = sender.finish(&damaged_answer).unwrap();
         let refused = receiver.finish(&digest).unwrap_err();
         assert_eq!(refused, MpcError::Check { what: "check of the silent round" }, "byte {at}");
@@ -132,8 +138,7 @@ fn wrong_lengths_counts_and_orders_are_refused() {
     assert!(matches!(sender.finish(&answer[1..]), Err(MpcError::MessageBytes { .. })));
     assert!(matches!(receiver.finish(&[0; DIGEST_BYTES - 1]), Err(MpcError::MessageBytes { .. })));
     let few = dealt(set.base_cots() - 1).0;
-    let refused =
-        SenderAwaitsCheck::start(&label(), 0, set, &Secret::new(DELTA), few, &mut rng(1)).unwrap_err();
+    let refused = SenderFeed::new(&label(), &[set], &Secret::new(DELTA), few).unwrap_err();
     assert!(matches!(refused, MpcError::Argument { .. }));
     let (first, _) = dealt(set.base_cots());
     let mut feed = SenderFeed::new(&label(), &[set], &Secret::new(DELTA), first).unwrap();
@@ -187,9 +192,8 @@ fn a_round_played_under_another_number_or_label_is_caught() {
     let other = Label { direction: Direction::ServerSends, ..label() };
     for (number, label) in [(1, label()), (0, other)] {
         let Ends { sender, message, .. } = play(set);
-        let (_, tags) = dealt(set.base_cots());
         let (receiver, answer) =
-            ReceiverAwaitsDigest::start(&label, number, set, tags, &message, &mut rng(2)).unwrap();
+            ReceiverAwaitsDigest::start(&label, number, base(set).1, &message, &mut rng(2)).unwrap();
         let (_, digest) = sender.finish(&answer).unwrap();
         assert_eq!(
             receiver.finish(&digest).unwrap_err(),
@@ -204,25 +208,28 @@ fn a_divided_supply_gives_the_blocks_of_the_whole_in_order() {
     let set = LpnSet::B8;
     let Ends { sender, answer, .. } = play(set);
     let (keys, _) = sender.finish(&answer).unwrap();
-    let whole = {
-        let mut outputs = keys.0.clone();
-        all(&mut outputs)
-    };
-    let mut supply = Supply::round(keys.0);
+    let whole = { all(&mut keys.clone()) };
+    let mut supply = Supply::round(keys);
     let tree = 1 << set.depth();
     let mut at = 0;
-    // Few, so that some are made ahead; across a tree's end; to the middle of a tree; the rest.
-    for (n, parted) in
-        [(5, false), (40, true), (tree, true), (3, false), (tree / 2, true), (set.outputs(), true)]
-    {
+    // Few, so that some are made ahead; more, and no whole steps; across a tree's end; to the middle of a tree; the rest.
+    for (n, parted) in [
+        (5, false),
+        (150, false),
+        (40, true),
+        (tree, true),
+        (3, false),
+        (tree / 2, true),
+        (set.outputs(), true),
+    ] {
         let n = n.min(whole.len() - at);
         let mut out = vec![0; n];
         let taken = if parted {
             let mut part = supply.split(n as u64);
             assert_eq!(part.left(), n as u64);
-            part.take(&mut out, None)
+            part.take(&mut out)
         } else {
-            supply.take(&mut out, None)
+            supply.take(&mut out)
         };
         assert!(taken == n && out == whole[at..at + n], "{n} blocks at {at}");
         at += n;
@@ -239,7 +246,7 @@ fn mixed_stocks() -> (CotSender, CotReceiver) {
     let (keys, digest) = sender.finish(&answer).unwrap();
     let tags = receiver.finish(&digest).unwrap();
     let (mut s, mut r) = (CotSender::new(&label(), Secret::new(DELTA)), CotReceiver::new(&label()));
-    let (mut keys, mut tags) = (Supply::round(keys.0), Supply::round(tags.0));
+    let (mut keys, mut tags) = (Supply::round(keys), Supply::round(tags));
     let (held_keys, held_tags) = dealt(140);
     let dealt = |range: std::ops::Range<usize>| {
         [&held_keys, &held_tags].map(|all| Supply::held(Secret::new(all.expose()[range.clone()].to_vec())))
@@ -297,9 +304,7 @@ fn ots_of_mixed_stocks_are_the_same_however_they_are_taken_and_each_has_the_hash
                 if (lane * m..(lane + 1) * m).all(silent) { Origin::Silent } else { Origin::Steered };
             let (input, mut pad) = ([kernel::packed(keys)], [0]);
             let first = (lane * m) as u64;
-            if let Some(hashing) = hash.pads(m as u32, first, &origin, [&input, &[0]], &mut pad) {
-                hashing.finish();
-            }
+            hash.pads(m as u32, first, &origin, [&input, &[0]], &mut pad);
             assert_eq!(pad[0] as u64, pads[lane << m], "lane {lane} of 1-of-2^{m} OTs");
         }
     }

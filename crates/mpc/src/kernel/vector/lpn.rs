@@ -1,34 +1,40 @@
-//! Learning parity with noise: a row is ten loads that wait for the second-level cache, so everything else that is to be
-//! done is done meanwhile.
+//! Learning parity with noise: four outputs are ten cache lines of a table that is in the second-level cache at best. The
+//! processor loads those of the next outputs while it waits, as far as it sees ahead; of large tables they are fetched before.
 
-use super::super::hashing::Vectors;
-use super::super::{Hashing, LPN_WEIGHT, MAX_LOG_TABLE};
-use super::{RoundKeys, V, block, broadcast, counters, encrypt, in_order, load, load_block, spread, store};
+use super::super::{LINE, LPN_BLOCKS, LPN_PAIRS, LPN_ROWS, Line};
+use super::{RoundKeys, V, counters, encrypt, in_order, load, spread, store};
 use std::arch::x86_64::*;
 
-/// Rows of the LPN matrix that are made together, and the vectors of index blocks they take.
-const ROWS: usize = 12;
-const VECTORS: usize = ROWS * LPN_WEIGHT / 24;
-/// Vectors that are hashed beside these rows: two blocks per row at a sender, and at most one at a receiver.
-const MANY: usize = ROWS / 2;
-const FEW: usize = ROWS / 4;
+/// Lines of outputs that are made together, whose sums stay in registers, and the vectors that their places take.
+const LINES: usize = LPN_ROWS / LINE;
+const VECTORS: usize = LPN_BLOCKS / LINE;
 
-/// Byte offsets into the table for so many rows.
-type Offsets = [[u64; LPN_WEIGHT]; ROWS];
+/// Lines of the largest table whose lines are not fetched: 2 MiB.
+const NEAR: usize = 1 << 15;
+
+/// Byte offsets into the table: those of a line of outputs, and all of these lines and more.
+type OfLine = [[u32; 2]; LPN_PAIRS];
+type Offsets = [[u32; 16]; 2 * VECTORS];
 
 /// What all rows of LPN have in common.
 struct Lpn<'a> {
     keys: [V; 11],
-    /// Keeps the bits of an offset into the table.
+    /// Keeps the bits of a place in half of the table.
     cut: V,
-    table: &'a [u128],
-    /// Of hashes that are made beside.
-    hash_keys: [V; 11],
+    /// Byte offset of the upper half, for the second place of each pair.
+    upper: V,
+    table: &'a [Line],
+}
+
+/// Line by line.
+#[inline(always)]
+fn by_line(offsets: &Offsets) -> &[OfLine] {
+    &offsets.as_flattened().as_chunks().0.as_chunks().0[..LINES]
 }
 
 kernels! {
-    /// Counters of the next index blocks.
-    fn index_counters(next: &mut V) -> [V; VECTORS] {
+    /// Counters of the next blocks of places.
+    fn place_counters(next: &mut V) -> [V; VECTORS] {
         let four = _mm512_maskz_set1_epi64(0b0101_0101, 4);
         let mut x = [*next; VECTORS];
         for v in x.iter_mut() {
@@ -38,146 +44,140 @@ kernels! {
         x
     }
 
-    /// Puts the byte offsets that four index blocks say into `offsets`.
-    fn put_vector(cut: V, v: V, offsets: &mut [u64; 24]) {
-        const FIELD: u32 = MAX_LOG_TABLE;
-        // The index fields, shifted by the four bits of a block's size.
-        let fields =
-            [_mm512_slli_epi64::<4>(v), _mm512_srli_epi64::<{ FIELD - 4 }>(v), _mm512_srli_epi64::<{ 2 * FIELD - 4 }>(v)];
-        for (offsets, field) in offsets.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
-            // SAFETY: eight words are writable; the store asks for no alignment.
-            unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), _mm512_and_si512(field, cut)) };
+    /// Puts the byte offsets that these blocks say into `offsets`.
+    fn put_offsets(lpn: &Lpn<'_>, x: [V; VECTORS], offsets: &mut Offsets) {
+        for (two, v) in offsets.as_chunks_mut::<2>().0.iter_mut().zip(x) {
+            let places = _mm512_and_si512(v, lpn.cut);
+            let halves = [_mm512_castsi512_si256(places), _mm512_extracti64x4_epi64::<1>(places)];
+            for (offsets, half) in two.iter_mut().zip(halves) {
+                let offset = _mm512_add_epi32(_mm512_slli_epi32::<6>(_mm512_cvtepu16_epi32(half)), lpn.upper);
+                // SAFETY: sixteen words are writable; the store asks for no alignment.
+                unsafe { _mm512_storeu_si512(offsets.as_mut_ptr().cast(), offset) };
+            }
         }
     }
 
-    /// Puts the byte offsets that these index blocks say into `offsets`.
-    fn put_offsets(cut: V, x: [V; VECTORS], offsets: &mut Offsets) {
-        let offsets = offsets.as_flattened_mut().as_chunks_mut::<24>().0;
-        for i in 0..VECTORS {
-            put_vector(cut, x[i], &mut offsets[i]);
-        }
-    }
-
-    fn lpn_offsets(lpn: &Lpn<'_>, next: &mut V, offsets: &mut Offsets) {
-        let mut x = index_counters(next);
+    fn next_offsets(lpn: &Lpn<'_>, next: &mut V, offsets: &mut Offsets) {
+        let mut x = place_counters(next);
         encrypt(&lpn.keys, &mut x);
-        put_offsets(lpn.cut, x, offsets);
+        put_offsets(lpn, x, offsets);
     }
 
-    /// A leaf and the entries of the table at its offsets.
-    fn lpn_row(lpn: &Lpn<'_>, offsets: &[u64; LPN_WEIGHT], leaf: u128) -> u128 {
+    fn line(lpn: &Lpn<'_>, offset: u32) -> V {
         let base = lpn.table.as_ptr().cast::<u8>();
-        // SAFETY: `put_offsets` has cut the offset down to a whole block inside the table.
-        let entry = |offset: u64| unsafe { _mm_loadu_si128(base.add(offset as usize).cast()) };
-        let mut sum = load_block(leaf);
-        for two in offsets.as_chunks::<2>().0 {
-            sum = _mm_ternarylogic_epi64::<0x96>(sum, entry(two[0]), entry(two[1]));
-        }
-        block(sum)
+        // SAFETY: `put_offsets` makes offsets of whole lines inside the table, whose lines are aligned.
+        unsafe { _mm512_load_si512(base.add(offset as usize).cast()) }
     }
 
-    /// [`ROWS`] rows at the offsets `these`, the offsets `ahead` of the next ones, and hashes of `K` vectors, all interleaved:
-    /// while loads of a row wait for the table, the others go on. Written out, so that the compiler keeps the order and the
-    /// vectors in registers.
-    fn lpn_step<const K: usize>(
-        lpn: &Lpn<'_>, next: &mut V, these: &Offsets, ahead: &mut Offsets, leaves: &[u128; ROWS],
-        out: &mut [u128; ROWS], vectors: Vectors<'_, K>,
+    /// Has the lines brought to the first-level cache, meanwhile.
+    fn fetch(lpn: &Lpn<'_>, two: [u32; 2]) {
+        for offset in two {
+            let base = lpn.table.as_ptr().cast::<i8>();
+            // SAFETY: inside the table, as of `line`; the instruction has no effect but on caches.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(base.add(offset as usize)) };
+        }
+    }
+
+    /// α·sum plus two lines.
+    fn step(lpn: &Lpn<'_>, sum: V, two: [u32; 2]) -> V {
+        let turned = _mm512_shuffle_i64x2::<0b10_01_00_11>(sum, sum);
+        // The last block, where the second is.
+        let over = _mm512_maskz_shuffle_i64x2::<0b11_11_11_11>(0b0000_1100, sum, sum);
+        let one = _mm512_xor_si512(line(lpn, two[0]), turned);
+        _mm512_ternarylogic_epi64::<0x96>(one, over, line(lpn, two[1]))
+    }
+
+    /// Outputs first, first + 1, … of those that are made together.
+    fn lpn_some(lpn: &Lpn<'_>, offsets: &Offsets, first: usize, leaves: &[u128], out: &mut [u128]) {
+        let (mut first, mut rows) = (first, out.iter_mut().zip(leaves));
+        while rows.len() > 0 && let Some(offsets) = by_line(offsets).get(first / LINE) {
+            let mut sum = _mm512_setzero_si512();
+            for two in offsets.iter().rev() {
+                sum = step(lpn, sum, *two);
+            }
+            let (mut sums, skipped) = ([0; LINE], first % LINE);
+            store(&mut sums, sum);
+            for (sum, (row, leaf)) in sums.iter().skip(skipped).zip(rows.by_ref()) {
+                *row = leaf ^ sum;
+            }
+            first += LINE - skipped;
+        }
+    }
+
+    /// [`LPN_ROWS`] outputs at the offsets `these`, while the lines at the offsets `soon` are fetched, if they are far, and the
+    /// offsets `ahead` are made. Written out, so that the compiler keeps the order and the vectors in registers.
+    fn lpn_step<const FAR: bool>(
+        lpn: &Lpn<'_>, next: &mut V, offsets: [&mut Offsets; 3], leaves: &[[u128; LINE]; LINES], out: &mut [[u128; LINE]; LINES],
     ) {
-        let Vectors { inputs, offset, out: hashes } = vectors;
-        let mut indices = index_counters(next);
-        let mut x = [_mm512_setzero_si512(); K];
-        let offset = broadcast(offset);
-        let whitened = _mm512_xor_si512(offset, lpn.hash_keys[0]);
-        for k in 0..K {
-            x[k] = _mm512_xor_si512(load(&inputs[k]), whitened);
+        let [these, soon, ahead] = offsets;
+        let (these, soon) = (by_line(these), by_line(soon));
+        let mut places = place_counters(next);
+        for i in 0..VECTORS {
+            places[i] = _mm512_xor_si512(places[i], lpn.keys[0]);
         }
-        for v in indices.iter_mut() {
-            *v = _mm512_xor_si512(*v, lpn.keys[0]);
-        }
-        macro_rules! round {
-            ($round:literal, $row:literal) => {
-                for v in indices.iter_mut() {
-                    *v = in_order(_mm512_aesenc_epi128(*v, lpn.keys[$round]));
+        let mut sums = [_mm512_setzero_si512(); LINES];
+        macro_rules! pair {
+            ($pair:literal, $($round:literal)*) => {
+                $(for i in 0..VECTORS {
+                    places[i] = in_order(_mm512_aesenc_epi128(places[i], lpn.keys[$round]));
+                })*
+                for l in 0..LINES {
+                    sums[l] = in_order(step(lpn, sums[l], these[l][$pair]));
+                    if FAR {
+                        fetch(lpn, soon[l][$pair]);
+                    }
                 }
-                for v in x.iter_mut() {
-                    *v = in_order(_mm512_aesenc_epi128(*v, lpn.hash_keys[$round]));
-                }
-                row!($row);
             };
         }
-        macro_rules! row {
-            ($row:literal) => {
-                out[$row] = lpn_row(lpn, &these[$row], leaves[$row]);
-            };
+        pair!(4, 1);
+        pair!(3, 2 3);
+        pair!(2, 4 5);
+        pair!(1, 6 7);
+        pair!(0, 8 9);
+        for i in 0..VECTORS {
+            places[i] = _mm512_aesenclast_epi128(places[i], lpn.keys[10]);
         }
-        row!(0);
-        round!(1, 1);
-        round!(2, 2);
-        round!(3, 3);
-        round!(4, 4);
-        round!(5, 5);
-        round!(6, 6);
-        round!(7, 7);
-        round!(8, 8);
-        round!(9, 9);
-        for v in indices.iter_mut() {
-            *v = _mm512_aesenclast_epi128(*v, lpn.keys[10]);
-        }
-        for (k, v) in x.iter_mut().enumerate() {
-            let fed = _mm512_ternarylogic_epi64::<0x96>(load(&inputs[k]), offset, lpn.hash_keys[10]);
-            // The last round key and what is fed forward, at once.
-            *v = in_order(_mm512_aesenclast_epi128(*v, fed));
-        }
-        row!(10);
-        put_offsets(lpn.cut, indices, ahead);
-        row!(11);
-        for k in 0..K {
-            store(&mut hashes[k], x[k]);
+        put_offsets(lpn, places, ahead);
+        for l in 0..LINES {
+            store(&mut out[l], _mm512_xor_si512(sums[l], load(&leaves[l])));
         }
     }
 
     pub(in super::super) fn lpn(
-        keys: &RoundKeys, nonce: u64, first: usize, table: &[u128], leaves: &[u128], out: &mut [u128],
-        beside: Option<&mut Hashing<'_>>,
+        keys: &RoundKeys, nonce: u64, first: usize, table: &[Line], leaves: &[u128], out: &mut [u128],
     ) {
-        let mut beside = beside;
-        // Only whole blocks inside the table, whose length is a power of two, survive the cut.
-        let cut = _mm512_set1_epi64((table.len() as i64 - 1) << 4);
-        let hash_keys = spread(beside.as_ref().map_or(keys, |hashing| hashing.round_keys()));
-        let lpn = Lpn { keys: spread(keys), cut, table, hash_keys };
-        let mut next = counters(nonce, (first / ROWS * 4 * VECTORS) as u64);
-        let mut offsets = [[[0; LPN_WEIGHT]; ROWS]; 2];
-        let skipped = first % ROWS;
-        let head = if skipped == 0 { 0 } else { (ROWS - skipped).min(out.len()) };
+        // Offsets are inside the table, whose length is a power of two and at most 2^17: the cut leaves a place in half of it, and
+        // the upper half begins where half of it ends.
+        let half = table.len() as i64 / 2;
+        let (cut, upper) = (_mm512_set1_epi16((half - 1) as i16), _mm512_set1_epi64(half << 6 << 32));
+        let lpn = Lpn { keys: spread(keys), cut, upper, table };
+        let mut next = counters(nonce, (first / LPN_ROWS * LPN_BLOCKS) as u64);
+        let mut offsets = [[[0; 16]; 2 * VECTORS]; 3];
+        let [mut these, mut soon, mut ahead] = offsets.each_mut();
+        next_offsets(&lpn, &mut next, these);
+        next_offsets(&lpn, &mut next, soon);
+        let skipped = first % LPN_ROWS;
+        let head = if skipped == 0 { 0 } else { (LPN_ROWS - skipped).min(out.len()) };
         let ((head_leaves, leaves), (head_out, out)) = (leaves.split_at(head), out.split_at_mut(head));
-        let simple = |offsets: &[[u64; LPN_WEIGHT]], leaves: &[u128], out: &mut [u128]| {
-            for ((row, leaf), offsets) in out.iter_mut().zip(leaves).zip(offsets) {
-                *row = lpn_row(&lpn, offsets, *leaf);
-            }
-        };
-        let [mut these, mut ahead] = offsets.each_mut();
-        lpn_offsets(&lpn, &mut next, these);
         if head > 0 {
-            simple(&these[skipped..], head_leaves, head_out);
-            lpn_offsets(&lpn, &mut next, these);
+            lpn_some(&lpn, these, skipped, head_leaves, head_out);
+            std::mem::swap(&mut these, &mut soon);
+            next_offsets(&lpn, &mut next, soon);
         }
-        let ((leaves, rest_leaves), (out, rest_out)) = (leaves.as_chunks::<ROWS>(), out.as_chunks_mut::<ROWS>());
-        let many = beside.as_ref().is_some_and(|hashing| 2 * hashing.left() > 3 * ROWS * leaves.len());
+        let ((leaves, rest_leaves), (out, rest_out)) = (leaves.as_chunks(), out.as_chunks_mut());
+        let ((leaves, few_leaves), (out, few_out)) = (leaves.as_chunks(), out.as_chunks_mut());
         for (leaves, out) in leaves.iter().zip(out) {
-            macro_rules! step {
-                ($vectors:expr) => {
-                    lpn_step(&lpn, &mut next, these, ahead, leaves, out, $vectors)
-                };
-            }
-            if many && let Some(vectors) = beside.as_mut().and_then(|hashing| hashing.next::<MANY>()) {
-                step!(vectors);
-            } else if !many && let Some(vectors) = beside.as_mut().and_then(|hashing| hashing.next::<FEW>()) {
-                step!(vectors);
+            let offsets = [&mut *these, &mut *soon, &mut *ahead];
+            if table.len() > NEAR {
+                lpn_step::<true>(&lpn, &mut next, offsets, leaves, out);
             } else {
-                step!(Vectors { inputs: &[], offset: 0, out: &mut [] });
+                lpn_step::<false>(&lpn, &mut next, offsets, leaves, out);
             }
-            std::mem::swap(&mut these, &mut ahead);
+            (these, soon, ahead) = (soon, ahead, these);
         }
-        simple(these, rest_leaves, rest_out);
+        let few = few_out.as_flattened_mut();
+        let whole = few.len();
+        lpn_some(&lpn, these, 0, few_leaves.as_flattened(), few);
+        lpn_some(&lpn, these, whole, rest_leaves, rest_out);
     }
 }
