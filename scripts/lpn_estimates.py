@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
 """Known attacks on the LPN sets of oblivia_mpc::silent: log2 of the operations of each, by formula.
 
-A set is k unknowns over GF(2), t blocks of b = 2^d samples with one error each, N = t·b, rows of weight 10 in random columns.
+A set is k unknown bits, t blocks of b = 2^d samples with one error each, N = t·b. Our sets are over GF(16): k/4 unknowns, N/4
+samples with one error in each block of b/4, rows of weight 10. Formulas are for bits; they are evaluated at (k/4, t, d - 2), an
+operation on elements of GF(16) counts as one on bits, and an error counts as known once its place is; which of the four bits it is
+in would be one more unknown. Over GF(2) the same system has four times the unknowns and at least as many
+entries in a row; there the least row of each set is three to four bits higher.
 
     python3 scripts/lpn_estimates.py             the table of crates/mpc/README.md
-    python3 scripts/lpn_estimates.py --dense     the same for sets chosen for a random matrix, which are refused
-    python3 scripts/lpn_estimates.py --search    the least sets that reach 128 bits in every row
+    python3 scripts/lpn_estimates.py --dense     the same for sets over GF(2) chosen for a random matrix, which are refused
+    python3 scripts/lpn_estimates.py --search    with k = 2^(d+7) the most blocks that leave 129 bits in every row
     python3 scripts/lpn_estimates.py --toy       domain reduction carried out on a small set, success against formula
-    python3 scripts/lpn_estimates.py --estimator algorithms of the PyPI package cryptographic_estimators on the latter, 60 s each
+    python3 scripts/lpn_estimates.py --subspaces some bits of each unknown instead of some unknowns: a search, with numpy
+    python3 scripts/lpn_estimates.py --checks    the lightest parity checks there may be, and what they would be worth
+    python3 scripts/lpn_estimates.py --estimator algorithms of the PyPI package cryptographic_estimators on the refused, 60 s each
 
 Rows "random matrix" see the weight of the rows as k/2, as published estimators do. Those "sparse matrix" use that it is ten.
 Unless a row says otherwise a cost is in bit operations and an entry of a list costs 64.
@@ -21,16 +27,16 @@ import random
 import sys
 from functools import cache
 from heapq import heapify, heappop, heappush
-from math import comb, inf, lgamma, log, log2
+from math import comb, cosh, exp, inf, lgamma, log, log2
 
 SETS = {
-    "B8": (1 << 15, 1664, 8),
-    "B9": (1 << 16, 1664, 9),
-    "B10": (1 << 17, 2048, 10),
-    "B11": (1 << 18, 2048, 11),
-    "B12": (1 << 19, 2560, 12),
+    "B8": (1 << 15, 1408, 8),
+    "B9": (1 << 16, 1536, 9),
+    "B10": (1 << 17, 1664, 10),
+    "B11": (1 << 18, 1792, 11),
+    "B12": (1 << 19, 2048, 12),
 }
-# Of emp-ot 1.0, chosen there for 128 bits on a random matrix.
+# Over GF(2), of emp-ot 1.0, chosen there for 128 bits on a random matrix.
 DENSE = {
     "2^16, 850, 10": (1 << 16, 850, 10),
     "2^17, 1170, 11": (1 << 17, 1170, 11),
@@ -209,15 +215,18 @@ def random_columns(k, n, weight, spare=SPARE):
     return low
 
 
-def choose(support, k, spare, rng):
-    """Drop a tenth of the columns at random and then always one with the fewest samples, as long as there are `spare` samples more
+DROPPED = (0.1, 0.03, 0.01, 0)
+
+
+def choose(support, k, spare, rng, dropped):
+    """Drop this share of the columns at random and then always one with the fewest samples, as long as there are `spare` samples more
     than columns. Returns the number of columns and the samples within them."""
     samples = [[] for _ in range(k)]
     for i, columns in enumerate(support):
         for c in set(columns):
             samples[c].append(i)
     left = [len(x) for x in samples]
-    queue = [(0, rng.random(), c) for c in rng.sample(range(k), k // 10)] + [(x, rng.random(), c) for c, x in enumerate(left)]
+    queue = [(0, rng.random(), c) for c in rng.sample(range(k), round(dropped * k))] + [(x, rng.random(), c) for c, x in enumerate(left)]
     heapify(queue)
     size, inside, kept = k, len(support), [True] * len(support)
     while True:
@@ -238,10 +247,10 @@ def choose(support, k, spare, rng):
 
 @cache
 def chosen_share(load, weight, k=1 << 12, seed=1):
-    """Share of the columns that is left. It depends on load = N/k alone; carried out on 2^12 columns."""
+    """Least share of the columns that is left. It depends on load = N/k alone; carried out on 2^12 columns."""
     rng = random.Random(seed)
     support = [rng.choices(range(k), k=weight) for _ in range(round(load * k))]
-    return choose(support, k, 0, rng)[0] / k
+    return min(choose(support, k, 0, rng, dropped)[0] for dropped in DROPPED) / k
 
 
 def least_columns(k, n, weight):
@@ -299,16 +308,21 @@ def rows(k, t, d):
         "domain reduction, Wiedemann": domain_reduction(size, t, b, weight, False)[0],
         "domain reduction, regular ISD": domain_reduction(size, t, b, weight, True)[0],
         "the same, columns chosen": domain_reduction(chosen, t, b, weight, True)[0],
-        "bound for any choice of columns": domain_reduction(least_columns(k, n, weight), t, b, weight, True)[0],
+        "bound for any choice of whole columns": domain_reduction(least_columns(k, n, weight), t, b, weight, True)[0],
     }
+
+
+def symbols(k, t, d):
+    """The formulas' parameters of a set over GF(16)."""
+    return k // 4, t, d - 2
 
 
 def net(k, t, d):
     return ((t << d) - k - t * d - 128) / (t << d)
 
 
-def table(named):
-    columns = {name: rows(*s) for name, s in named.items()}
+def table(named, of=symbols):
+    columns = {name: rows(*of(*s)) for name, s in named.items()}
     print("| bits |" + "".join(f" {name} |" for name in columns))
     print("|---|" + "---|" * len(columns))
     for row in next(iter(columns.values())):
@@ -316,47 +330,216 @@ def table(named):
         print(f"| {row} |" + "".join(" |" if x is None else f" {x:.1f} |" for x in cells))
 
 
+def times(a, b):
+    """In GF(16) = GF(2)[x] / (x^4 + x + 1)."""
+    product = 0
+    for i in range(4):
+        product ^= a << i if b >> i & 1 else 0
+    for i in range(6, 3, -1):
+        product ^= 0b10011 << (i - 4) if product >> i & 1 else 0
+    return product
+
+
+POWERS = (1, 1, 2, 2, 4, 4, 8, 8, 3, 3)  # the coefficients of a row
+
+
 def toy(k=512, t=200, d=7, seed=1):
-    """Domain reduction for real: choose columns, solve the system within them, believe it if 24 spare samples agree."""
+    """Domain reduction for real: choose columns, solve the system within them, believe it if 24 spare bits of samples agree."""
     rng = random.Random(seed)
-    n = t << d
+    n, columns = t << d, k // 4
     secret = rng.getrandbits(k)
-    support = [rng.sample(range(k), WEIGHT) for _ in range(n)]
+    # Two from each half of the columns for every power.
+    support = [[rng.randrange(columns // 2) + columns // 2 * (j % 2) for j in range(WEIGHT)] for _ in range(n // 4)]
     errors = {(i << d) + rng.randrange(1 << d) for i in range(t)}
-    masks = [sum(1 << c for c in s) for s in support]
-    bits = [(m & secret).bit_count() + (i in errors) & 1 for i, m in enumerate(masks)]
+    # Bit `bit` of a product with a fixed element, as a mask of the bits of the unknown.
+    functional = {p: [sum((times(p, 1 << c) >> bit & 1) << c for c in range(4)) for bit in range(4)] for p in POWERS}
+    masks = [[0] * 4 for _ in support]
+    for lines, s in zip(masks, support):
+        for p, c in zip(POWERS, s):
+            for bit in range(4):
+                lines[bit] ^= functional[p][bit] << 4 * c
 
     def at_random():
-        size = random_columns(k, n, WEIGHT, 24)
-        outside = ~sum(1 << c for c in rng.sample(range(k), size))
-        return size, [i for i, m in enumerate(masks) if m & outside == 0]
+        size = random_columns(columns, n // 4, WEIGHT, 6)
+        within = set(rng.sample(range(columns), size))
+        return size, [i for i, s in enumerate(support) if within.issuperset(s)]
 
-    for name, pick, tries in (("random", at_random, 1000), ("chosen", lambda: choose(support, k, 24, rng), 300)):
-        used = columns = right = 0
+    picks = [("random", at_random, 1000)]
+    for dropped in (0.1, 0):
+        name = f"chosen after {dropped:.0%} at random"
+        picks.append((name, lambda dropped=dropped: choose(support, columns, 6, rng, dropped), 300))
+    for name, pick, tries in picks:
+        used = sizes = right = 0
         for _ in range(tries):
             size, inside = pick()
-            columns += size
+            sizes += size
             used += len(inside)
             basis = {}
             for i in inside:
-                row = masks[i] | bits[i] << k
-                while row and (top := (row & ~(1 << k)).bit_length()) in basis:
-                    row ^= basis[top]
-                if row:
-                    basis[top] = row
+                for bit, mask in enumerate(masks[i]):
+                    row = mask | ((mask & secret).bit_count() + (4 * i + bit in errors) & 1) << k
+                    while row and (top := (row & ~(1 << k)).bit_length()) in basis:
+                        row ^= basis[top]
+                    if row:
+                        basis[top] = row
             right += 0 not in basis and all((r & secret).bit_count() & 1 == r >> k for r in basis.values())
-        reduced, pooled = (tries * 2 ** -miss(t, 1 << d, x) for x in (used / tries, k))
-        print(f"k {k}, t {t}, N {n}, columns {name}: {columns / tries:.0f} hold {used / tries:.0f} samples; of {tries} tries")
-        print(f"{right} give the right bits of the secret; formula: {reduced:.0f}, and {pooled:.0f} without reduction")
+        reduced, pooled = (tries * 2 ** -miss(t, 1 << d, x) for x in (4 * used / tries, k))
+        print(f"k {k}, t {t}, N {n}, columns {name}: {sizes / tries:.0f} of {columns} hold {used / tries:.0f} samples of four bits")
+        print(f"of {tries} tries {right} give the secret; formula: {reduced:.0f}, and {pooled:.0f} without reduction")
+
+
+def subspaces():
+    """An attacker may keep of each unknown x some bits only: those that functionals of a subspace U of GF(16) give, v -> Tr(u·v·x).
+    Sample times u is of use if U of its every column holds u times the coefficient. Columns draw U at random, with the weights that
+    cost the fewest unknown bits for as many equations; that none beats whole unknowns or nothing is found by search, not proven."""
+    from collections import Counter
+    from itertools import combinations
+
+    import numpy as np
+
+    def span(vectors):
+        found = {0}
+        for v in vectors:
+            found |= {x ^ v for x in found}
+        return frozenset(found)
+
+    spaces = sorted({span(v) for r in range(5) for v in combinations(range(1, 16), r)}, key=lambda s: (len(s), sorted(s)))
+    at = {s: i for i, s in enumerate(spaces)}
+    dim = np.array([len(s).bit_length() - 1 for s in spaces])
+    within = np.array([[a <= b for b in spaces] for a in spaces], float)
+    # Σ over W in X of mobius[W] is the dimension of X.
+    mobius = np.zeros(len(spaces))
+    for i, s in enumerate(spaces):
+        mobius[i] = dim[i] - sum(mobius[at[w]] for w in spaces if w < s)
+    full, none = at[frozenset(range(16))], at[frozenset([0])]
+
+    def search(coefficients, load, rng, steps):
+        moved = [([at[frozenset(times(c, x) for x in s)] for s in spaces], m) for c, m in Counter(coefficients).items()]
+
+        def excess(p):
+            chance = np.log(np.maximum(within @ p, 1e-300))
+            return load * (mobius @ np.exp(sum(m * chance[of] for of, m in moved))) - p @ dim
+
+        def least(p, q):
+            """The point nearest to q on the way from p, which has enough equations, that has them too."""
+            low, high = 0.0, 1.0
+            for _ in range(30):
+                mid = (low + high) / 2
+                low, high = (mid, high) if excess((1 - mid) * p + mid * q) >= 0 else (low, mid)
+            return (1 - low) * p + low * q
+
+        unit = np.eye(len(spaces))
+        best = 1.0
+        for start in range(len(spaces)):
+            p = least(unit[full], unit[start])
+            for _ in range(steps):
+                i, j = rng.choice(len(spaces), p=p / p.sum()), rng.integers(len(spaces))
+                q = p + (unit[j] - unit[i]) * p[i] * rng.random()
+                # As few unknown bits as there may be then.
+                q = least(q, q - (unit[full] - unit[none]) * q[full]) if excess(q) >= 0 else p
+                p = q if q @ dim < p @ dim else p
+            if p @ dim > 0.01:
+                best = min(best, p @ dim / 4)
+        return best
+
+    rng = np.random.default_rng(1)
+    for name, coefficients in (("as in use", POWERS), ("all 1, for comparison", (1,) * WEIGHT)):
+        for load in (11, 16):
+            least = search(coefficients, load, rng, 300)
+            print(f"coefficients {name}, N/k {load}: {least:.3f} of the bits; whole unknowns {load ** (-1 / 9):.3f}", flush=True)
+    for name, coefficients in (("as in use", POWERS), ("all 1, for comparison", (1,) * WEIGHT)):
+        for load in (11, 16):
+            bits, whole = (drop_least(coefficients, load, random.Random(1), parts) for parts in (True, False))
+            print(f"coefficients {name}, N/k {load}, always what loses least: {bits:.3f} of the bits; whole unknowns {whole:.3f}", flush=True)
+
+
+def drop_least(coefficients, load, rng, parts, k=512):
+    """Carried out: from k unknowns drop always the bit (if not `parts`: the unknown) that loses the fewest equations. Sets of
+    elements of GF(16) are masks of 16 bits. Returns the share of the bits that is left."""
+    inverse = {c: next(x for x in range(1, 16) if times(c, x) == 1) for c in coefficients}
+    kernels = [sum(1 << x for x in range(16) if not (x & h).bit_count() & 1) for h in range(1, 16)] if parts else [1]
+    # For a coefficient: the useful u when an unknown keeps what it keeps of `kernels`.
+    useful = {c: [sum(1 << times(inverse[c], x) for x in range(16) if m >> x & 1) for m in kernels] for c in coefficients}
+    samples = [list(zip(rng.sample(range(k), WEIGHT), coefficients)) for _ in range(load * k)]
+    uses = [[] for _ in range(k)]
+    for i, sample in enumerate(samples):
+        for c, coefficient in sample:
+            uses[c].append((i, coefficient))
+    dim = lambda mask: mask.bit_count().bit_length() - 1
+    kept, inside = [0xFFFF] * k, [0xFFFF] * len(samples)
+    bits, equations = 4 * k, 4 * len(samples)
+    lost = [[sum(dim(inside[i]) - dim(inside[i] & useful[a][h]) for i, a in uses[c]) for h in range(len(kernels))] for c in range(k)]
+    gone = lambda c, h: dim(kept[c]) - dim(kept[c] & kernels[h])
+    moves = [(lost[c][h] / gone(c, h), rng.random(), c, h) for c in range(k) for h in range(len(kernels))]
+    heapify(moves)
+    while True:
+        price, _, c, h = heappop(moves)
+        # A price only falls, and what falls is put in again.
+        if not gone(c, h) or price != lost[c][h] / gone(c, h):
+            continue
+        if equations - lost[c][h] < bits - gone(c, h):
+            return bits / (4 * k)
+        bits, equations, kept[c] = bits - gone(c, h), equations - lost[c][h], kept[c] & kernels[h]
+        for i, coefficient in uses[c]:
+            old, new = inside[i], inside[i] & useful[coefficient][h]
+            if old == new:
+                continue
+            inside[i] = new
+            for o, a in samples[i]:
+                for g, mask in enumerate(useful[a]):
+                    change = dim(old) - dim(old & mask) - dim(new) + dim(new & mask)
+                    if change:
+                        lost[o][g] -= change
+                        if gone(o, g):
+                            heappush(moves, (lost[o][g] / gone(o, g), rng.random(), o, g))
+
+
+def light_checks():
+    """Of w rows the combinations that vanish: the least w for which a random matrix is expected to have one (first moment), and
+    -2·log2 of its bias, the samples that a distinguisher takes if all it needs are found for nothing."""
+
+    def vanishes(w, unknowns, generating):
+        """log2 of the probability that w rows of ten entries each sum up to 0; `generating`(x) = ln of the mean over characters."""
+        entries = WEIGHT * w
+        exponent = lambda at: unknowns * generating(exp(at)) - entries * at
+        low, high = -12.0, 5.0
+        for _ in range(80):
+            a, b = low + (high - low) / 3, high - (high - low) / 3
+            low, high = (low, b) if exponent(a) < exponent(b) else (a, high)
+        return (exponent(low) + lgamma(entries + 1) - entries * log(unknowns)) / log(2)
+
+    def lightest(n, unknowns, generating, scalars):
+        w = 4
+        while log_comb(n, w) + w * log2(scalars) + vanishes(w, unknowns, generating) <= 0:
+            w = w * 201 // 200 + 1
+        return w
+
+    means = [sum((-1) ** (f & p).bit_count() for p in POWERS) / WEIGHT for f in range(16)]
+    of_bits = [sum((-1) ** (times(p, f) >> c & 1) for p in POWERS for c in range(4)) / (4 * WEIGHT) for f in range(16)]
+    # Rows times random elements; rows as they are; one bit of each row; all over GF(2). An error of four values has a product that a
+    # functional sees with mean -1/15, or, for one bit, 1/2.
+    random_scalars = lambda x: log((exp(x) + 15 * exp(-x / 15)) / 16)
+    scalars_one = lambda x: log(sum(exp(x * m) for m in means) / 16)
+    one_bit = lambda x: log(sum(exp(x * m) for m in of_bits) / 16)
+    for name, (k, t, d) in SETS.items():
+        unknowns, n = k // 4, t << (d - 2)
+        cases = (
+            ("over GF(16)", n, lightest(n, unknowns, random_scalars, 15), 16 / 15),
+            ("with all scalars 1", n, lightest(n, unknowns, scalars_one, 1), 1 / 2),
+            ("of one bit of each row", n, lightest(n, unknowns, one_bit, 4), 1 / 2),
+            ("of as many bits over GF(2)", 4 * n, lightest(4 * n, k, lambda x: log(cosh(x)), 1), 2),
+        )
+        for case, n, w, loss in cases:
+            print(f"{name} {case}: {w} rows, {-2 * t * log2(1 - loss * w / n):.1f} bits", flush=True)
 
 
 def search():
     named = {}
     for log_k in range(15, 20):
         d = log_k - 7
-        for load in (64, 48, 40, 32, 28, 24, 20, 16, 13, 10):
+        for load in range(20, 8, -1):
             s = (1 << log_k, (load << log_k) >> d, d)
-            if all(x is None or x >= 128 for x in rows(*s).values()):
+            if all(x is None or x >= 129 for x in rows(*symbols(*s)).values()):
                 named[f"2^{log_k}, {s[1]}, {d}, net {net(*s):.3f}"] = s
                 break
     table(named)
@@ -403,4 +586,11 @@ def estimator(limit=60):
 
 
 if __name__ == "__main__":
-    {"--dense": lambda: table(DENSE), "--search": search, "--toy": toy, "--estimator": estimator}.get((sys.argv + [""])[1], lambda: table(SETS))()
+    {
+        "--dense": lambda: table(DENSE, lambda *s: s),
+        "--search": search,
+        "--toy": toy,
+        "--subspaces": subspaces,
+        "--checks": light_checks,
+        "--estimator": estimator,
+    }.get((sys.argv + [""])[1], lambda: table(SETS))()
