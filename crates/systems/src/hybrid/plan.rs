@@ -447,7 +447,9 @@ fn parameters(d: &Derived) -> String {
         Supply::Extension(field) => format!("SoftSpoken extension, trees of {} leaves", 1 << field as u32),
         Supply::Silent(set) => {
             let bits = security_bits(d.choices.supply);
-            format!("silent OT (regular LPN, set {set:?}, by our estimate {bits} bits)")
+            format!(
+                "silent OT (sparse LPN over GF(16), regular noise, set {set:?}, by our estimate {bits} bits)"
+            )
         }
     };
     format!("{linear}{flooded}correlated OTs: {supply}, base OTs over ristretto255")
