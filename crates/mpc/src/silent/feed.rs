@@ -17,13 +17,13 @@ impl Chain {
         let Some(set) = sets.first() else {
             return Err(MpcError::Argument { what: "number of LPN sets", found: 0, expected: "at least 1" });
         };
-        let fits = sets.windows(2).all(|pair| match pair {
-            [a, b] => b.base_cots() < a.outputs(),
-            _ => true,
+        let few = sets.windows(2).find_map(|pair| match pair {
+            [a, b] if b.base_cots() >= a.outputs() => Some(a.outputs() as u64),
+            _ => None,
         });
-        if !fits {
-            let (found, expected) = (sets.len() as u64, "each of which makes what the next one takes");
-            return Err(MpcError::Argument { what: "number of LPN sets", found, expected });
+        if let Some(found) = few {
+            let expected = "more than the next set takes";
+            return Err(MpcError::Argument { what: "number of COTs that a set makes", found, expected });
         }
         Ok(Self { label: *label, sets: sets.to_vec(), round: 0, base: Some(Base::new(*set, &first)?) })
     }

@@ -107,8 +107,8 @@ impl LpnSet {
         32 + 16 * self.trees() * self.depth()
     }
 
-    /// log2 of the operations of the best attack that `scripts/lpn_estimates.py` knows, where the best set of unknowns costs
-    /// nothing: its last row.
+    /// log2 of the operations of the best attack that `scripts/lpn_estimates.py` knows, where the best set of whole unknowns
+    /// costs nothing: its last row.
     pub fn estimated_bits(self) -> f64 {
         match self {
             Self::B8 | Self::B9 => 129.1,
